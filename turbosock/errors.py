@@ -1,0 +1,298 @@
+"""Every error that turbosock raises, in one tree.
+
+::
+
+    TurbosockError                      root; carries origin, code and what was being done
+    ├── MisuseError                     MISUSE    the caller broke a rule; nothing was sent
+    │   ├── InvalidOption (ValueError)            an argument or setting has a wrong value
+    │   │   ├── InvalidUrl
+    │   │   └── InvalidHeader                     method, target, field name or field value
+    │   ├── StateError                            a call that its object's state does not allow
+    │   │   ├── ClientClosed                      Client, Loop or listener used after close()
+    │   │   ├── ResponseClosed                    body of a response asked for after close()
+    │   │   └── LeaseError                        pooled memory: used after return, returned twice, overrun
+    ├── NetworkError (OSError)          LOCAL or REMOTE
+    │   ├── ResolveError                          the name has no address
+    │   ├── ConnectError                          no address accepted
+    │   ├── ReadError                             reset or failed while reading
+    │   ├── WriteError                            reset or failed while writing
+    │   └── ConnectionClosed                      the peer closed before the answer was whole
+    ├── ProtocolError                   PROTOCOL  the peer broke its protocol's rules
+    │   └── BodyTruncated                         fewer bytes than announced
+    ├── DeadlineError (TimeoutError)    TIMEOUT
+    │   ├── ConnectTimeout  ReadTimeout  WriteTimeout  PoolTimeout  TotalTimeout
+    ├── TlsError                        TLS
+    ├── LimitError                      LIMIT     a bound of ours was reached
+    │   ├── HeadTooLarge
+    │   ├── BodyTooLarge
+    │   └── PoolExhausted
+    ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx
+    └── Cancelled                       LOCAL     cancel() was called
+
+`origin` says whose fault it is, `code` is a stable word for programs, and the message says what failed,
+doing what, and what to do next. URLs in messages carry no user information, no query and no fragment.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Origin(enum.Enum):
+    """Where the cause of an error lies."""
+
+    LOCAL = "local"
+    REMOTE = "remote"
+    PROTOCOL = "protocol"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    LIMIT = "limit"
+    MISUSE = "misuse"
+
+
+class Phase(enum.Enum):
+    """What an exchange was doing when it failed."""
+
+    NONE = ""
+    QUEUE = "waiting for a connection"
+    RESOLVE = "resolving the name"
+    CONNECT = "connecting"
+    TLS = "the TLS handshake"
+    SEND = "sending the request"
+    HEAD = "waiting for the response head"
+    BODY = "reading the response body"
+
+
+class TurbosockError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        origin: whose fault it is.
+        code: a stable, lower-case word that programs may compare.
+        method, url: the request concerned, or None; the URL is without credentials, query and fragment.
+        phase: what was being done.
+        bytes_done: body bytes received before the failure, or 0.
+    """
+
+    origin = Origin.LOCAL
+    code = "error"
+
+    def __init__(self, message: str = "", *, code: str | None = None, origin: Origin | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        if origin is not None:
+            self.origin = origin
+        self.method: str | None = None
+        self.url: str | None = None
+        self.phase = Phase.NONE
+        self.bytes_done = 0
+
+    def during(
+        self, phase: Phase, method: str | None = None, url: str | None = None, bytes_done: int = 0
+    ) -> TurbosockError:
+        """Say what was being done; `url` must already be free of credentials. Returns the error itself."""
+        self.phase = phase
+        self.method = method
+        self.url = url
+        self.bytes_done = bytes_done
+        return self
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if self.phase is Phase.NONE:
+            return message
+        subject = f"{self.method} {self.url}: " if self.method and self.url else ""
+        done = f" after {self.bytes_done} body bytes" if self.bytes_done else ""
+        return f"{subject}{message} (while {self.phase.value}{done})"
+
+
+class MisuseError(TurbosockError):
+    """The caller broke a rule of this library; nothing was sent because of it."""
+
+    origin = Origin.MISUSE
+    code = "misuse"
+
+
+class InvalidOption(MisuseError, ValueError):
+    """An argument or a setting has a value that cannot work; the message names it."""
+
+    code = "invalid_option"
+
+
+class InvalidUrl(InvalidOption):
+    """A URL that cannot be requested."""
+
+    code = "invalid_url"
+
+
+class InvalidHeader(InvalidOption):
+    """A method, target, field name or field value with bytes that RFC 9110 forbids."""
+
+    code = "invalid_header"
+
+
+class StateError(MisuseError):
+    """A call that its object's present state does not allow."""
+
+    code = "wrong_state"
+
+
+class ClientClosed(StateError):
+    """A Client, Loop or listener was used after its close()."""
+
+    code = "closed"
+
+
+class ResponseClosed(StateError):
+    """The body of a response was asked for after the response was closed."""
+
+    code = "response_closed"
+
+
+class LeaseError(StateError):
+    """Pooled memory was used after its return, returned twice, or overrun."""
+
+    code = "lease"
+
+
+class NetworkError(TurbosockError, OSError):
+    """The network failed. `errno` is the system's, or None."""
+
+    origin = Origin.REMOTE
+    code = "network"
+
+    def __init__(
+        self, message: str = "", *, errno: int | None = None, code: str | None = None, origin: Origin | None = None
+    ) -> None:
+        TurbosockError.__init__(self, message, code=code, origin=origin)
+        self.errno = errno
+
+
+class ResolveError(NetworkError):
+    """The host name has no usable address."""
+
+    code = "resolve"
+
+
+class ConnectError(NetworkError):
+    """No address of the origin accepted a connection."""
+
+    code = "connect"
+
+
+class ReadError(NetworkError):
+    """Reading failed: the connection was reset, or the system refused."""
+
+    code = "read"
+
+
+class WriteError(NetworkError):
+    """Writing failed: the connection was reset, or the system refused."""
+
+    code = "write"
+
+
+class ConnectionClosed(NetworkError):
+    """The peer closed the connection before the answer was whole."""
+
+    code = "connection_closed"
+
+
+class ProtocolError(TurbosockError):
+    """The peer broke the rules of its protocol. Its connection is closed and never reused."""
+
+    origin = Origin.PROTOCOL
+    code = "protocol"
+
+
+class BodyTruncated(ProtocolError):
+    """The peer closed before the announced end of the body."""
+
+    code = "body_truncated"
+
+
+class DeadlineError(TurbosockError, TimeoutError):
+    """A time limit passed."""
+
+    origin = Origin.TIMEOUT
+    code = "timeout"
+
+
+class ConnectTimeout(DeadlineError):
+    """`Timeouts.connect_s` passed before the connection stood."""
+
+    code = "connect_timeout"
+
+
+class ReadTimeout(DeadlineError):
+    """`Timeouts.read_s` passed without a byte from the peer."""
+
+    code = "read_timeout"
+
+
+class WriteTimeout(DeadlineError):
+    """`Timeouts.write_s` passed without the peer taking a byte."""
+
+    code = "write_timeout"
+
+
+class PoolTimeout(DeadlineError):
+    """`Timeouts.pool_s` passed before a connection was free."""
+
+    code = "pool_timeout"
+
+
+class TotalTimeout(DeadlineError):
+    """`Timeouts.total_s`, the deadline over the whole exchange, passed."""
+
+    code = "total_timeout"
+
+
+class TlsError(TurbosockError):
+    """TLS failed: handshake, verification or record layer."""
+
+    origin = Origin.TLS
+    code = "tls"
+
+
+class LimitError(TurbosockError):
+    """A bound of `limits.py` or of the configuration was reached; the message names it."""
+
+    origin = Origin.LIMIT
+    code = "limit"
+
+
+class HeadTooLarge(LimitError):
+    """A message head is longer, or has more fields, than allowed."""
+
+    code = "head_too_large"
+
+
+class BodyTooLarge(LimitError):
+    """A body is longer than allowed, or than the buffer given for it."""
+
+    code = "body_too_large"
+
+
+class PoolExhausted(LimitError):
+    """A bounded pool has nothing left to lend."""
+
+    code = "pool_exhausted"
+
+
+class StatusError(TurbosockError):
+    """`raise_for_status()` met a 4xx or 5xx status. `response` is the response."""
+
+    origin = Origin.REMOTE
+    code = "status"
+
+    def __init__(self, message: str = "", *, response: object = None) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+class Cancelled(TurbosockError):
+    """The exchange was cancelled by `cancel()`."""
+
+    code = "cancelled"

@@ -1,0 +1,171 @@
+"""Every bound in turbosock, each with its reason and its precedent.
+
+Nothing in the library grows without meeting one of these. Settings in `config.py` may lower most of them and
+raise some; their defaults are these values. Relations between bounds are checked when this module is imported.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- HTTP heads -------------------------------------------------------------------------------------------------
+
+# A message head, start line included. Apache allows 8 KiB a field and nginx 32 KiB in all; single sign-on
+# cookies reach 40 KiB in practice, so 64 KiB refuses attacks and no known server.
+MAX_HEAD_BYTES = 64 * KIB
+
+# Fields of one head. Python's http.client stops at 100, which large sites exceed; h2o at 100, Node at 2,000.
+MAX_HEAD_FIELDS = 256
+
+# Interim (1xx) responses before the final one. Without a bound an endless 103 stream holds a caller for ever.
+MAX_INTERIM_RESPONSES = 16
+
+# The line with a chunk's size, extensions included. llhttp allows 16 KiB, Go 4 KiB after CVE-2023-39326.
+MAX_CHUNK_LINE_BYTES = 4 * KIB
+
+# Chunk extension bytes in one body (aiohttp CVE-2024-52304 and Go CVE-2023-39326 are abuse of these).
+MAX_CHUNK_EXTENSION_BYTES = 16 * KIB
+
+# Digits of a Content-Length: 18 decimal digits stay below 2**63, the largest file offset.
+MAX_CONTENT_LENGTH_DIGITS = 18
+
+# Hexadecimal digits of a chunk size: 15 stay below 2**63.
+MAX_CHUNK_SIZE_DIGITS = 15
+
+# A URL. Browsers stop at 2 MiB, servers at 8 KiB; the head that carries it is bounded by MAX_HEAD_BYTES.
+MAX_URL_LENGTH = 32 * KIB
+
+# --- Buffers ----------------------------------------------------------------------------------------------------
+
+# The receive ring of a connection. It must hold a whole head; a TLS record (16 KiB) fits four times.
+RECEIVE_RING_BYTES = 64 * KIB
+
+# Pool buckets: powers of two from here ...
+MIN_BUCKET_BYTES = 1 * KIB
+# ... to here. Above it a buffer is made for its one use and counted as unpooled: keeping megabytes idle
+# helps nobody.
+MAX_BUCKET_BYTES = 4 * MIB
+# Buffers kept idle in one bucket: as many as the connections that one process usually drives at once.
+MAX_IDLE_PER_BUCKET = 64
+# Idle bytes kept in one bucket, so that the large buckets keep fewer buffers than the small ones.
+MAX_IDLE_BYTES_PER_BUCKET = 8 * MIB
+# A segment of a long body: large enough that recv_into is worth its system call, small enough to pool.
+SEGMENT_BYTES = 64 * KIB
+# What one BufferWriter may hold unless told otherwise.
+MAX_WRITER_BYTES = 64 * MIB
+
+# Idle objects kept in one ObjectPool (responses, exchanges, contexts, rings).
+MAX_IDLE_OBJECTS = 256
+
+# Free receive rings that a Client or a Loop keeps: 64 × 64 KiB = 4 MiB.
+MAX_IDLE_RINGS = 64
+
+# Bodies gathered into owned bytes grow in steps: a Content-Length alone never makes memory, arrived bytes do.
+GATHER_STEP_BYTES = 1 * MIB
+
+# --- Reactor ----------------------------------------------------------------------------------------------------
+
+# Events taken from one epoll call. 42 × 12 bytes stay inside pymalloc's 512; the default mallocs 12 KiB.
+POLL_BATCH = 42
+# Bytes that one connection may take from its socket in one turn before it goes to the back of the line.
+TURN_QUANTUM_BYTES = 256 * KIB
+# Connections that a listener accepts in one turn: a burst of players must not cost a frame.
+MAX_ACCEPTS_PER_TURN = 16
+# Dials and handshakes that a Loop starts in one turn.
+MAX_DIALS_PER_TURN = 32
+# Timers in one heap: one for each connection and exchange of the largest Loop, doubled.
+MAX_TIMERS = 131_072
+# The largest single wait of a poller. Longer waits are several; it keeps every timeout inside a C int of ms.
+MAX_POLL_WAIT_S = 3600.0
+
+# --- Names ------------------------------------------------------------------------------------------------------
+
+# Resolver cache: entries and lifetime. getaddrinfo tells no TTL; Java caches 30 s, curl 60 s.
+MAX_CACHED_NAMES = 1024
+NAME_LIFETIME_S = 60.0
+# How long a failed look-up is remembered, so that an outage does not start a thread's work for each request.
+FAILED_NAME_LIFETIME_S = 1.0
+# Threads that resolve for Loops; getaddrinfo blocks, and four slow names at once are enough to notice.
+RESOLVER_THREADS = 4
+# Look-ups waiting for those threads.
+MAX_PENDING_LOOKUPS = 1024
+# Addresses of one name that are tried: RFC 8305 asks to try several, not all of a hostile answer.
+MAX_ADDRESSES_PER_NAME = 16
+
+# --- Clients ----------------------------------------------------------------------------------------------------
+
+# Requests kept serialised for reuse, in one Client or Loop; a crawler's distinct URLs must not accumulate.
+MAX_PREPARED_REQUESTS = 1024
+# Connections of a Client or Loop in all, and to one origin; aiohttp's total is 100, browsers' six an origin
+# protects servers from pages, not from programs.
+MAX_CONNECTIONS = 1024
+MAX_CONNECTIONS_PER_ORIGIN = 128
+# Origins remembered. The least recently used one without connections goes first.
+MAX_ORIGINS = 1024
+# Idle connections kept in all.
+MAX_IDLE_CONNECTIONS = 256
+# How long an idle connection is kept. Node closes after 5 s, nginx after 75 s, Apache after 5 s; the stale
+# retry covers those in between.
+MAX_IDLE_S = 60.0
+# A connection idle for longer than this is asked, with one system call, whether the peer has spoken or closed.
+HEALTH_CHECK_AFTER_S = 0.01
+# Requests in one Loop that wait for a connection.
+MAX_QUEUED_EXCHANGES = 65_536
+# Events that wait in loop.events; the reader that never iterates gets back-pressure, not growth.
+MAX_QUEUED_EVENTS = 65_536
+# What a gathered body may hold unless the configuration says otherwise.
+MAX_GATHERED_BODY_BYTES = 1024 * MIB
+# Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
+SEND_BLOCK_BYTES = 512 * KIB
+
+# --- Listeners --------------------------------------------------------------------------------------------------
+
+# Connections that one listener holds.
+MAX_SERVER_CONNECTIONS = 10_000
+# Requests that one connection may have waiting (pipelining) before its socket is left unread.
+MAX_PIPELINED_REQUESTS = 16
+# A request body that a handler asks for as a whole.
+MAX_REQUEST_BODY_BYTES = 16 * MIB
+# Time for a request head to arrive whole (slow loris), for the next one to begin, and between two bytes of a body.
+SERVER_HEAD_TIMEOUT_S = 10.0
+SERVER_IDLE_TIMEOUT_S = 75.0
+SERVER_BODY_TIMEOUT_S = 30.0
+# Bytes of answers that wait for a client that does not read, before its connection's requests are left unread.
+MAX_SERVER_UNSENT_BYTES = 1 * MIB
+# listen(2) backlog; Linux cuts it to net.core.somaxconn.
+LISTEN_BACKLOG = 1024
+
+# --- Time -------------------------------------------------------------------------------------------------------
+
+# Defaults of `Timeouts`: a server that says nothing for 30 s is gone, and nothing waits for ever.
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+WRITE_TIMEOUT_S = 30.0
+POOL_TIMEOUT_S = 30.0
+TOTAL_TIMEOUT_S = 300.0
+# The longest settable time: a year. Larger ones are mistakes (milliseconds, say) and overflow C types.
+MAX_TIMEOUT_S = 31_536_000.0
+# A kernel timeout is moved only when it is off by more than this: a setsockopt costs 1.5 µs, 20 ms hurts nobody.
+TIMEOUT_SLACK_NS = 20_000_000
+
+
+def check_relations() -> None:
+    """Raise AssertionError where two bounds contradict each other; run at import, called by a test."""
+    assert RECEIVE_RING_BYTES >= MAX_HEAD_BYTES, "a head must fit the receive ring"
+    assert MAX_CHUNK_LINE_BYTES < RECEIVE_RING_BYTES, "a chunk line must fit the receive ring"
+    assert MAX_HEAD_FIELDS * 4 <= MAX_HEAD_BYTES, "the shortest field has four bytes: a:CRLF"
+    assert MIN_BUCKET_BYTES & (MIN_BUCKET_BYTES - 1) == 0, "buckets are powers of two"
+    assert MAX_BUCKET_BYTES & (MAX_BUCKET_BYTES - 1) == 0, "buckets are powers of two"
+    assert MIN_BUCKET_BYTES <= SEGMENT_BYTES <= MAX_BUCKET_BYTES, "segments come from buckets"
+    assert MIN_BUCKET_BYTES <= RECEIVE_RING_BYTES <= MAX_BUCKET_BYTES, "rings come from buckets"
+    assert 10**MAX_CONTENT_LENGTH_DIGITS < 2**63, "a length must be a file offset"
+    assert 16**MAX_CHUNK_SIZE_DIGITS < 2**63, "a chunk size must be a file offset"
+    assert MAX_CONNECTIONS_PER_ORIGIN <= MAX_CONNECTIONS, "an origin cannot have more than all"
+    assert MAX_IDLE_CONNECTIONS <= MAX_CONNECTIONS, "idle connections are connections"
+    assert FAILED_NAME_LIFETIME_S <= NAME_LIFETIME_S, "failures are forgotten first"
+    assert CONNECT_TIMEOUT_S <= TOTAL_TIMEOUT_S and READ_TIMEOUT_S <= TOTAL_TIMEOUT_S, "parts fit the whole"
+    assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
+
+
+check_relations()
