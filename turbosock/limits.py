@@ -78,6 +78,12 @@ MAX_DIALS_PER_TURN = 32
 MAX_TIMERS = 131_072
 # The largest single wait of a poller. Longer waits are several; it keeps every timeout inside a C int of ms.
 MAX_POLL_WAIT_S = 3600.0
+# Probing of a silent peer on connections that may be silent for long: the first probe after 60 s, six more at
+# 10 s, so that a dead peer shows after two minutes. NAT tables forget a silent connection after 2 to 5 minutes
+# (RFC 5382 asks for 124 minutes, home routers do less); Linux would wait for two hours.
+KEEP_ALIVE_IDLE_S = 60
+KEEP_ALIVE_INTERVAL_S = 10
+KEEP_ALIVE_PROBES = 6
 
 # --- Names ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,30 @@
+"""Floor 2: time, sockets, readiness, deadlines, wake-ups and names; one turn of a loop is made of these.
+
+`clock` tells time, `sockets` wraps the system calls, `poller` waits for descriptors, `timers` keeps deadlines,
+`waker` ends a wait from another thread, `resolver` turns names into addresses. Nothing here knows a protocol.
+"""
+
+from __future__ import annotations
+
+from .clock import SYSTEM_CLOCK, Clock, ManualClock, MonotonicClock
+from .poller import READABLE, WRITABLE, Poller, SingleWaiter, available_pollers, make_poller
+from .timers import NEVER, Timer, TimerHeap, TimerTarget
+from .waker import Waker
+
+__all__ = [
+    "NEVER",
+    "READABLE",
+    "SYSTEM_CLOCK",
+    "WRITABLE",
+    "Clock",
+    "ManualClock",
+    "MonotonicClock",
+    "Poller",
+    "SingleWaiter",
+    "Timer",
+    "TimerHeap",
+    "TimerTarget",
+    "Waker",
+    "available_pollers",
+    "make_poller",
+]

@@ -1,0 +1,449 @@
+"""Socket primitives that answer with codes: the one place where the system's errors become ours.
+
+Receiving and sending return a count, 0 at the end of the stream, or WOULD_BLOCK; connecting returns an errno. Only a
+connection that is broken raises, and then one of our classes. CPython raises inside a call that would block, so a
+caller that knows a socket is drained (a short read of plain TCP) does better not to call.
+
+The same functions serve both transport modes. On a non-blocking socket WOULD_BLOCK means not ready. On a blocking one
+with `set_receive_timeout` or `set_send_timeout` it means that this time passed (SO_RCVTIMEO ends in EAGAIN, socket(7)).
+
+Every descriptor is close-on-exec. CPython retries EINTR (PEP 475) and ignores SIGPIPE.
+
+Left to others: which addresses to try (`resolver.py`), waiting (`poller.py`), TLS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..errors import InvalidOption, NetworkError, Origin, ReadError, WriteError
+from ..limits import (
+    KEEP_ALIVE_IDLE_S,
+    KEEP_ALIVE_INTERVAL_S,
+    KEEP_ALIVE_PROBES,
+    LISTEN_BACKLOG,
+    MAX_TIMEOUT_S,
+)
+from .clock import NS_PER_MS, NS_PER_S, NS_PER_US
+
+WOULD_BLOCK: Final = -1
+
+CONNECTED: Final = 0
+# What start_connect() may return for a connection under way: wait until it is writable, then ask connect_result().
+# Windows says EWOULDBLOCK. A Unix socket's EAGAIN is another thing, a full backlog: it failed.
+PENDING_CONNECT: Final = frozenset({errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)})
+
+# What a system call takes as an address: (host, port), (host, port, flow, scope) or a path.
+SocketAddress = tuple[Any, ...] | str
+ListenAddress = tuple[str, int] | str
+
+_UNIX_PREFIX = "unix:"
+_MAX_TIMEOUT_NS: Final = int(MAX_TIMEOUT_S) * NS_PER_S
+
+# Out of descriptors or memory: ours to report, not the peer's doing.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# accept(2): the connection that was waiting is gone, or its network had an error; the listener is sound.
+_ACCEPT_LOST = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EPROTO,
+        errno.EPERM,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+    }
+)
+_ADVICE = {
+    errno.ECONNREFUSED: "nothing listens there: check that the server runs, and its port",
+    errno.ECONNRESET: "the peer reset the connection",
+    errno.EPIPE: "the peer closed the connection",
+    errno.ETIMEDOUT: "the peer stopped answering",
+    errno.EHOSTUNREACH: "no route to the host: check the address and the network",
+    errno.ENETUNREACH: "no route to its network: check the address and the network",
+    errno.EADDRINUSE: "something listens there already: stop it, or choose another address",
+    errno.EADDRNOTAVAIL: "this machine does not have that address, or has no free port left",
+    errno.EACCES: "permission denied: ports below 1024 and some paths need privileges",
+    errno.ENOENT: "no such path: check that the server runs, and the directory",
+    errno.EMFILE: "this process has too many open files: close some, or raise `ulimit -n`",
+    errno.ENFILE: "the system has too many open files",
+    errno.EAGAIN: "the listener's backlog is full: try again later",
+    errno.ENAMETOOLONG: "the path is too long for a Unix socket",
+}
+
+
+def explain(code: int) -> str:
+    """Return the system's words for the errno `code`, with what to do where that is known."""
+    advice = _ADVICE.get(code)
+    name = errno.errorcode.get(code, f"errno {code}")
+    return f"{advice} ({name})" if advice else f"{os.strerror(code)} ({name})"
+
+
+def _explain_error(error: OSError) -> str:
+    return str(error) if error.errno is None else explain(error.errno)
+
+
+def _local_error(doing: str, error: OSError) -> NetworkError:
+    code = "exhausted" if error.errno in _EXHAUSTED else "network"
+    return NetworkError(f"cannot {doing}: {_explain_error(error)}", errno=error.errno, code=code, origin=Origin.LOCAL)
+
+
+# Opening and connecting
+
+
+def open_tcp(family: int) -> socket.socket:
+    """Return a non-blocking TCP socket of `family`, AF_INET or AF_INET6.
+
+    Raises:
+        NetworkError: the system has none to give; `code` is "exhausted" when files or memory ran out.
+    """
+    return _open(family, socket.SOCK_STREAM, "open a TCP socket")
+
+
+def open_udp(family: int) -> socket.socket:
+    """Return a non-blocking UDP socket of `family`; raises as `open_tcp` does."""
+    return _open(family, socket.SOCK_DGRAM, "open a UDP socket")
+
+
+def open_unix() -> socket.socket:
+    """Return a non-blocking Unix stream socket; raises as `open_tcp` does."""
+    if sys.platform == "win32":
+        raise InvalidOption("address: this platform has no Unix sockets in Python; use TCP on 127.0.0.1")
+    return _open(socket.AF_UNIX, socket.SOCK_STREAM, "open a Unix socket")
+
+
+def _open(family: int, kind: int, doing: str) -> socket.socket:
+    try:
+        sock = socket.socket(family, kind)
+    except OSError as error:
+        raise _local_error(doing, error) from error
+    sock.setblocking(False)
+    return sock
+
+
+def start_connect(sock: socket.socket, address: SocketAddress) -> int:
+    """Begin to connect; `address` is numeric, since a name would block on a look-up.
+
+    Returns:
+        CONNECTED, an errno of PENDING_CONNECT (wait until writable, then `connect_result`), or the errno of a failure.
+    """
+    try:
+        return sock.connect_ex(address)
+    except OSError as error:
+        # Raised before any system call, for an address that does not parse.
+        return error.errno if error.errno and error.errno > 0 else errno.EINVAL
+
+
+def connect_result(sock: socket.socket) -> int:
+    """Return how a pending connect ended: CONNECTED or an errno (SO_ERROR). Ask only once the socket is writable."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def tune(sock: socket.socket, *, keep_alive: bool = False) -> None:
+    """Set what a connection of ours wants: no Nagle delay, and on request the probing of an idle peer.
+
+    Args:
+        sock: a TCP socket; others are left as they are.
+        keep_alive: probe a silent peer, for connections that may be silent for long (streams, WebSockets). Data
+            that stays unacknowledged ends the connection after the same time (TCP_USER_TIMEOUT, RFC 5482).
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+        return
+    # A connection that was reset meanwhile refuses options on some systems; its next read says so.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not keep_alive:
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_IDLE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_ALIVE_PROBES)
+            silence_ms = (KEEP_ALIVE_IDLE_S + KEEP_ALIVE_INTERVAL_S * KEEP_ALIVE_PROBES) * 1000
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
+
+
+# Kernel timeouts of blocking sockets
+
+
+if sys.platform == "win32":
+    _pack_timeout = struct.Struct("@L").pack
+else:
+    _pack_timeout = struct.Struct("@ll").pack
+
+
+def _timeout_option(timeout_ns: int) -> bytes:
+    # A new bytes object of a few dozen bytes, not a shared buffer: two threads would overwrite each other's.
+    if timeout_ns > _MAX_TIMEOUT_NS:
+        timeout_ns = _MAX_TIMEOUT_NS
+    if sys.platform == "win32":
+        return _pack_timeout(max(-(-timeout_ns // NS_PER_MS), 1))
+    # Zero would mean no timeout at all.
+    timeout_us = -(-timeout_ns // NS_PER_US) if timeout_ns > 0 else 1
+    return _pack_timeout(timeout_us // 1_000_000, timeout_us % 1_000_000)
+
+
+def set_receive_timeout(sock: socket.socket, timeout_ns: int) -> None:
+    """Bound each receive of a blocking socket (SO_RCVTIMEO), rounded up to µs; 0 and less mean the shortest, 1 µs.
+
+    One system call of about 1.5 µs: move it only when it is off by more than TIMEOUT_SLACK_NS. Linux rounds it up to
+    its clock tick, 1 to 10 ms.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeout_option(timeout_ns))
+
+
+def set_send_timeout(sock: socket.socket, timeout_ns: int) -> None:
+    """Bound each send of a blocking socket (SO_SNDTIMEO), as `set_receive_timeout` does for receives."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeout_option(timeout_ns))
+
+
+# Receiving and sending
+
+
+def receive_into(sock: socket.socket, view: bytearray | memoryview) -> int:
+    """Receive into `view`, which must not be empty.
+
+    Returns:
+        How many bytes came, 0 at the end of the stream, or WOULD_BLOCK.
+
+    Raises:
+        ReadError: the connection was reset, or the system refused.
+    """
+    try:
+        return sock.recv_into(view)
+    except OSError as error:
+        return _receive_failed(error)
+
+
+def receive_scattered(sock: socket.socket, views: Sequence[bytearray | memoryview]) -> int:
+    """Receive into several views in order, with one system call; returns and raises as `receive_into` does."""
+    try:
+        return sock.recvmsg_into(views)[0]
+    except OSError as error:
+        return _receive_failed(error)
+
+
+def receive_from_into(sock: socket.socket, view: bytearray | memoryview) -> tuple[int, SocketAddress | None]:
+    """Receive one datagram into `view`, cut off where it is longer.
+
+    Returns:
+        Its length and sender; or WOULD_BLOCK and None. A length of 0 is an empty datagram, not an end.
+
+    Raises:
+        ReadError: the system refused, or a connected peer's host reported that nothing listens (ECONNREFUSED).
+    """
+    try:
+        return sock.recvfrom_into(view)
+    except OSError as error:
+        return _receive_failed(error), None
+
+
+def _receive_failed(error: OSError) -> int:
+    # A timeout set with settimeout() carries no errno.
+    if isinstance(error, BlockingIOError) or (isinstance(error, TimeoutError) and error.errno is None):
+        return WOULD_BLOCK
+    origin = Origin.LOCAL if error.errno in _EXHAUSTED or error.errno == errno.EBADF else Origin.REMOTE
+    raise ReadError(f"reading failed: {_explain_error(error)}", errno=error.errno, origin=origin) from error
+
+
+def send(sock: socket.socket, data: bytes | bytearray | memoryview) -> int:
+    """Send as much of `data` as the socket takes now.
+
+    Returns:
+        How many bytes it took, or WOULD_BLOCK for none.
+
+    Raises:
+        WriteError: the connection was reset or closed, or the system refused.
+    """
+    try:
+        return sock.send(data)
+    except OSError as error:
+        return _send_failed(error)
+
+
+def send_gathered(sock: socket.socket, buffers: Sequence[bytes | bytearray | memoryview]) -> int:
+    """Send several buffers in order with one system call; at most IOV_MAX, 1024 on Linux. Otherwise as `send`."""
+    try:
+        return sock.sendmsg(buffers)
+    except OSError as error:
+        return _send_failed(error)
+
+
+def send_to(sock: socket.socket, data: bytes | bytearray | memoryview, address: SocketAddress) -> int:
+    """Send one datagram, whole or not at all; returns and raises as `send` does."""
+    try:
+        return sock.sendto(data, address)
+    except OSError as error:
+        return _send_failed(error)
+
+
+def _send_failed(error: OSError) -> int:
+    if isinstance(error, BlockingIOError) or (isinstance(error, TimeoutError) and error.errno is None):
+        return WOULD_BLOCK
+    origin = Origin.LOCAL if error.errno in _EXHAUSTED or error.errno == errno.EBADF else Origin.REMOTE
+    raise WriteError(f"writing failed: {_explain_error(error)}", errno=error.errno, origin=origin) from error
+
+
+# Listening
+
+
+def unix_path(address: str) -> str | None:
+    """Return the path of a Unix address, "/run/app.sock" or "unix:app.sock", or None where it is none.
+
+    Raises:
+        InvalidOption: the path is empty or has a NUL byte.
+    """
+    if address.startswith(_UNIX_PREFIX):
+        path = address[len(_UNIX_PREFIX) :]
+    elif address.startswith("/"):
+        path = address
+    else:
+        return None
+    if not path or "\0" in path:
+        raise InvalidOption(f"address is {address!r}: a Unix socket needs a path without NUL bytes")
+    return path
+
+
+def listen(
+    address: ListenAddress,
+    *,
+    backlog: int = LISTEN_BACKLOG,
+    reuse_port: bool = False,
+    dual_stack: bool = False,
+    mode: int | None = None,
+) -> socket.socket:
+    """Return a non-blocking listening socket.
+
+    Args:
+        address: (host, port) with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock". A
+            path left behind by a process that died is replaced, one that something listens on is not. Whoever
+            closes the listener removes its path.
+        backlog: connections that may wait to be accepted.
+        reuse_port: let several processes listen on one port (SO_REUSEPORT).
+        dual_stack: for an IPv6 address: take IPv4 clients too.
+        mode: permission bits of a Unix socket's path; None leaves them to the umask.
+
+    Raises:
+        InvalidOption: an argument cannot work; the message names it.
+        NetworkError: the system refused; `errno` says why.
+    """
+    if backlog < 1:
+        raise InvalidOption(f"backlog is {backlog}: it must be at least 1")
+    if isinstance(address, str):
+        path = unix_path(address)
+        if path is None:
+            raise InvalidOption(f'address is {address!r}: give (host, port), "/path" or "unix:path"')
+        if reuse_port or dual_stack:
+            raise InvalidOption("reuse_port and dual_stack are for (host, port) addresses")
+        return _listen_unix(path, backlog, mode)
+    if mode is not None:
+        raise InvalidOption("mode is for Unix paths: a port has no permission bits")
+    host, port = _checked_host_port(address)
+    family, sockaddr = _numeric_listen_address(host, port)
+    if dual_stack and family != socket.AF_INET6:
+        raise InvalidOption(f"dual_stack needs an IPv6 address such as '::', and address is {address!r}")
+    sock = open_tcp(family)
+    try:
+        if sys.platform != "win32":
+            # A restarted server may listen although old connections linger in TIME_WAIT.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            if sys.platform == "win32":
+                raise InvalidOption("reuse_port: this platform has no SO_REUSEPORT")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+        sock.bind(sockaddr)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise _local_error(f"listen on {host} port {port}", error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _checked_host_port(address: object) -> tuple[str, int]:
+    if not isinstance(address, tuple) or len(address) != 2:
+        raise InvalidOption(f'address is {address!r}: give (host, port), "/path" or "unix:path"')
+    host, port = address
+    if not isinstance(host, str):
+        raise InvalidOption(f"address has the host {host!r}: give a str, '0.0.0.0' for every IPv4 interface")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
+        raise InvalidOption(f"address has the port {port!r}: give an int from 0 to 65535")
+    return host, port
+
+
+def _numeric_listen_address(host: str, port: int) -> tuple[int, SocketAddress]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InvalidOption(f"address has the host {host!r}, which has no address here: {error}") from error
+    family, _, _, _, sockaddr = found[0]
+    return family, sockaddr
+
+
+def _listen_unix(path: str, backlog: int, mode: int | None) -> socket.socket:
+    sock = open_unix()
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        if mode is not None:
+            # Nobody can connect before listen(), so no moment is open to the wrong user.
+            os.chmod(path, mode)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        if error.errno is None:
+            raise InvalidOption(f"address has the path {path!r}: {error}") from error
+        raise _local_error(f"listen on {path}", error) from error
+    return sock
+
+
+def _is_abandoned(path: str) -> bool:
+    """Return whether `path` is a socket on which nothing listens any more."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except OSError:
+        return False
+    with open_unix() as probe:
+        return start_connect(probe, path) == errno.ECONNREFUSED
+
+
+def accept(listener: socket.socket) -> socket.socket | None:
+    """Return the next waiting connection as a non-blocking socket, or None when there is none now.
+
+    A connection that was aborted while it waited counts as none; a listener still ready shows again.
+
+    Raises:
+        NetworkError: `code` is "exhausted" when descriptors or memory ran out. The connection stays in the queue and
+            the listener stays ready, so stop watching it for a while.
+    """
+    try:
+        sock, _ = listener.accept()
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno in _ACCEPT_LOST:
+            return None
+        raise _local_error("accept a connection", error) from error
+    sock.setblocking(False)
+    return sock
