@@ -55,6 +55,11 @@ SEGMENT_BYTES = 64 * KIB
 # What one BufferWriter may hold unless told otherwise.
 MAX_WRITER_BYTES = 64 * MIB
 
+# What a ring copies aside at once when it turns its content in place: a quarter of a receive ring at most.
+ROTATION_BLOCK_BYTES = 16 * KIB
+# Leaked leases and views that a diagnostic pool remembers; the first ones name the faulty line.
+MAX_RECORDED_LEAKS = 256
+
 # Idle objects kept in one ObjectPool (responses, exchanges, contexts, rings).
 MAX_IDLE_OBJECTS = 256
 
@@ -94,8 +99,13 @@ NAME_LIFETIME_S = 60.0
 FAILED_NAME_LIFETIME_S = 1.0
 # Threads that resolve for Loops; getaddrinfo blocks, and four slow names at once are enough to notice.
 RESOLVER_THREADS = 4
+# A resolver thread that found nothing to do for this long ends; the next look-up starts another in 50 µs.
+RESOLVER_IDLE_S = 10.0
 # Look-ups waiting for those threads.
 MAX_PENDING_LOOKUPS = 1024
+# A host name in characters, and one of its labels: RFC 1035 section 2.3.4, as written without the final dot.
+MAX_HOST_LENGTH = 253
+MAX_LABEL_LENGTH = 63
 # Addresses of one name that are tried: RFC 8305 asks to try several, not all of a hostile answer.
 MAX_ADDRESSES_PER_NAME = 16
 

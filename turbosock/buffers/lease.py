@@ -1,0 +1,172 @@
+"""PooledBuffer: memory that a BufferPool lends, and its guarded form for diagnostics.
+
+A lease has holders. rent() makes the first, retain() adds one, release() ends one; with the last the memory goes
+back to its pool. Whoever holds may read and write `view`; nobody may after the last release, because the memory
+is then lent again.
+
+Invariant: holders >= 0, and holders > 0 exactly while the lease is out.
+
+A PooledBuffer object is itself lent again, so a release by someone who no longer holds is noticed at once only
+until the next rent. GuardedBuffer, which diagnostic pools lend instead, is made anew for each rent and notices
+every use after return, double return, overrun, leaked view and leaked lease, and names the line.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from turbosock.buffers.caller import caller_line
+from turbosock.buffers.poison import CANARY, POISON, fill
+from turbosock.errors import InvalidOption, LeaseError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from turbosock.buffers.bucket import Bucket
+    from turbosock.buffers.pool import BufferPool
+
+DIAGNOSTICS_VARIABLE = "TURBOSOCK_POOL_DIAGNOSTICS"
+
+
+def diagnostics_from_environment() -> bool:
+    """Return whether TURBOSOCK_POOL_DIAGNOSTICS asks for guarded leases; unset, empty and 0 mean no, 1 means yes.
+
+    Raises:
+        InvalidOption: the variable has another value.
+    """
+    value = os.environ.get(DIAGNOSTICS_VARIABLE, "")
+    if value in ("", "0"):
+        return False
+    if value == "1":
+        return True
+    raise InvalidOption(f"{DIAGNOSTICS_VARIABLE} must be 0 or 1, not {value!r}")
+
+
+class Leak(NamedTuple):
+    """A lease that nobody returned (`kind` "lease"), or memory still viewed when it was ("view")."""
+
+    kind: str
+    size: int
+    taken_at: str
+    returned_at: str
+
+
+class PooledBuffer:
+    """A lease of `size` bytes; made by BufferPool.rent(), and a context manager that releases it.
+
+    Attributes:
+        storage: the memory, `capacity` bytes. Only the first `size` are lent.
+        view: the first `size` bytes, valid until the last release(); writable, and made once for each size.
+        root: a view of all of `storage`, for the pool.
+        capacity: bytes of memory, at least `size`.
+        size: bytes asked for.
+        generation: how often this memory has been returned.
+        holders: how many releases are due.
+        pool: where it goes back to.
+        bucket: the pool's shelf for it.
+    """
+
+    __slots__ = ("bucket", "capacity", "generation", "holders", "pool", "root", "size", "storage", "view")
+
+    def __init__(self, pool: BufferPool, bucket: Bucket, storage: bytearray, size: int) -> None:
+        self.holders = 0
+        self.pool = pool
+        self.bucket = bucket
+        self.storage = storage
+        self.capacity = len(storage)
+        self.root = memoryview(storage)
+        self.size = size
+        self.view = self.root if size == self.capacity else self.root[:size]
+        self.generation = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} size={self.size} capacity={self.capacity} holders={self.holders}>"
+
+    def __enter__(self) -> PooledBuffer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def retain(self) -> PooledBuffer:
+        """Add a holder, who owes one release(), and return the lease itself.
+
+        Raises:
+            LeaseError: the lease was returned already.
+        """
+        holders = self.holders
+        if holders < 1:
+            raise LeaseError(f"retain() of memory that was returned{self.first_return()}: retain before the release")
+        self.holders = holders + 1
+        return self
+
+    def release(self) -> None:
+        """End one holder's use; the last one's gives the memory back.
+
+        Raises:
+            LeaseError: the lease was returned already; with diagnostics also when it was overrun.
+        """
+        self.pool.give_back(self)
+
+    def first_return(self) -> str:
+        """Return words that say where the lease was returned, or nothing when that is not known."""
+        return ""
+
+
+class GuardedBuffer(PooledBuffer):
+    """A lease of a diagnostic pool.
+
+    After its return, `storage`, `view` and `root` raise LeaseError with the line of the return, and a view that
+    was kept in a variable raises ValueError.
+    """
+
+    __slots__ = ("returned_at", "taken_at")
+
+    def __init__(self, pool: BufferPool, bucket: Bucket, storage: bytearray, size: int) -> None:
+        super().__init__(pool, bucket, storage, size)
+        self.taken_at = caller_line()
+        self.returned_at = ""
+        if size < self.capacity:
+            fill(self.root[size:], CANARY)
+
+    def __getattr__(self, name: str) -> object:
+        # Only for attributes that are missing: retire() deletes those that lead to the memory.
+        if name in ("root", "storage", "view"):
+            raise LeaseError(f"{name} of memory that was returned{self.first_return()}: retain() it for longer use")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __del__(self) -> None:
+        if self.holders > 0:
+            self.pool.on_leaked_lease(self)
+
+    def first_return(self) -> str:
+        return f" at {self.returned_at}" if self.returned_at else ""
+
+    def retire(self) -> tuple[bytearray | None, bool]:
+        """End the lease: poison the memory and cut every way to it.
+
+        Returns:
+            The memory, or None when a view of it is still alive so that it cannot be lent again; and whether
+            somebody wrote beyond `size`.
+        """
+        self.returned_at = caller_line()
+        storage = self.storage
+        overrun = storage.count(CANARY, self.size) != self.capacity - self.size
+        fill(self.root, POISON)
+        view, root = self.view, self.root
+        del self.view, self.root, self.storage
+        try:
+            view.release()
+            root.release()
+            # A bytearray that anybody still views refuses to change its size.
+            last = storage.pop()
+            storage.append(last)
+        except BufferError:
+            return None, overrun
+        return storage, overrun
