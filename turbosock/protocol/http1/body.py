@@ -22,18 +22,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...errors import BodyTruncated, HeadTooLarge, LimitError, ProtocolError
-from ...limits import (
+from turbosock.errors import BodyTruncated, HeadTooLarge, LimitError, ProtocolError
+from turbosock.limits import (
     MAX_CHUNK_EXTENSION_BYTES,
     MAX_CHUNK_LINE_BYTES,
     MAX_CHUNK_SIZE_DIGITS,
     MAX_HEAD_BYTES,
     MAX_HEAD_FIELDS,
 )
-from .fields import has_stray_control, parse_field_lines
-from .framing import Framing
-from .grammar import HEX_DIGITS, TEXT, TOKEN, shown
-from .headers import HeaderList
+from turbosock.protocol.http1.fields import has_stray_control, parse_field_lines
+from turbosock.protocol.http1.framing import Framing
+from turbosock.protocol.http1.grammar import HEX_DIGITS, TEXT, TOKEN, shown
+from turbosock.protocol.http1.headers import HeaderList
 
 # The run of a body that ends with its connection: no body reaches it.
 ENDLESS_RUN = 2**63 - 1

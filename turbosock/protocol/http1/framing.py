@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import enum
 
-from ...errors import ProtocolError
-from ...limits import MAX_CONTENT_LENGTH_DIGITS
-from .grammar import shown
+from turbosock.errors import ProtocolError
+from turbosock.limits import MAX_CONTENT_LENGTH_DIGITS
+from turbosock.protocol.http1.grammar import shown
 
 
 class Framing(enum.Enum):
@@ -104,6 +104,8 @@ def persists(version: int, connection: bytes | None) -> bool:
     """Whether Connection lets the connection live on: `close` wins, 1.0 needs `keep-alive` (RFC 9112 §9.3)."""
     if connection is None:
         return version >= 11
+    if connection == b"keep-alive":
+        return True
     if has_member(connection, b"close"):
         return False
     return version >= 11 or has_member(connection, b"keep-alive")

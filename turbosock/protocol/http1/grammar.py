@@ -9,7 +9,7 @@ Invariant: nothing is stripped, replaced or encoded here; a value is valid as it
 
 from __future__ import annotations
 
-from ...errors import InvalidHeader
+from turbosock.errors import InvalidHeader
 
 DIGITS = b"0123456789"
 HEX_DIGITS = DIGITS + b"abcdefABCDEF"

@@ -16,12 +16,20 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from ...errors import HeadTooLarge, ProtocolError
-from ...limits import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
-from .fields import has_stray_control, parse_field_lines
-from .framing import Framing, content_length, has_member, is_chunked, persists, request_framing, response_framing
-from .grammar import MAX_SHOWN_BYTES, TOKEN, VISIBLE, is_host, is_token, shown
-from .headers import HeaderList
+from turbosock.errors import HeadTooLarge, ProtocolError
+from turbosock.limits import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
+from turbosock.protocol.http1.fields import has_stray_control, parse_field_lines
+from turbosock.protocol.http1.framing import (
+    Framing,
+    content_length,
+    has_member,
+    is_chunked,
+    persists,
+    request_framing,
+    response_framing,
+)
+from turbosock.protocol.http1.grammar import MAX_SHOWN_BYTES, TOKEN, VISIBLE, is_host, is_token, shown
+from turbosock.protocol.http1.headers import HeaderList
 
 # Empty lines skipped before a request line: RFC 9112 §2.2 asks for one at least, and endless ones are an attack.
 MAX_LEADING_EMPTY_LINES = 4

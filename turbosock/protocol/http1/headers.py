@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias, overload
 
-from ...errors import InvalidHeader
-from .grammar import checked_name, checked_value
+from turbosock.errors import InvalidHeader
+from turbosock.protocol.http1.grammar import checked_name, checked_value
 
 Field: TypeAlias = tuple[bytes, bytes]
 HeaderItems: TypeAlias = (
@@ -71,9 +71,10 @@ class HeaderList:
     def joined(self, key: bytes) -> bytes | None:
         """The values of the field `key`, in lower case, joined with ", ", or None without it (RFC 9110 §5.3)."""
         keys = self._keys
-        if key not in keys:
+        count = keys.count(key)
+        if count == 0:
             return None
-        if keys.count(key) == 1:
+        if count == 1:
             return self._raw[keys.index(key)][1]
         return b", ".join([field[1] for field, own in zip(self._raw, keys, strict=True) if own == key])
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from ...errors import InvalidHeader, InvalidOption
-from ...limits import MAX_CONTENT_LENGTH_DIGITS
-from .body import FORBIDDEN_TRAILERS
-from .grammar import checked_method, checked_reason, checked_target, is_host
-from .headers import HeaderList
+from turbosock.errors import InvalidHeader, InvalidOption
+from turbosock.limits import MAX_CONTENT_LENGTH_DIGITS
+from turbosock.protocol.http1.body import FORBIDDEN_TRAILERS
+from turbosock.protocol.http1.grammar import checked_method, checked_reason, checked_target, is_host
+from turbosock.protocol.http1.headers import HeaderList
 
 REASONS: dict[int, bytes] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
