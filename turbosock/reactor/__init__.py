@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from .address import Address
 from .clock import SYSTEM_CLOCK, Clock, ManualClock, MonotonicClock
 from .poller import READABLE, WRITABLE, Poller, SingleWaiter, available_pollers, make_poller
+from .resolver import Lookup, LookupTarget, Resolver
 from .timers import NEVER, Timer, TimerHeap, TimerTarget
 from .waker import Waker
 
@@ -16,10 +18,14 @@ __all__ = [
     "READABLE",
     "SYSTEM_CLOCK",
     "WRITABLE",
+    "Address",
     "Clock",
+    "Lookup",
+    "LookupTarget",
     "ManualClock",
     "MonotonicClock",
     "Poller",
+    "Resolver",
     "SingleWaiter",
     "Timer",
     "TimerHeap",

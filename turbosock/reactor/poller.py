@@ -27,6 +27,7 @@ import os
 import select
 import selectors
 import sys
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from ..errors import InvalidOption, LimitError
@@ -274,13 +275,22 @@ def _selector_events(mask: int) -> int:
     return (mask & _IN) | (mask & _OUT) >> 1
 
 
+def _make_select_poller() -> Poller:
+    return SelectorPoller(selectors.SelectSelector())
+
+
+# In order of preference.
+_MAKERS: dict[str, Callable[[], Poller]] = {}
+if sys.platform == "linux":
+    _MAKERS["epoll"] = EpollPoller
+if sys.platform != "win32":
+    _MAKERS["poll"] = PollPoller
+_MAKERS["select"] = _make_select_poller
+
+
 def available_pollers() -> tuple[str, ...]:
     """Return the kinds that `make_poller` knows on this platform, the preferred one first."""
-    if sys.platform == "linux":
-        return ("epoll", "poll", "select")
-    if sys.platform != "win32":
-        return ("poll", "select")
-    return ("select",)
+    return tuple(_MAKERS)
 
 
 def make_poller(kind: str | None = None) -> Poller:
@@ -295,18 +305,14 @@ def make_poller(kind: str | None = None) -> Poller:
     """
     origin = "kind"
     if kind is None:
-        kind = os.environ.get(POLLER_VARIABLE) or None
         origin = POLLER_VARIABLE
-    if sys.platform == "linux":
-        if kind is None or kind == "epoll":
-            return EpollPoller()
-    elif kind is None:
-        return SelectorPoller()
-    if sys.platform != "win32" and kind == "poll":
-        return PollPoller()
-    if kind == "select":
-        return SelectorPoller(selectors.SelectSelector())
-    raise InvalidOption(f"{origin} is {kind!r}: this platform has {', '.join(available_pollers())}")
+        kind = os.environ.get(POLLER_VARIABLE)
+        if not kind:
+            return _MAKERS.get("epoll", SelectorPoller)()
+    maker = _MAKERS.get(kind)
+    if maker is None:
+        raise InvalidOption(f"{origin} is {kind!r}: this platform has {', '.join(_MAKERS)}")
+    return maker()
 
 
 class SingleWaiter:

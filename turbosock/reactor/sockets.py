@@ -22,9 +22,9 @@ import stat
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from ..errors import InvalidOption, NetworkError, Origin, ReadError, WriteError
+from ..errors import InvalidOption, InvalidUrl, NetworkError, Origin, ReadError, WriteError
 from ..limits import (
     KEEP_ALIVE_IDLE_S,
     KEEP_ALIVE_INTERVAL_S,
@@ -32,6 +32,7 @@ from ..limits import (
     LISTEN_BACKLOG,
     MAX_TIMEOUT_S,
 )
+from .address import Address, SocketAddress, literal_addresses
 from .clock import NS_PER_MS, NS_PER_S, NS_PER_US
 
 WOULD_BLOCK: Final = -1
@@ -41,8 +42,6 @@ CONNECTED: Final = 0
 # Windows says EWOULDBLOCK. A Unix socket's EAGAIN is another thing, a full backlog: it failed.
 PENDING_CONNECT: Final = frozenset({errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)})
 
-# What a system call takes as an address: (host, port), (host, port, flow, scope) or a path.
-SocketAddress = tuple[Any, ...] | str
 ListenAddress = tuple[str, int] | str
 
 _UNIX_PREFIX = "unix:"
@@ -386,13 +385,16 @@ def _checked_host_port(address: object) -> tuple[str, int]:
     return host, port
 
 
-def _numeric_listen_address(host: str, port: int) -> tuple[int, SocketAddress]:
+def _numeric_listen_address(host: str, port: int) -> Address:
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise InvalidOption(f"address has the host {host!r}, which has no address here: {error}") from error
+        literal = literal_addresses(host, port)
+        if literal is not None:
+            return literal[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, InvalidUrl) as error:
+        raise InvalidOption(f"address has the host {host!r}, which this machine cannot listen on: {error}") from error
     family, _, _, _, sockaddr = found[0]
-    return family, sockaddr
+    return Address(family, sockaddr)
 
 
 def _listen_unix(path: str, backlog: int, mode: int | None) -> socket.socket:
