@@ -57,7 +57,7 @@ MAX_WRITER_BYTES = 64 * MIB
 
 # What a ring copies aside at once when it turns its content in place: a quarter of a receive ring at most.
 ROTATION_BLOCK_BYTES = 16 * KIB
-# Leaked leases and views that a diagnostic pool remembers; the first ones name the faulty line.
+# Leaked leases and views that a diagnostic pool remembers: a faulty line shows again and again.
 MAX_RECORDED_LEAKS = 256
 
 # Idle objects kept in one ObjectPool (responses, exchanges, contexts, rings).

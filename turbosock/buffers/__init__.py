@@ -12,10 +12,13 @@ from turbosock.buffers.lease import GuardedBuffer, Leak, PooledBuffer, diagnosti
 from turbosock.buffers.objects import ObjectPool, ObjectPoolStats
 from turbosock.buffers.pool import BufferPool, Clearing, FixedBufferPool, PoolStats
 from turbosock.buffers.ring import RingBuffer
+from turbosock.buffers.segments import SegmentedReader, SegmentedSequence
+from turbosock.buffers.writer import BufferWriter
 
 __all__ = [
     "BucketStats",
     "BufferPool",
+    "BufferWriter",
     "Clearing",
     "FixedBufferPool",
     "GuardedBuffer",
@@ -25,5 +28,7 @@ __all__ = [
     "PoolStats",
     "PooledBuffer",
     "RingBuffer",
+    "SegmentedReader",
+    "SegmentedSequence",
     "diagnostics_from_environment",
 ]
