@@ -1,0 +1,110 @@
+"""The parent side: servers, and contestants run as child processes, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import environment
+from promises import SAME_CORE, TWO_CORES
+from task import BIG_BYTES, BODY_BYTES, Task
+from work import parse_strace
+
+sys.path.insert(0, os.fspath(environment.CHECKOUT / "tests"))
+
+from support import peers  # the path to it is known only now
+
+CLIENT_CORE = 0
+SERVER_CORES = {SAME_CORE: 0, TWO_CORES: 1}
+CHILD_DEADLINE_S = 300.0
+
+# The small answer comes from memory, so that the server costs as little as it can.
+FIXED = f'location = /fixed {{ return 200 "{"x" * BODY_BYTES}"; }}'
+
+
+class ContestantFailed(Exception):
+    """A contestant's process ended badly, or did not end."""
+
+
+class ContestantMissing(Exception):
+    """A contestant's library is not installed."""
+
+
+@dataclasses.dataclass(slots=True)
+class Bench:
+    """What every workload needs: the interpreter, how long and how often, and a running list of failures."""
+
+    python: Path
+    rounds: int
+    seconds: float
+    quick: bool
+    failures: list[str] = dataclasses.field(default_factory=list)
+
+    def placements(self) -> list[str]:
+        """Where server and client can run on this machine."""
+        return [SAME_CORE, TWO_CORES] if len(os.sched_getaffinity(0)) > 1 else [SAME_CORE]
+
+    @contextlib.contextmanager
+    def server(self, placement: str) -> Iterator[peers.Peer]:
+        """nginx on its core for the length of a with block."""
+        with tempfile.TemporaryDirectory() as directory:
+            core = SERVER_CORES[placement]
+            with peers.nginx(Path(directory) / "nginx", big_bytes=BIG_BYTES, locations=FIXED, core=core) as peer:
+                yield peer
+
+    def task(self, peer: peers.Peer, workload: str, contestant: str, measure: str = "time", **more: int) -> Task:
+        """A task on the client's core."""
+        fields = {"count": 0, "in_flight": 1, "core": CLIENT_CORE, **more}
+        return Task(workload, contestant, measure, peer.host, peer.port, self.seconds, **fields)
+
+    def command(self, task: Task) -> list[str]:
+        """The command line of a contestant's process."""
+        script = os.fspath(environment.HERE / "contestant.py")
+        return [os.fspath(self.python), script, json.dumps(dataclasses.asdict(task))]
+
+    def run(self, task: Task, *, before: list[str] | None = None) -> dict[str, float]:
+        """Run a contestant and return what it measured; raise ContestantMissing or ContestantFailed."""
+        process = subprocess.Popen(
+            [*(before or []), *self.command(task)],
+            env=environment.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            said, complaint = process.communicate(timeout=CHILD_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise ContestantFailed(f"{task.workload}, {task.contestant}: no end after {CHILD_DEADLINE_S} s") from None
+        if process.returncode:
+            last = complaint.strip().splitlines()[-1] if complaint.strip() else f"exit status {process.returncode}"
+            raise ContestantFailed(f"{task.workload}, {task.contestant}: {last}")
+        answer: dict[str, float] = json.loads(said.splitlines()[-1])
+        if "missing" in answer:
+            raise ContestantMissing(f"{task.contestant}: no module {answer['missing']}")
+        return answer
+
+    def calls(self, task: Task, few: int, many: int) -> dict[str, float]:
+        """System calls of one request by name: the difference between a run of `few` and one of `many` requests."""
+        if shutil.which("strace") is None:
+            return {}
+        counts = []
+        for count in (few, many):
+            with tempfile.TemporaryDirectory() as directory:
+                output = os.path.join(directory, "calls")
+                counted = dataclasses.replace(task, measure="calls", count=count)
+                self.run(counted, before=["strace", "-f", "-c", "-o", output])
+                counts.append(parse_strace(Path(output).read_text()))
+        low, high = counts
+        made = {name: (high[name] - low.get(name, 0)) / (many - few) for name in high}
+        return {name: calls for name, calls in made.items() if round(calls, 2) > 0}

@@ -1,0 +1,62 @@
+"""What turbosock promises, in the only form that lasts from machine to machine: ratios inside one run.
+
+A promise about requests is held where server and client share a core, because across cores the kernel's wake-ups
+hide what a client costs; those figures are shown beside it. Bulk transfers are held in both placements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SAME_CORE = "same core"
+TWO_CORES = "two cores"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """`ours` is at least `at_least` times as fast as `other`, in `workload` with `in_flight` under way."""
+
+    workload: str
+    ours: str
+    other: str
+    at_least: float
+    in_flight: int = 1
+    placements: tuple[str, ...] = (SAME_CORE,)
+
+
+RATIOS = (
+    Promise("http1_sequential", "turbosock get", "pycurl", 1.2),
+    Promise("http1_sequential", "turbosock get", "urllib3", 6),
+    Promise("http1_sequential", "turbosock get", "bare", 0.65),
+    Promise("http1_sequential", "turbosock stream", "pycurl", 1.3),
+    Promise("http1_sequential", "turbosock stream", "bare", 0.75),
+    Promise("http1_threads", "turbosock get", "pycurl", 1.2, 8),
+    Promise("http1_threads", "turbosock get", "urllib3", 10, 8),
+    Promise("http1_concurrent", "turbosock loop", "pycurl multi", 1.0, 100),
+    Promise("http1_concurrent", "turbosock loop", "aiohttp+uvloop", 5, 100),
+    Promise("http1_concurrent", "turbosock loop", "wrk", 0.6, 100),
+    Promise("download", "turbosock stream", "bare", 0.95, 1, (SAME_CORE, TWO_CORES)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one request of `contestant` may allocate; body bytes, where it owns them, are not counted."""
+
+    contestant: str
+    system: float
+    python: float
+    python_bytes: float
+
+
+# An average below a half in a hundred requests is none: the interpreter takes an arena now and then.
+NO_SYSTEM_ALLOCATION = 0.005
+
+BUDGETS = (
+    Budget("turbosock stream", NO_SYSTEM_ALLOCATION, 25, 1024),
+    Budget("turbosock get", float("inf"), 45, 4096 + 100),
+)
+
+# Held after the run beyond what was held after the warm-up, for each second that the run takes at full rate.
+GROWTH_BYTES_A_SECOND = 1024.0
+IMPORT_S = 0.100

@@ -1,0 +1,133 @@
+"""Workloads that count requests, or bytes, in a second: every contestant in turn, several rounds, two placements."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import statistics
+from dataclasses import dataclass
+
+from bench import Bench, ContestantFailed, ContestantMissing
+from promises import RATIOS, SAME_CORE
+from report import Table, verdict
+from support import peers
+from task import BIG_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A workload: its title, how many requests are under way, and how system calls are counted.
+
+    Attributes:
+        in_flight: the numbers of requests or threads to run with, one table each.
+        traced: (few, many) requests for counting system calls; None leaves them uncounted.
+        unit_bytes: bytes of one request where the rate is of bytes, or 0.
+    """
+
+    name: str
+    title: str
+    in_flight: tuple[int, ...] = (1,)
+    traced: tuple[int, int] | None = (200, 1200)
+    unit_bytes: int = 0
+
+    def run(self, bench: Bench) -> list[Table]:
+        """One table for each placement and number in flight."""
+        tables = []
+        for placement in bench.placements():
+            with bench.server(placement) as peer:
+                for in_flight in self.in_flight:
+                    tables.append(self.table(bench, peer, placement, in_flight))
+        return tables
+
+    def contestants(self) -> list[str]:
+        """Names of those that take part, in their order."""
+        names = importlib.import_module(f"workloads.{self.name}").CONTESTANTS
+        return [name for name in names if name != "empty" and (name != "wrk" or shutil.which("wrk"))]
+
+    def table(self, bench: Bench, peer: peers.Peer, placement: str, in_flight: int) -> Table:
+        """Run the rounds and lay them out."""
+        names, left_out = self.contestants(), dict[str, str]()
+        rates: dict[str, list[float]] = {name: [] for name in names}
+        costs: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(bench.rounds):
+            for name in names:
+                if name in left_out:
+                    continue
+                try:
+                    answer = bench.run(bench.task(peer, self.name, name, in_flight=in_flight))
+                except ContestantMissing as missing:
+                    left_out[name] = str(missing)
+                    continue
+                except ContestantFailed as failed:
+                    left_out[name] = str(failed)
+                    bench.failures.append(str(failed))
+                    continue
+                rates[name].append(answer["count"] / answer["seconds"])
+                costs[name].append((answer["user_s"] + answer["system_s"]) / answer["count"])
+        there = [name for name in names if name not in left_out]
+        ours = [name for name in there if name.startswith("turbosock")]
+        calls = self.system_calls(bench, peer, there, in_flight) if placement == SAME_CORE else {}
+
+        title = self.title if len(self.in_flight) == 1 else f"{self.title}, {in_flight} in flight"
+        table = Table(
+            f"{self.name}: {title}; server and client on {'the ' if placement == SAME_CORE else ''}{placement}",
+            ["", "MB/s" if self.unit_bytes else "requests/s", "each", "CPU each", *[f"{name} / it" for name in ours]],
+        )
+        if calls:
+            table.columns.append("system calls each")
+        for name in there:
+            rate = statistics.median(rates[name])
+            # wrk's own processor time is its process's, which is not ours to see.
+            cost = "" if name == "wrk" else microseconds(statistics.median(costs[name]))
+            shown = f"{rate * self.unit_bytes / 1e6:,.0f}" if self.unit_bytes else f"{rate:,.0f}"
+            ratios = [f"{ratio(rates[mine], rates[name]):.2f}" for mine in ours]
+            row = [name, shown, microseconds(1 / rate), cost, *ratios]
+            table.rows.append([*row, calls.get(name, "")] if calls else row)
+        for promise in RATIOS:
+            if (promise.workload, promise.in_flight) != (self.name, in_flight) or placement not in promise.placements:
+                continue
+            if promise.ours in there and promise.other in there:
+                measured = ratio(rates[promise.ours], rates[promise.other])
+                said = f"{measured:.2f}, {verdict(measured >= promise.at_least)}"
+            else:
+                said = "not measured"
+            table.notes.append(f"Promise: {promise.ours} ≥ {promise.at_least:g} × {promise.other}: {said}.")
+        table.notes += [f"Left out: {reason}." for reason in left_out.values()]
+        return table
+
+    def system_calls(self, bench: Bench, peer: peers.Peer, names: list[str], in_flight: int) -> dict[str, str]:
+        """System calls of one request, as text, by contestant."""
+        if self.traced is None or in_flight > 100 or bench.quick:
+            return {}
+        texts = {}
+        for name in names:
+            if name == "wrk":
+                continue
+            try:
+                calls = bench.calls(bench.task(peer, self.name, name, in_flight=in_flight), *self.traced)
+            except ContestantFailed as failed:
+                bench.failures.append(f"{failed} (under strace)")
+                continue
+            most = sorted(calls, key=lambda call: -calls[call])[:4]
+            if calls:
+                texts[name] = f"{sum(calls.values()):.1f}: " + " ".join(f"{call} {calls[call]:.2g}" for call in most)
+        return texts
+
+
+def ratio(ours: list[float], others: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(mine / other for mine, other in zip(ours, others, strict=True))
+
+
+def microseconds(seconds: float) -> str:
+    """A duration in µs, or in ms where µs would be many digits."""
+    return f"{seconds * 1e6:.1f} µs" if seconds < 0.01 else f"{seconds * 1e3:.1f} ms"
+
+
+RATES = (
+    Rate("http1_sequential", "one GET after the other"),
+    Rate("http1_threads", "GET from eight threads", in_flight=(8,)),
+    Rate("http1_concurrent", "GET in one thread", in_flight=(10, 100, 1000), traced=(2000, 12000)),
+    Rate("download", "100 MB into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES),
+    Rate("upload", "100 MB from memory", traced=(1, 3), unit_bytes=BIG_BYTES),
+)
