@@ -46,24 +46,26 @@ def traced(run: Run, count: int, *, python_allocators: bool) -> tuple[int, int]:
     return made, size
 
 
-def frames(run: Run, count: int) -> tuple[int, int, int]:
-    """(Python calls, bytes of their frame objects, how many of them are above pymalloc's 512 bytes)."""
-    calls = size = large = 0
+def frames(run: Run, count: int) -> tuple[int, int, int, int]:
+    """(Python calls, bytes of their frame objects; calls and bytes of those above pymalloc's 512 bytes)."""
+    calls = size = large = large_size = 0
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls, size, large
+        nonlocal calls, size, large, large_size
         if event == "call":
             calls += 1
             own = frame.__sizeof__() + GC_HEADER_BYTES
             size += own
-            large += own > PYMALLOC_MAX_BYTES
+            if own > PYMALLOC_MAX_BYTES:
+                large += 1
+                large_size += own
 
     sys.setprofile(profile)
     try:
         run(count)
     finally:
         sys.setprofile(None)
-    return calls, size, large
+    return calls, size, large, large_size
 
 
 def allocations(run: Run, count: int) -> dict[str, object]:
@@ -71,7 +73,7 @@ def allocations(run: Run, count: int) -> dict[str, object]:
     run(WARM_UP)
     system, system_bytes = traced(run, count, python_allocators=False)
     python, python_bytes = traced(run, count, python_allocators=True)
-    calls, frame_bytes, large = frames(run, count)
+    calls, frame_bytes, large, large_bytes = frames(run, count)
     totals = {
         "system": system,
         "system_bytes": system_bytes,
@@ -80,6 +82,7 @@ def allocations(run: Run, count: int) -> dict[str, object]:
         "frames": calls,
         "frame_bytes": frame_bytes,
         "large_frames": large,
+        "large_frame_bytes": large_bytes,
     }
     return {name: total / count for name, total in totals.items()}
 

@@ -75,66 +75,41 @@ def turbosock_loop(task: Task) -> Run:
 
 
 def pycurl_multi(task: Task) -> Run:
-    """CurlMulti by socket_action over epoll, its fastest interface."""
+    """CurlMulti by perform() and select(), which is faster here than socket_action() with Python's epoll."""
     import pycurl
 
-    multi, epoll, known = pycurl.CurlMulti(), select.epoll(), set[int]()
+    multi = pycurl.CurlMulti()
     multi.setopt(pycurl.M_MAXCONNECTS, task.in_flight)
-    timeout_s = -1.0
-
-    def on_socket(event: int, descriptor: int, _multi: object, _data: object) -> None:
-        if event == pycurl.POLL_REMOVE:
-            known.discard(descriptor)
-            # libcurl may have closed it already, and epoll forgets a closed descriptor by itself.
-            try:
-                epoll.unregister(descriptor)
-            except OSError:
-                pass
-            return
-        mask = (select.EPOLLIN if event & pycurl.POLL_IN else 0) | (select.EPOLLOUT if event & pycurl.POLL_OUT else 0)
-        if descriptor in known:
-            epoll.modify(descriptor, mask)
-        else:
-            known.add(descriptor)
-            epoll.register(descriptor, mask)
-
-    def on_timer(timeout_ms: int) -> None:
-        nonlocal timeout_s
-        timeout_s = timeout_ms / 1000 if timeout_ms >= 0 else -1.0
-
-    multi.setopt(pycurl.M_SOCKETFUNCTION, on_socket)
-    multi.setopt(pycurl.M_TIMERFUNCTION, on_timer)
     handles: list[Any] = []
     for _ in range(task.in_flight):
         handle = pycurl.Curl()
         handle.setopt(pycurl.URL, task.url(PATH))
         handle.setopt(pycurl.WRITEFUNCTION, len)
         handles.append(handle)
+    perform, info_read = multi.perform, multi.info_read
 
     def run(count: int) -> None:
         begun = done = 0
         for handle in handles[:count]:
             multi.add_handle(handle)
             begun += 1
-        multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         while done < count:
-            ready = epoll.poll(timeout_s, 42)
-            if not ready:
-                multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-            for descriptor, _ in ready:
-                multi.socket_action(descriptor, 0)
-            while True:
-                left, finished, failed = multi.info_read()
+            perform()
+            idle = True
+            left = 1
+            while left:
+                left, finished, failed = info_read()
                 if failed:
                     raise RuntimeError(f"a request failed: {failed[0][2]}")
                 for handle in finished:
+                    idle = False
                     multi.remove_handle(handle)
                     done += 1
                     if begun < count:
                         multi.add_handle(handle)
                         begun += 1
-                if not left:
-                    break
+            if idle:
+                multi.select(1.0)
 
     return run
 

@@ -1,0 +1,157 @@
+"""The benchmarks' own arithmetic, and one contestant run end to end: a figure is worth what its harness is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import pytest
+
+from support import peers
+
+BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
+
+
+class Load(Protocol):
+    """Imports one of the benchmarks' modules by its name."""
+
+    def __call__(self, name: str) -> ModuleType: ...
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Import from tools/bench for one test, and leave neither its path nor its short module names behind."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(BENCH)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.fspath(BENCH)):
+            del sys.modules[name]
+
+
+STRACE = """\
+% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 51.20    0.003312           3      1001           sendto
+ 40.10    0.002101           2      1003         2 recvfrom
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.005413           2      2004         2 total
+"""
+
+
+def test_strace_table_gives_calls_by_name_without_errors_or_total(load: Load) -> None:
+    assert load("work").parse_strace(STRACE) == {"sendto": 1001, "recvfrom": 1003}
+
+
+def test_frames_counts_python_calls_and_not_builtins(load: Load) -> None:
+    def inner() -> None:
+        len("")
+
+    def outer(count: int) -> None:
+        for _ in range(count):
+            inner()
+
+    calls, size, large, large_size = load("work").frames(outer, 10)
+    assert (calls, large, large_size) == (11, 0, 0)
+    assert 11 * 64 < size < 11 * 512
+
+
+def test_frames_above_the_small_allocator_are_told_apart(load: Load) -> None:
+    names = ", ".join(f"v{i}" for i in range(80))
+    scope: dict[str, object] = {}
+    exec(f"def wide(count):\n    {names} = range(80)\n", scope)
+    calls, size, large, large_size = load("work").frames(scope["wide"], 1)
+    assert (calls, large) == (1, 1)
+    assert size == large_size > 512
+
+
+def test_growth_of_a_leak_is_counted_in_bytes(load: Load) -> None:
+    kept: list[bytes] = []
+
+    def leak(count: int) -> None:
+        kept.extend(bytes(1000) for _ in range(count))
+
+    grown = load("work").growth(leak, 100)
+    assert grown["traced"] >= 100_000
+    assert load("work").growth(lambda count: None, 100)["traced"] < 1000
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("980.00ms", 0.98), ("1.10s", 1.1), ("1.00m", 60.0), ("5.00us", 5e-6)])
+def test_wrk_time_in_each_unit_is_in_seconds(load: Load, text: str, seconds: float) -> None:
+    assert load("workloads.http1_concurrent").parse_seconds(text) == pytest.approx(seconds)
+
+
+def test_requirement_lines_leave_comments_and_blanks_out(load: Load) -> None:
+    assert load("environment").requirement_lines("# why\n\na >= 1\n  b\n") == ["a >= 1", "b"]
+
+
+def test_ratio_is_the_median_of_the_rounds_ratios(load: Load) -> None:
+    assert load("rates").ratio([10.0, 40.0, 90.0], [10.0, 20.0, 30.0]) == 2.0
+
+
+def test_table_as_text_and_markdown_holds_every_cell_and_note(load: Load) -> None:
+    table = load("report").Table("title", ["", "rate"], [["bare", "1,000"], ["ours", "9"]], ["A note."])
+    assert table.text() == "title\n       rate\n----  -----\nbare  1,000\nours      9\nA note."
+    assert table.markdown() == "### title\n\n|  | rate |\n| --- | ---: |\n| bare | 1,000 |\n| ours | 9 |\n\nA note."
+
+
+def test_promises_name_contestants_that_exist(load: Load) -> None:
+    promises, rates = load("promises"), {rate.name: rate for rate in load("rates").RATES}
+    for promise in promises.RATIOS:
+        contestants = load(f"workloads.{promise.workload}").CONTESTANTS
+        assert {promise.ours, promise.other} <= contestants.keys()
+        assert promise.in_flight in rates[promise.workload].in_flight
+    sequential = load("workloads.http1_sequential").CONTESTANTS
+    assert {budget.contestant for budget in promises.BUDGETS} <= sequential.keys()
+    assert set(load("tallies").SEQUENTIAL) <= sequential.keys()
+
+
+def test_repeated_step_with_a_wrong_body_is_refused(load: Load) -> None:
+    with pytest.raises(RuntimeError, match="99 bytes"):
+        load("task").repeated(lambda: 99)
+
+
+def run_contestant(task: object, path: Path | None = None) -> dict[str, object]:
+    """What the contestant's process answers; `path` comes first among its modules."""
+    assert dataclasses.is_dataclass(task)
+    assert not isinstance(task, type)
+    environment = {**os.environ, "PYTHONPATH": os.fspath(path or "")}
+    command = [sys.executable, os.fspath(BENCH / "contestant.py"), json.dumps(dataclasses.asdict(task))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def test_contestant_with_a_fixed_count_makes_that_many_requests(load: Load, tmp_path: Path) -> None:
+    fixed = 'location = /fixed { return 200 "' + "x" * 100 + '"; }\n'
+    log = "access_log " + os.fspath(tmp_path / "log") + ";\n"
+    with peers.nginx(tmp_path / "nginx", locations=fixed + log) as peer:
+        task = load("task").Task("http1_sequential", "bare", "time", peer.host, peer.port, 0.1, 20, 1, -1)
+        answer = run_contestant(task)
+    assert answer["count"] == 20
+    assert isinstance(answer["seconds"], float)
+    assert answer["seconds"] > 0
+    requests = [line for line in (tmp_path / "log").read_text().splitlines() if "/fixed" in line]
+    # One to learn the head's length, one to check the body, twenty measured.
+    assert len(requests) == 22
+
+
+def test_contestant_without_its_library_names_what_is_missing(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "pycurl.py").write_text('raise ImportError("not here", name="pycurl")\n')
+    task = load("task").Task("http1_sequential", "pycurl", "time", "127.0.0.1", 1, 0.1, 1, 1, -1)
+    assert run_contestant(task, tmp_path) == {"missing": "pycurl"}
+
+
+def test_unknown_workload_is_refused_with_the_known_ones() -> None:
+    done = subprocess.run([sys.executable, os.fspath(BENCH / "run.py"), "nothing"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no workload 'nothing'" in done.stderr
+    assert "http1_sequential" in done.stderr
