@@ -140,8 +140,8 @@ def start_connect(sock: socket.socket, address: SocketAddress) -> int:
     try:
         return sock.connect_ex(address)
     except OSError as error:
-        # Raised before any system call, for an address that does not parse.
-        return error.errno if error.errno and error.errno > 0 else errno.EINVAL
+        # Raised before any system call: a path that is too long, or a host that is not numeric.
+        return errno.ENAMETOOLONG if error.errno is None else errno.EINVAL
 
 
 def connect_result(sock: socket.socket) -> int:
