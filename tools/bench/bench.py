@@ -94,6 +94,17 @@ class Bench:
             raise ContestantMissing(f"{task.contestant}: no module {answer['missing']}")
         return answer
 
+    def attempt(self, task: Task, notes: list[str]) -> dict[str, float] | None:
+        """Run a contestant; where it cannot run, say so in `notes`, keep a failure, and return None."""
+        try:
+            return self.run(task)
+        except ContestantMissing as missing:
+            notes.append(f"Left out: {missing}.")
+        except ContestantFailed as failed:
+            notes.append(f"Left out: {failed}.")
+            self.failures.append(str(failed))
+        return None
+
     def calls(self, task: Task, few: int, many: int) -> dict[str, float]:
         """System calls of one request by name: the difference between a run of `few` and one of `many` requests."""
         if shutil.which("strace") is None:

@@ -7,7 +7,7 @@ import shutil
 import statistics
 from dataclasses import dataclass
 
-from bench import Bench, ContestantFailed, ContestantMissing
+from bench import Bench, ContestantFailed
 from promises import RATIOS, SAME_CORE
 from report import Table, verdict
 from support import peers
@@ -46,25 +46,17 @@ class Rate:
 
     def table(self, bench: Bench, peer: peers.Peer, placement: str, in_flight: int) -> Table:
         """Run the rounds and lay them out."""
-        names, left_out = self.contestants(), dict[str, str]()
-        rates: dict[str, list[float]] = {name: [] for name in names}
-        costs: dict[str, list[float]] = {name: [] for name in names}
+        there, left_out = self.contestants(), list[str]()
+        rates: dict[str, list[float]] = {name: [] for name in there}
+        costs: dict[str, list[float]] = {name: [] for name in there}
         for _ in range(bench.rounds):
-            for name in names:
-                if name in left_out:
-                    continue
-                try:
-                    answer = bench.run(bench.task(peer, self.name, name, in_flight=in_flight))
-                except ContestantMissing as missing:
-                    left_out[name] = str(missing)
-                    continue
-                except ContestantFailed as failed:
-                    left_out[name] = str(failed)
-                    bench.failures.append(str(failed))
+            for name in list(there):
+                answer = bench.attempt(bench.task(peer, self.name, name, in_flight=in_flight), left_out)
+                if answer is None:
+                    there.remove(name)
                     continue
                 rates[name].append(answer["count"] / answer["seconds"])
                 costs[name].append((answer["user_s"] + answer["system_s"]) / answer["count"])
-        there = [name for name in names if name not in left_out]
         ours = [name for name in there if name.startswith("turbosock")]
         calls = self.system_calls(bench, peer, there, in_flight) if placement == SAME_CORE else {}
 
@@ -92,7 +84,7 @@ class Rate:
             else:
                 said = "not measured"
             table.notes.append(f"Promise: {promise.ours} ≥ {promise.at_least:g} × {promise.other}: {said}.")
-        table.notes += [f"Left out: {reason}." for reason in left_out.values()]
+        table.notes += left_out
         return table
 
     def system_calls(self, bench: Bench, peer: peers.Peer, names: list[str], in_flight: int) -> dict[str, str]:

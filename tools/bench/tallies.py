@@ -7,7 +7,7 @@ import statistics
 import subprocess
 
 import environment
-from bench import Bench, ContestantFailed, ContestantMissing
+from bench import Bench
 from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, SAME_CORE
 from report import Table, verdict
 
@@ -37,23 +37,16 @@ def allocations(bench: Bench) -> list[Table]:
     )
     with bench.server(SAME_CORE) as peer:
 
-        def measured(contestant: str) -> dict[str, float]:
-            return bench.run(bench.task(peer, "http1_sequential", contestant, "allocations", count=count))
+        def measured(contestant: str) -> dict[str, float] | None:
+            task = bench.task(peer, "http1_sequential", contestant, "allocations", count=count)
+            return bench.attempt(task, table.notes)
 
-        try:
-            empty = measured("empty")
-        except ContestantMissing as missing:
-            table.notes.append(f"Not measured: {missing}.")
+        empty = measured("empty")
+        if empty is None:
             return [table]
         for name in SEQUENTIAL:
-            try:
-                whole = measured(name)
-            except ContestantMissing as missing:
-                table.notes.append(f"Left out: {missing}.")
-                continue
-            except ContestantFailed as failed:
-                table.notes.append(f"Left out: {failed}.")
-                bench.failures.append(str(failed))
+            whole = measured(name)
+            if whole is None:
                 continue
             own = {key: whole[key] - empty[key] for key in whole}
             # A frame object above pymalloc's bound is a system allocation that the tracer makes.
@@ -97,14 +90,8 @@ def growth(bench: Bench) -> list[Table]:
     )
     with bench.server(SAME_CORE) as peer:
         for name in ("turbosock get", "turbosock stream", "pycurl"):
-            try:
-                answer = bench.run(bench.task(peer, "http1_sequential", name, "growth", count=count))
-            except ContestantMissing as missing:
-                table.notes.append(f"Left out: {missing}.")
-                continue
-            except ContestantFailed as failed:
-                table.notes.append(f"Left out: {failed}.")
-                bench.failures.append(str(failed))
+            answer = bench.attempt(bench.task(peer, "http1_sequential", name, "growth", count=count), table.notes)
+            if answer is None:
                 continue
             pace = answer["traced"] / answer["seconds"]
             table.rows.append(
