@@ -98,9 +98,6 @@ def _local_error(doing: str, error: OSError) -> NetworkError:
     return NetworkError(f"cannot {doing}: {_explain_error(error)}", errno=error.errno, code=code, origin=Origin.LOCAL)
 
 
-# Opening and connecting
-
-
 def open_tcp(family: int) -> socket.socket:
     """Return a non-blocking TCP socket of `family`, AF_INET or AF_INET6.
 
@@ -173,9 +170,6 @@ def tune(sock: socket.socket, *, keep_alive: bool = False) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
 
 
-# Kernel timeouts of blocking sockets
-
-
 if sys.platform == "win32":
     _pack_timeout = struct.Struct("@L").pack
 else:
@@ -205,9 +199,6 @@ def set_receive_timeout(sock: socket.socket, timeout_ns: int) -> None:
 def set_send_timeout(sock: socket.socket, timeout_ns: int) -> None:
     """Bound each send of a blocking socket (SO_SNDTIMEO), as `set_receive_timeout` does for receives."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeout_option(timeout_ns))
-
-
-# Receiving and sending
 
 
 def receive_into(sock: socket.socket, view: bytearray | memoryview) -> int:
@@ -292,9 +283,6 @@ def _send_failed(error: OSError) -> int:
         return WOULD_BLOCK
     origin = Origin.LOCAL if error.errno in _EXHAUSTED or error.errno == errno.EBADF else Origin.REMOTE
     raise WriteError(f"writing failed: {_explain_error(error)}", errno=error.errno, origin=origin) from error
-
-
-# Listening
 
 
 def unix_path(address: str) -> str | None:

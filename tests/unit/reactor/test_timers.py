@@ -115,7 +115,7 @@ def test_disarmed_never_fires_and_can_be_moved_again(fired: list[tuple[str, int]
     timer = heap.add(10, Recorder("a", fired))
     timer.disarm()
     timer.disarm()
-    assert not timer.armed and len(heap) == 0
+    assert timer.deadline_ns == NEVER and len(heap) == 0
     assert heap.next_deadline_ns() is None
     assert heap.expire(100) == 0
     timer.move(200)
