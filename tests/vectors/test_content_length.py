@@ -9,10 +9,10 @@ import pytest
 from support.http1 import read_every_way
 from support.vectors import load_cases, require
 
-CASES = load_cases("content_length.json")
+CASES: list[dict[str, Any] | None] = [*load_cases("content_length.json")] or [None]
 
 
-@pytest.mark.parametrize("case", CASES or [None], ids=lambda c: repr(c["value"]) if c else "missing")
+@pytest.mark.parametrize("case", CASES, ids=lambda c: repr(c["value"]) if c else "missing")
 @pytest.mark.parametrize("side", ["request", "response"])
 def test_content_length_case_fed_every_way_gives_its_length_or_is_refused(
     case: dict[str, Any] | None, side: str
