@@ -57,7 +57,8 @@ class PooledBuffer:
 
     Attributes:
         storage: the memory, `capacity` bytes. Only the first `size` are lent.
-        view: the first `size` bytes, valid until the last release(); writable, and made once for each size.
+        view: the first `size` bytes, valid until the last release() of the lease; writable. It is kept and lent
+            again, so nobody calls release() on the view itself.
         root: a view of all of `storage`, for the pool.
         capacity: bytes of memory, at least `size`.
         size: bytes asked for.
@@ -148,19 +149,26 @@ class GuardedBuffer(PooledBuffer):
     def first_return(self) -> str:
         return f" at {self.returned_at}" if self.returned_at else ""
 
-    def retire(self) -> tuple[bytearray | None, bool]:
+    def retire(self) -> tuple[bytearray | None, str]:
         """End the lease: poison the memory and cut every way to it.
 
         Returns:
-            The memory, or None when a view of it is still alive so that it cannot be lent again; and whether
-            somebody wrote beyond `size`.
+            The memory, or None when a view of it is still alive so that it cannot be lent again; and what the
+            holder did wrong, in words, or nothing.
         """
         self.returned_at = caller_line()
         storage = self.storage
-        overrun = storage.count(CANARY, self.size) != self.capacity - self.size
-        fill(self.root, POISON)
         view, root = self.view, self.root
         del self.view, self.root, self.storage
+        fault = ""
+        if storage.count(CANARY, self.size) != self.capacity - self.size:
+            fault = f"somebody wrote beyond the {self.size} bytes: rent as much as is written"
+        fill(memoryview(storage), POISON)
+        try:
+            # The items of a released view cannot be asked for.
+            len(view)
+        except ValueError:
+            fault = "somebody called release() on the lent view, which its next holder needs: drop it instead"
         try:
             view.release()
             root.release()
@@ -168,5 +176,5 @@ class GuardedBuffer(PooledBuffer):
             last = storage.pop()
             storage.append(last)
         except BufferError:
-            return None, overrun
-        return storage, overrun
+            return None, fault
+        return storage, fault

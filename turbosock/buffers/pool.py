@@ -310,8 +310,8 @@ class BufferPool:
     def _retire(self, buffer: GuardedBuffer) -> None:
         """Take a guarded lease's memory back and report what was wrong with its use."""
         bucket = buffer.bucket
-        storage, overrun = buffer.retire()
-        if storage is not None and not overrun:
+        storage, fault = buffer.retire()
+        if storage is not None and not fault:
             idle = PooledBuffer(self, bucket, storage, buffer.capacity)
             idle.generation = buffer.generation
             bucket.idle.append(idle)
@@ -323,10 +323,10 @@ class BufferPool:
                 f"{self.name}: a view of {buffer.size} bytes taken at {buffer.taken_at} is still alive after their"
                 f" return at {buffer.returned_at}: drop the view first, or retain() the buffer",
             )
-        if overrun:
+        if fault:
             raise LeaseError(
-                f"{self.name}: somebody wrote beyond the {buffer.size} bytes taken at {buffer.taken_at}, noticed at"
-                f" their return at {buffer.returned_at}: rent as much as is written"
+                f"{self.name}: {buffer.size} bytes taken at {buffer.taken_at}, returned at {buffer.returned_at}:"
+                f" {fault}"
             )
 
     def _report_leak(self, leak: Leak, message: str) -> None:

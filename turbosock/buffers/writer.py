@@ -67,6 +67,10 @@ class BufferWriter:
     def __len__(self) -> int:
         return self._length
 
+    def __bool__(self) -> bool:
+        """Return True, also when empty: libraries test a file that they were given with `if not fileobj`."""
+        return True
+
     def __repr__(self) -> str:
         return f"<BufferWriter length={self._length} segments={len(self._segments)}>"
 

@@ -195,6 +195,18 @@ def test_guarded_overrun_raises_at_return_and_names_both_lines(offset: int) -> N
     assert (stats.outstanding, stats.idle, stats.dropped) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("size", [10, 1024])
+def test_guarded_view_released_by_its_holder_raises_at_return(size: int) -> None:
+    pool = guarded_pool()
+    lease = pool.rent(size)
+    taken_at = line_above()
+    lease.view.release()
+    with pytest.raises(LeaseError, match=r"release\(\) on the lent view") as caught:
+        lease.release()
+    assert taken_at in str(caught.value)
+    assert pool.stats().outstanding == 0
+
+
 def test_guarded_write_of_the_whole_size_is_no_overrun() -> None:
     pool = guarded_pool()
     for size in (10, 1023, 1024):
