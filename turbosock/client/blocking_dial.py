@@ -1,0 +1,125 @@
+"""What a blocking exchange waits for before it has a connection: a place in the pool, a name, a connect.
+
+Each wait ends at its deadline, and `interrupt()`, which any thread may call, ends it at once.
+"""
+
+from __future__ import annotations
+
+import socket as socket_module
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from turbosock.errors import Cancelled, ConnectTimeout, Phase
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
+from turbosock.reactor.poller import SingleWaiter
+from turbosock.reactor.resolver import Address, Resolver
+from turbosock.transport.dial import Dial
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from turbosock.client.response import Response
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.pool.connection_pool import OriginPool
+
+# An interrupted dial is noticed at the latest after this time where shutting its socket down does not wake it.
+_LOOK_NS = 100_000_000
+
+
+class Interruptible(Protocol):
+    """A wait that another thread can end."""
+
+    def interrupt(self) -> None:
+        """Wake the waiting thread."""
+
+
+class BlockingWaiter:
+    """A thread that stands in a pool's line.
+
+    Attributes:
+        interrupted, closed: why it woke up with nothing.
+    """
+
+    __slots__ = ("_connection", "_event", "_offered", "closed", "interrupted")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._connection: Http1Connection | None = None
+        self._offered = False
+        self.interrupted = False
+        self.closed = False
+
+    def offer(self, connection: Http1Connection | None) -> bool:
+        """See `pool.Waiter`; what a thread that has given up is offered, it passes on itself."""
+        self._connection = connection
+        self._offered = True
+        self._event.set()
+        return True
+
+    def interrupt(self) -> None:
+        """Wake the thread up with nothing."""
+        self.interrupted = True
+        self._event.set()
+
+    def close(self) -> None:
+        """The pool is closed: wake the thread up with nothing."""
+        self.closed = True
+        self._event.set()
+
+    def wait(self, timeout_ns: int) -> bool:
+        """Wait for an offer or an interruption; False when the time passed first."""
+        return self._event.wait(max(timeout_ns, 0) / NS_PER_S)
+
+    def take(self) -> Http1Connection | None:
+        """What was offered; None: a place to dial into."""
+        self._offered = False
+        return self._connection
+
+    def decline(self, origin: OriginPool) -> None:
+        """Pass on what was offered to somebody who had given up."""
+        if not self._offered:
+            return
+        self._offered = False
+        if self._connection is None:
+            origin.released()
+        else:
+            origin.give_back(self._connection, SYSTEM_CLOCK.now_ns())
+
+
+def dial_blocking(response: Response, resolver: Resolver) -> socket:
+    """A connected socket for the exchange, non-blocking.
+
+    Raises:
+        ResolveError, ConnectError: there is no address, or none accepted.
+        ConnectTimeout, TotalTimeout, Cancelled.
+    """
+    timeouts = response.timeouts
+    deadline_ns = min(SYSTEM_CLOCK.now_ns() + timeouts.connect_ns, response.deadline_ns)
+    key = response.prepared.origin.key
+    response.phase = Phase.RESOLVE
+    response.check_deadline()
+    if key.path is not None:
+        addresses = [Address(socket_module.AF_UNIX, key.path)]
+    else:
+        addresses = resolver.resolve(key.host, key.port, deadline_ns)
+    response.phase = Phase.CONNECT
+    dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns)
+    try:
+        dial.start()
+        while dial.pending:
+            now_ns = SYSTEM_CLOCK.now_ns()
+            response.check_deadline()
+            if now_ns >= deadline_ns:
+                raise ConnectTimeout(f"no connection within connect_s={timeouts.connect_s} s; raise it or try later")
+            if now_ns >= dial.attempt_deadline_ns:
+                dial.on_timeout()
+            elif SingleWaiter(dial.fd).wait(min(dial.attempt_deadline_ns - now_ns, _LOOK_NS), write=True):
+                dial.on_writable()
+        if dial.error is not None:
+            raise dial.error
+        response.check_deadline()
+        return dial.take()
+    except Cancelled:
+        raise
+    finally:
+        dial.close()

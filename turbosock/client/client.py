@@ -1,0 +1,481 @@
+"""Client: the blocking face. One object for a whole program, shared by its threads.
+
+    client = turbosock.Client()
+    client.get("http://host/path").content                  # owned bytes
+    with client.stream("GET", "http://host/big") as response:
+        count = response.readinto(view)                     # what has arrived; 0 at the end
+
+A call runs on the thread that made it: it takes a connection of the origin, or dials one, and steps it until the
+answer is there or the deadline passes. No other thread touches that connection meanwhile, except to cancel it.
+
+Invariants: a connection serves one exchange at a time; every call ends within its total deadline; after `close()`
+every call raises ClientClosed, and those that were waiting wake up with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Final
+
+from turbosock.buffers import BufferPool, ObjectPool
+from turbosock.client.blocking_dial import BlockingWaiter, dial_blocking
+from turbosock.client.request import Auth, Headers, Preparer, request_body
+from turbosock.client.response import Response
+from turbosock.client.url import Params
+from turbosock.config import Config, Timeouts, TransportMode
+from turbosock.connection.http1 import Http1Connection
+from turbosock.connection.receive_ring import receive_ring_pool
+from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
+from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
+from turbosock.reactor.clock import SYSTEM_CLOCK
+from turbosock.reactor.resolver import Resolver
+from turbosock.transport.transport import SaeaTransport, StreamTransport
+from turbosock.version import __version__
+
+
+class _Default:
+    """The type of DEFAULT, so that signatures can tell "not given" from None."""
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+# What `timeout=` means when it is not given: the timeouts of the configuration.
+DEFAULT: Final = _Default()
+TimeoutArgument = float | Timeouts | _Default
+
+_monotonic_ns = time.monotonic_ns
+
+
+class CancelToken:
+    """Cancels exchanges from any thread: `client.get(url, cancel=token)`, then `token.cancel()` elsewhere.
+
+    One token may serve many exchanges; once cancelled it stays so, and new exchanges with it fail at once.
+    """
+
+    __slots__ = ("_exchanges", "_lock", "cancelled")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exchanges: set[Response] = set()
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """End every exchange that uses the token; a second call does nothing more."""
+        with self._lock:
+            self.cancelled = True
+            exchanges = tuple(self._exchanges)
+        for exchange in exchanges:
+            exchange.cancel()
+
+    def attach(self, exchange: Response) -> None:
+        """From now on the token cancels `exchange` too; for Client."""
+        with self._lock:
+            self._exchanges.add(exchange)
+            cancelled = self.cancelled
+        if cancelled:
+            exchange.cancel()
+
+    def detach(self, exchange: Response) -> None:
+        """The exchange is over; for Client."""
+        with self._lock:
+            self._exchanges.discard(exchange)
+
+
+class Client:
+    """A blocking HTTP client; safe to share between threads.
+
+    Args:
+        config: everything it can be told; the defaults suit most programs.
+
+    Raises:
+        InvalidOption: `config` is not a Config.
+    """
+
+    __slots__ = (
+        "_preparer",
+        "_prepared_gets",
+        "_resolver",
+        "_responses",
+        "_timeouts",
+        "buffers",
+        "closed",
+        "config",
+        "pool",
+        "rings",
+    )
+
+    def __init__(self, config: Config | None = None) -> None:
+        if config is None:
+            config = Config()
+        if not isinstance(config, Config):
+            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        self.config = config
+        self.closed = False
+        self._timeouts = config.timeouts
+        self.pool = ConnectionPool(config.pool)
+        self._preparer = Preparer(self.pool, default_headers(config))
+        self._prepared_gets = self._preparer.by_method["GET"]
+        self._resolver = Resolver(clock=SYSTEM_CLOCK)
+        self.rings = receive_ring_pool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self._responses: ObjectPool[Response] = ObjectPool(
+            self._make_response, Response.forget, pooling=config.zero_alloc, diagnostics=config.diagnostics
+        )
+
+    def _make_response(self) -> Response:
+        return Response(self)
+
+    # Requests
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        content: object = None,
+        data: object = None,
+        json: object = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """Send a request and read the answer whole.
+
+        Args:
+            method, url: of the request.
+            params: added to the URL's query: a mapping, pairs or a str.
+            headers: a mapping or pairs; they replace default fields of the same name.
+            content: the body: bytes, any buffer (sent without a copy), str, a binary file, or an iterable of buffers.
+            data: a form as a mapping or pairs; anything else is taken as `content`.
+            json: an object to send as JSON.
+            auth: (user, password) for basic authentication.
+            timeout: seconds for everything, or a Timeouts.
+            cancel: lets another thread end the call.
+
+        Returns:
+            The response, yours to keep; its body is in `content`.
+
+        Raises:
+            InvalidOption: an argument cannot work; it names the argument, and nothing was sent.
+            TurbosockError: the exchange failed.
+        """
+        response = Response(self)
+        self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
+        try:
+            response.gather()
+        finally:
+            if cancel is not None:
+                cancel.detach(response)
+        response.closed = True
+        return response
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        content: object = None,
+        data: object = None,
+        json: object = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """Send a request and return once the head of the answer is there; arguments and errors are `request`'s.
+
+        Returns:
+            The response, for a `with` block or an explicit `close()`; its body is still to be read.
+        """
+        response = self._responses.rent()
+        response.streamed = True
+        if (
+            params is None
+            and headers is None
+            and content is None
+            and data is None
+            and json is None
+            and auth is None
+            and cancel is None
+            and timeout is DEFAULT
+            and not self.closed
+        ):
+            response.perform(self._preparer.prepare(method, url), None, self._timeouts)
+            return response
+        self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
+        return response
+
+    def _perform(
+        self,
+        response: Response,
+        method: str,
+        url: str,
+        params: Params | None,
+        headers: Headers | None,
+        content: object,
+        data: object,
+        json: object,
+        auth: Auth | None,
+        timeout: TimeoutArgument,
+        cancel: CancelToken | None,
+    ) -> None:
+        if self.closed:
+            raise ClientClosed("the client is closed: request() and stream() need an open one")
+        timeouts = self._timeouts if isinstance(timeout, _Default) else Timeouts.of(timeout)
+        source, content_type = request_body(content, data, json)
+        prepared = self._preparer.prepare(
+            method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
+        )
+        if cancel is not None:
+            cancel.attach(response)
+        try:
+            response.perform(prepared, source, timeouts)
+        except BaseException:
+            if cancel is not None:
+                cancel.detach(response)
+            if self.closed:
+                raise ClientClosed("the client was closed while the request was under way") from None
+            raise
+
+    def get(
+        self,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """GET; see `request`."""
+        if params is None and headers is None and auth is None and cancel is None and timeout is DEFAULT:
+            prepared = self._prepared_gets.get(url)
+            if prepared is not None and not self.closed:
+                # The usual request of a program that repeats itself: nothing to validate, nothing to serialise.
+                response = Response(self)
+                response.perform(prepared, None, self._timeouts)
+                response.gather()
+                response.closed = True
+                return response
+        return self.request("GET", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+
+    def head(
+        self,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """HEAD; see `request`."""
+        return self.request("HEAD", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+
+    def options(
+        self,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """OPTIONS; see `request`."""
+        return self.request("OPTIONS", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+
+    def delete(
+        self,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """DELETE; see `request`."""
+        return self.request("DELETE", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+
+    def post(
+        self,
+        url: str,
+        *,
+        content: object = None,
+        data: object = None,
+        json: object = None,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """POST; see `request`."""
+        return self.request(
+            "POST", url, params=params, headers=headers, content=content, data=data, json=json, auth=auth,
+            timeout=timeout, cancel=cancel,
+        )  # fmt: skip
+
+    def put(
+        self,
+        url: str,
+        *,
+        content: object = None,
+        data: object = None,
+        json: object = None,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """PUT; see `request`."""
+        return self.request(
+            "PUT", url, params=params, headers=headers, content=content, data=data, json=json, auth=auth,
+            timeout=timeout, cancel=cancel,
+        )  # fmt: skip
+
+    def patch(
+        self,
+        url: str,
+        *,
+        content: object = None,
+        data: object = None,
+        json: object = None,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+    ) -> Response:
+        """PATCH; see `request`."""
+        return self.request(
+            "PATCH", url, params=params, headers=headers, content=content, data=data, json=json, auth=auth,
+            timeout=timeout, cancel=cancel,
+        )  # fmt: skip
+
+    # What responses ask for
+
+    def connect(self, response: Response) -> Http1Connection:
+        """A connection for an exchange that found none idle: dialled, or waited for; for Response only."""
+        origin = response.prepared.origin
+        while True:
+            if origin.reserve():
+                break
+            now_ns = _monotonic_ns()
+            idle = origin.take_idle(now_ns)
+            if idle is not None:
+                if not response.retries:
+                    return idle
+                # The place of a connection that is probably stale serves a new one.
+                origin.discard(idle)
+                continue
+            connection = self._wait_for_connection(response, now_ns)
+            if connection is None:
+                break
+            if not response.retries:
+                return connection
+            origin.discard(connection)
+        try:
+            sock = dial_blocking(response, self._resolver)
+        except BaseException:
+            origin.released()
+            raise
+        transport = StreamTransport(sock) if self.config.transport is TransportMode.STREAM else SaeaTransport(sock)
+        connection = Http1Connection(
+            transport,
+            self.rings,
+            max_head_bytes=self.config.max_head_bytes,
+            max_head_fields=self.config.max_head_fields,
+        )
+        origin.opened(connection)
+        return connection
+
+    def _wait_for_connection(self, response: Response, now_ns: int) -> Http1Connection | None:
+        """Stand in line for a connection; None: a place to dial into was offered.
+
+        Raises:
+            PoolTimeout, TotalTimeout, Cancelled, ClientClosed.
+        """
+        response.phase = Phase.QUEUE
+        origin = response.prepared.origin
+        waiter = BlockingWaiter()
+        response.waiter = waiter
+        try:
+            origin.wait(waiter)
+            deadline_ns = min(now_ns + response.timeouts.pool_ns, response.deadline_ns)
+            if waiter.wait(deadline_ns - now_ns):
+                if waiter.closed:
+                    raise ClientClosed("the client was closed while the request waited for a connection")
+                if not waiter.interrupted:
+                    return waiter.take()
+            response.check_deadline()
+            limit = self.config.pool.max_connections_per_origin
+            raise PoolTimeout(
+                f"no connection was free for {response.timeouts.pool_s} s: all {limit} to this origin, or all of the pool, "
+                "are in use; close responses, raise the limits of PoolConfig, or raise pool_s"
+            )
+        except BaseException:
+            if not origin.leave(waiter):
+                # It was offered something at the last moment: pass it on.
+                waiter.decline(origin)
+            raise
+        finally:
+            response.waiter = None
+
+    def take_back(self, response: Response) -> None:
+        """A streamed response was closed; for Response only."""
+        if response.has_content:
+            # The user may still read what was gathered: it is an ordinary object now.
+            return
+        self._responses.give_back(response)
+
+    # The end
+
+    def close(self) -> None:
+        """Close every connection; calls under way in other threads end with ClientClosed. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.pool.close(_wake_closed)
+        self._resolver.close()
+        self._responses.clear()
+        self.rings.clear()
+        self.buffers.clear()
+
+    def stats(self) -> PoolStats:
+        """Connections open and idle, and callers that wait for one."""
+        return self.pool.stats()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> str:
+        raise StateError("a Client holds sockets and cannot be pickled; pickle its Config and make a new Client")
+
+    def __repr__(self) -> str:
+        return f"<Client {self.config.transport.name} {'closed' if self.closed else 'open'}>"
+
+
+def _wake_closed(waiter: Waiter) -> None:
+    assert isinstance(waiter, BlockingWaiter), "a Client's waiters block"
+    waiter.close()
+
+
+def default_headers(config: Config) -> list[tuple[str, str]]:
+    """The fields that every request carries unless it, or the configuration, names them itself."""
+    given = {name.lower() for name, _ in config.header_pairs}
+    fields = [("User-Agent", f"turbosock/{__version__}"), ("Accept", "*/*")]
+    return [field for field in fields if field[0].lower() not in given] + list(config.header_pairs)

@@ -1,0 +1,256 @@
+"""HttpExchange: one request and its answer, the state that both drivers step.
+
+A `Response` (blocking) and an `Exchange` (ticking) are this state with a way of waiting. What is decided here is
+decided once: what an answer's metadata is, when a broken exchange may be sent again, what its errors say, and what
+becomes of its connection.
+
+Invariants: `connection` is held from the first byte sent to the last byte read, and by nobody else meanwhile; a
+connection whose exchange failed, was cancelled or was left half read is closed, never pooled; an exchange is sent
+again only when no byte of an answer came, and only if the method is idempotent and the body can be replayed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from turbosock.errors import (
+    Cancelled,
+    ConnectionClosed,
+    InvalidOption,
+    Phase,
+    ReadError,
+    StateError,
+    StatusError,
+    TurbosockError,
+    WriteError,
+)
+from turbosock.protocol.http1.headers import HeaderList
+
+if TYPE_CHECKING:
+    from turbosock.client.request import PreparedRequest
+    from turbosock.config import Timeouts
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.source import BodySource
+    from turbosock.protocol.http1.head import ResponseHead
+
+# How often an exchange is sent again because its kept connection turned out to be stale.
+MAX_STALE_RETRIES: Final = 1
+# How long a request with `Expect: 100-continue` waits for the 100 before it sends its body all the same.
+CONTINUE_WAIT_NS: Final = 1_000_000_000
+
+_monotonic_ns = time.monotonic_ns
+
+
+class HttpExchange:
+    """One request and its answer; what a user may ask of either face.
+
+    Attributes:
+        nbytes: payload bytes delivered so far.
+        error: what ended the exchange, or None.
+        cancelled: whether `cancel()` was called.
+    """
+
+    __slots__ = (
+        "_content",
+        "_guard",
+        "cancelled",
+        "connection",
+        "deadline_ns",
+        "error",
+        "finished_ns",
+        "head",
+        "nbytes",
+        "phase",
+        "prepared",
+        "retries",
+        "source",
+        "started_ns",
+        "timeouts",
+    )
+
+    prepared: PreparedRequest
+    timeouts: Timeouts
+
+    def __init__(self) -> None:
+        # Held while a connection leaves the exchange, so that cancel() never shuts down one that is another's already.
+        self._guard = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Back to the state of a new exchange; nothing of the last request stays reachable."""
+        self.connection: Http1Connection | None = None
+        self.head: ResponseHead | None = None
+        self.error: TurbosockError | None = None
+        self.source: BodySource | None = None
+        self._content: bytes | None = None
+        self.cancelled = False
+        self.nbytes = 0
+        self.retries = 0
+        self.phase = Phase.NONE
+        self.started_ns = 0
+        self.finished_ns = 0
+        self.deadline_ns = 0
+
+    # What the answer says
+
+    def _answer(self) -> ResponseHead:
+        head = self.head
+        if head is None:
+            raise StateError("there is no response yet: wait until the exchange is done, and look at its error")
+        return head
+
+    @property
+    def status_code(self) -> int:
+        """The status code of the answer."""
+        return self._answer().status_code
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase, possibly empty."""
+        return self._answer().reason
+
+    @property
+    def http_version(self) -> str:
+        """"HTTP/1.1" or "HTTP/1.0"."""
+        return "HTTP/1.1" if self._answer().version == 11 else "HTTP/1.0"
+
+    @property
+    def headers(self) -> HeaderList:
+        """The fields of the answer; yours to keep."""
+        return self._answer().headers
+
+    @property
+    def trailers(self) -> HeaderList | None:
+        """The fields after a chunked body, once it was read; None without any."""
+        connection = self.connection
+        return connection.body.trailers if connection is not None else None
+
+    @property
+    def ok(self) -> bool:
+        """Whether an answer came, with a status below 400, and nothing failed since."""
+        return self.error is None and self.head is not None and self.head.status_code < 400
+
+    @property
+    def url(self) -> str:
+        """The URL that was requested, without credentials and fragment."""
+        return self.prepared.url.full
+
+    @property
+    def method(self) -> str:
+        """The method of the request."""
+        return self.prepared.method
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the start of the request to the end of the answer, or to now."""
+        end_ns = self.finished_ns or _monotonic_ns()
+        return timedelta(microseconds=(end_ns - self.started_ns) / 1000)
+
+    def raise_for_status(self) -> None:
+        """Raise StatusError for a 4xx or 5xx answer."""
+        head = self._answer()
+        if head.status_code < 400:
+            return
+        whose = "the request" if head.status_code < 500 else "the server"
+        raise StatusError(
+            f"{self.prepared.method} {self.prepared.url.safe}: status {head.status_code} {head.reason} ({whose} is at fault)",
+            response=self,
+        )
+
+    @property
+    def encoding(self) -> str:
+        """The charset of the Content-Type, or "utf-8"."""
+        for parameter in (self.headers.get("content-type") or "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                return value.strip().strip("\"'") or "utf-8"
+        return "utf-8"
+
+    def _decode(self, content: bytes) -> str:
+        try:
+            return content.decode(self.encoding, "replace")
+        except LookupError:
+            # A charset that nobody knows says nothing; UTF-8 is what the web means.
+            return content.decode("utf-8", "replace")
+
+    # Cancelling
+
+    def cancel(self) -> None:
+        """End the exchange from any thread: a blocked call wakes up at once and raises Cancelled."""
+        with self._guard:
+            self.cancelled = True
+            connection = self.connection
+            if connection is not None:
+                connection.transport.abort()
+
+    # The connection
+
+    def release_connection(self, now_ns: int) -> None:
+        """The answer was read: the connection goes back to its origin if it may serve another exchange."""
+        connection = self.connection
+        assert connection is not None, "released once"
+        with self._guard:
+            self.connection = None
+        self.finished_ns = now_ns
+        origin = self.prepared.origin
+        if connection.finish() and not self.cancelled:
+            origin.give_back(connection, now_ns)
+        else:
+            origin.discard(connection)
+
+    def drop_connection(self) -> None:
+        """Close the connection: the exchange failed, or was left before its end."""
+        with self._guard:
+            connection = self.connection
+            self.connection = None
+        if connection is not None:
+            self.prepared.origin.discard(connection)
+
+    def may_send_again(self, error: BaseException) -> bool:
+        """Whether a kept connection was stale: closed by the peer before our request, so that sending again is safe."""
+        connection = self.connection
+        if (
+            connection is None
+            or not connection.served
+            or connection.answered
+            or self.cancelled
+            or self.retries >= MAX_STALE_RETRIES
+            or not self.prepared.idempotent
+            or not isinstance(error, (ConnectionClosed, ReadError, WriteError))
+        ):
+            return False
+        return self.source is None or self.source.replayable
+
+    def explained(self, error: TurbosockError) -> TurbosockError:
+        """The error with what was being done; a failure that cancel() caused becomes Cancelled."""
+        if self.cancelled and not isinstance(error, Cancelled):
+            error = Cancelled("the exchange was cancelled")
+        if error.phase is Phase.NONE or error.method is None:
+            error.during(
+                error.phase if error.phase is not Phase.NONE else self.phase,
+                self.prepared.method,
+                self.prepared.url.safe,
+                self.nbytes,
+            )
+        self.error = error
+        return error
+
+
+def writable_bytes(buffer: object, argument: str) -> memoryview:
+    """`buffer` as a writable view of bytes.
+
+    Raises:
+        InvalidOption: it is read-only, not contiguous, or no buffer; naming `argument`.
+    """
+    try:
+        view = memoryview(buffer)  # type: ignore[arg-type]  # the except clause answers for it
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+    except TypeError as error:
+        raise InvalidOption(f"{argument}: give a contiguous buffer of bytes, such as a bytearray") from error
+    if view.readonly:
+        raise InvalidOption(f"{argument}: the buffer is read-only; give a bytearray or a writable memoryview")
+    return view

@@ -1,0 +1,84 @@
+"""Bodies gathered into owned bytes, with one copy at most and memory only for what has come.
+
+A body of known length above one ring is received straight into the buffer of a `BytesIO`, whose `getvalue()` hands
+that very memory out as bytes: no second copy, no second allocation. It grows in steps, as bytes arrive: a peer that
+announces a terabyte and sends ten bytes costs one step.
+"""
+
+from __future__ import annotations
+
+import io
+
+from turbosock import limits
+from turbosock.errors import BodyTooLarge
+
+
+class Gatherer:
+    """Collects one body.
+
+    Args:
+        expected: its announced length, or -1.
+        max_bytes: what it may hold.
+
+    Raises:
+        BodyTooLarge: `expected` is above the bound.
+    """
+
+    __slots__ = ("_file", "_room", "_view", "expected", "length", "max_bytes")
+
+    def __init__(self, expected: int, max_bytes: int) -> None:
+        self.expected = expected
+        self.max_bytes = max_bytes
+        self.length = 0
+        self._file = io.BytesIO()
+        self._room = 0
+        self._view: memoryview | None = None
+        if expected > max_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body is larger than max_body_bytes={self.max_bytes}; stream it, or raise the bound in Config"
+        )
+
+    def writable(self) -> memoryview:
+        """Where the next bytes go; lent until `advance` or `take`. Never empty."""
+        if self._view is None or self.length == self._room:
+            self._grow()
+        assert self._view is not None, "grown above"
+        return self._view[self.length :]
+
+    def _grow(self) -> None:
+        self._view = None
+        # Doubling bounds the moves; a known length bounds the doubling, and one byte more lets the end be seen.
+        room = max(limits.RECEIVE_RING_BYTES, min(limits.GATHER_STEP_BYTES, self.expected), 2 * self._room)
+        if self.expected >= 0:
+            room = min(room, max(self.expected, 1))
+        if room > self.max_bytes:
+            room = self.max_bytes + 1
+        if self._room > self.max_bytes:
+            raise self._too_large()
+        self._file.seek(room - 1)
+        self._file.write(b"\0")
+        self._room = room
+        self._view = self._file.getbuffer()
+
+    def advance(self, count: int) -> None:
+        """`count` bytes were written at `writable()`.
+
+        Raises:
+            BodyTooLarge: the bound is exceeded.
+        """
+        self.length += count
+        if self.length > self.max_bytes:
+            raise self._too_large()
+
+    def take(self) -> bytes:
+        """The body; the gatherer is empty afterwards."""
+        self._view = None
+        if self.length != self._room:
+            self._file.truncate(self.length)
+        content = self._file.getvalue()
+        self._file = io.BytesIO()
+        self._room = self.length = 0
+        return content

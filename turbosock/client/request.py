@@ -1,0 +1,233 @@
+"""Prepared requests: validated and serialised once, sent many times.
+
+A `Preparer` turns what a user writes into a `PreparedRequest`, and keeps the ones that may come again: those without a
+body for the same method, URL and headers. Everything that can be refused is refused here, before a byte is sent.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import threading
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from turbosock import limits
+from turbosock.client.url import Params, Url, encode_params
+from turbosock.connection.source import BodySource, BufferSource, IterableSource, body_source
+from turbosock.errors import InvalidHeader, InvalidOption
+from turbosock.protocol.http1.head import ResponseHead
+from turbosock.protocol.http1.headers import HeaderItems, HeaderList
+from turbosock.protocol.http1.serialize import request_head
+
+if TYPE_CHECKING:
+    from turbosock.pool.connection_pool import ConnectionPool, OriginPool
+
+# RFC 9110 §9.2.2: repeating one of these has the effect of sending it once.
+IDEMPOTENT_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+# Methods whose requests say "no body" aloud (RFC 9110 §8.6), because servers expect one.
+_BODY_METHODS: Final = frozenset(("POST", "PUT", "PATCH"))
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Auth = tuple[str, str]
+K = TypeVar("K")
+
+
+class PreparedRequest:
+    """One request, ready to be sent any number of times.
+
+    Attributes:
+        method, url: of the request.
+        origin: where its connections come from.
+        head: the serialised head.
+        idempotent: whether it may be sent again when a connection broke before the answer.
+        expect_continue: whether the body waits for a 100.
+        expected: the last final head that answered it, which the next answer probably repeats byte for byte.
+    """
+
+    __slots__ = ("expect_continue", "expected", "head", "idempotent", "method", "origin", "url")
+
+    def __init__(self, method: str, url: Url, origin: OriginPool, head: bytes, *, expect_continue: bool) -> None:
+        self.method = method
+        self.url = url
+        self.origin = origin
+        self.head = head
+        self.idempotent = method in IDEMPOTENT_METHODS
+        self.expect_continue = expect_continue
+        self.expected: ResponseHead | None = None
+
+    def __repr__(self) -> str:
+        return f"<PreparedRequest {self.method} {self.url.safe}>"
+
+
+class Preparer:
+    """Makes and remembers prepared requests for one Client or Loop.
+
+    Args:
+        pool: gives the origins.
+        defaults: fields of every request that does not name them itself.
+    """
+
+    __slots__ = ("_count", "_defaults", "_lock", "_pool", "_with_headers", "by_method")
+
+    def __init__(self, pool: ConnectionPool, defaults: Iterable[tuple[str, str]]) -> None:
+        self._pool = pool
+        self._defaults = HeaderList(defaults)
+        self._lock = threading.Lock()
+        self._count = 0
+        # The hot path's own look-up: method, then URL as it was written.
+        self.by_method: dict[str, dict[str, PreparedRequest]] = {"GET": {}}
+        self._with_headers: dict[tuple[object, ...], PreparedRequest] = {}
+
+    def prepare(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: Auth | None = None,
+        source: BodySource | None = None,
+        content_type: str | None = None,
+    ) -> PreparedRequest:
+        """A prepared request, from memory where an equal one was made.
+
+        Raises:
+            InvalidOption, InvalidUrl, InvalidHeader: naming the argument.
+        """
+        if source is not None or params is not None or auth is not None:
+            return self._make(method, url, params, headers, auth, source, content_type)
+        if headers is None:
+            urls = self.by_method.get(method)
+            prepared = urls.get(url) if urls is not None and isinstance(url, str) else None
+            if prepared is None:
+                prepared = self._make(method, url, None, None, None, None, None)
+                self._remember(self.by_method.setdefault(method, {}), url, prepared)
+            return prepared
+        pairs = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
+        key = (method, url, pairs)
+        try:
+            prepared = self._with_headers.get(key)
+        except TypeError:
+            # Something unhashable: validation names it.
+            prepared = None
+        if prepared is None:
+            prepared = self._make(method, url, None, pairs, None, None, None)
+            self._remember(self._with_headers, key, prepared)
+        return prepared
+
+    def _remember(self, memory: dict[K, PreparedRequest], key: K, prepared: PreparedRequest) -> None:
+        with self._lock:
+            memory[key] = prepared
+            self._count += 1
+            if self._count <= limits.MAX_PREPARED_REQUESTS:
+                return
+            # The oldest of the same kind goes; a kind that is alone with its newest gives way to the others.
+            if len(memory) > 1:
+                del memory[next(iter(memory))]
+                self._count -= 1
+                return
+            for urls in (self._with_headers, *self.by_method.values()):
+                urls.clear()
+            self._count = 0
+
+    def _make(
+        self,
+        method: str,
+        url: str,
+        params: Params | None,
+        headers: Headers | None,
+        auth: Auth | None,
+        source: BodySource | None,
+        content_type: str | None,
+    ) -> PreparedRequest:
+        if not isinstance(method, str):
+            raise InvalidHeader(f"method: a {type(method).__name__} was given; give a str such as 'GET'")
+        parsed = Url(url, params)
+        given = HeaderList(_pairs(headers)) if headers is not None else HeaderList()
+        names = {name.lower() for name in given.keys()}
+        fields: list[tuple[bytes, bytes]] = []
+        if "host" not in names:
+            fields.append((b"Host", parsed.authority.encode("ascii")))
+        fields += [field for field in self._defaults.raw if field[0].decode("latin-1").lower() not in names]
+        fields += [field for field in given.raw if field[0].lower() not in (b"content-length", b"transfer-encoding")]
+        credentials = auth if auth is not None else parsed.credentials
+        if credentials is not None and "authorization" not in names:
+            fields.append((b"Authorization", basic_credentials(credentials)))
+        fields += _framing_fields(method, given, source)
+        if content_type is not None and "content-type" not in names:
+            fields.append((b"Content-Type", content_type.encode("ascii")))
+        expect = (given.get("expect") or "").lower() == "100-continue" and source is not None
+        head = request_head(method, parsed.target, fields)
+        return PreparedRequest(method, parsed, self._pool.origin(parsed.key), head, expect_continue=expect)
+
+
+def _pairs(headers: Headers) -> HeaderItems:
+    """Header arguments as HeaderList takes them, refused by name where they are not headers at all."""
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, (Mapping, Iterable)):
+        raise InvalidHeader("headers: give a mapping, or pairs of name and value")
+    return headers
+
+
+def _framing_fields(method: str, given: HeaderList, source: BodySource | None) -> list[tuple[bytes, bytes]]:
+    """Content-Length or Transfer-Encoding; the caller's own Content-Length is kept if it can be true."""
+    if "transfer-encoding" in given:
+        raise InvalidHeader("headers: 'Transfer-Encoding' is set by the body itself; leave it out")
+    announced = given.get("content-length")
+    if source is None:
+        if announced is not None and announced != "0":
+            raise InvalidHeader("headers: 'Content-Length' without a body; leave it out")
+        return [(b"Content-Length", b"0")] if method in _BODY_METHODS else []
+    if announced is not None:
+        if not (announced.isascii() and announced.isdigit() and len(announced) <= limits.MAX_CONTENT_LENGTH_DIGITS):
+            raise InvalidHeader("headers: 'Content-Length' must be one decimal number")
+        if source.length < 0 and isinstance(source, IterableSource):
+            source.announce(int(announced))
+        elif source.length != int(announced):
+            raise InvalidHeader(
+                f"headers: 'Content-Length' says {announced}, the body has {source.length}; leave it out"
+                if source.length >= 0
+                else "headers: 'Content-Length' for a file whose length is not known; leave it out"
+            )
+    if source.length >= 0:
+        return [(b"Content-Length", b"%d" % source.length)]
+    return [(b"Transfer-Encoding", b"chunked")]
+
+
+def basic_credentials(credentials: Auth) -> bytes:
+    """The value of an Authorization field for a user and password (RFC 7617, in UTF-8).
+
+    Raises:
+        InvalidOption: not a pair of str, or a user name with a colon.
+    """
+    if not isinstance(credentials, tuple) or len(credentials) != 2 or not all(isinstance(p, str) for p in credentials):
+        raise InvalidOption("auth: give a tuple of user and password, both str")
+    user, password = credentials
+    if ":" in user:
+        raise InvalidOption("auth: a user name for basic authentication cannot hold a colon")
+    return b"Basic " + b64encode(f"{user}:{password}".encode())
+
+
+def request_body(content: object, data: object, json: object) -> tuple[BodySource | None, str | None]:
+    """The source and content type that `content=`, `data=` or `json=` ask for.
+
+    Raises:
+        InvalidOption: more than one of them, or one that cannot be sent.
+    """
+    if sum(argument is not None for argument in (content, data, json)) > 1:
+        raise InvalidOption("content, data, json: give only one of them")
+    if json is not None:
+        try:
+            text = json_module.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidOption(f"json: it cannot be written as JSON: {error}") from error
+        return BufferSource(text.encode()), "application/json"
+    if isinstance(data, (Mapping, list, tuple)):
+        try:
+            form = encode_params(data)
+        except InvalidOption as error:
+            raise InvalidOption("data: give a mapping, pairs of key and value, str or bytes") from error
+        return BufferSource(form.encode()), "application/x-www-form-urlencoded"
+    if data is not None:
+        return body_source(data), None
+    return body_source(content), None

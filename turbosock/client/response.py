@@ -1,0 +1,497 @@
+"""Response: an answer as a blocking program reads it.
+
+`client.get()` and its like return a Response whose body was read whole into owned bytes: it is yours for as long as
+you keep it. `client.stream()` returns one whose body is still in the connection: read it within the `with` block, by
+`readinto()` without a copy, or by the iterators. Its Response object is used again for a later request once you hold
+it no more, never before.
+
+Waiting is one loop: step the connection, and when the step could do nothing, let the transport wait until the nearer
+of the read limit and the total deadline. On a kernel-blocking socket the step itself waits.
+
+Lent memory: `view()` is valid until the response is closed; `readinto()` writes into your own buffer.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from turbosock import limits
+from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange, writable_bytes
+from turbosock.client.gather import Gatherer
+from turbosock.errors import (
+    Cancelled,
+    Phase,
+    ReadTimeout,
+    ResponseClosed,
+    TotalTimeout,
+    TurbosockError,
+    WriteTimeout,
+)
+from turbosock.protocol.http1.framing import Framing
+
+if TYPE_CHECKING:
+    from turbosock.buffers import PooledBuffer
+    from turbosock.client.blocking_dial import Interruptible
+    from turbosock.client.client import Client
+    from turbosock.client.request import PreparedRequest
+    from turbosock.config import Timeouts
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.connection.source import BodySource
+    from turbosock.protocol.http1.head import ResponseHead
+
+_monotonic_ns = time.monotonic_ns
+
+# An upload looks up this often to see whether the server has answered before the end.
+_UPLOAD_LOOK_NS = 250_000_000
+
+
+class Response(HttpExchange):
+    """An answer; see the module for the two ways to get one."""
+
+    __slots__ = (
+        "_bytes_seen",
+        "_client",
+        "_lease",
+        "_quiet_since_ns",
+        "_ring",
+        "_view",
+        "closed",
+        "streamed",
+        "waiter",
+    )
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        super().__init__()
+
+    def forget(self) -> None:
+        super().forget()
+        self._bytes_seen = 0
+        self._quiet_since_ns = 0
+        self._view: memoryview | None = None
+        self._ring: ReceiveRing | None = None
+        self._lease: PooledBuffer | None = None
+        # What the exchange waits for before it has a connection, so that cancel() can wake it.
+        self.waiter: Interruptible | None = None
+        self.closed = False
+        self.streamed = False
+
+    # From nothing to the head
+
+    def perform(self, prepared: PreparedRequest, source: BodySource | None, timeouts: Timeouts) -> None:
+        """Send the request and wait for the final head; for Client only.
+
+        Raises:
+            TurbosockError: as the exchange ends.
+        """
+        # One function, because the whole cost of a request is a few of these microseconds.
+        now_ns = _monotonic_ns()
+        self.prepared = prepared
+        self.timeouts = timeouts
+        self.source = source
+        self.started_ns = now_ns
+        self.deadline_ns = now_ns + timeouts.total_ns
+        while True:
+            try:
+                # A kept connection was stale: its idle neighbours are probably no better.
+                connection = None if self.retries else prepared.origin.take_idle(now_ns)
+                if connection is None:
+                    connection = self._client.connect(self)
+                self.connection = connection
+                transport = connection.transport
+                self.phase = Phase.SEND
+                if transport.send_budget_ns != timeouts.write_ns:
+                    transport.allow_send(timeouts.write_ns)
+                if source is None:
+                    connection.start(prepared.method, prepared.head, None, prepared.expected)
+                    if not connection.sent:
+                        self._send_rest(connection)
+                else:
+                    self._send_with_body(connection, source)
+                self.phase = Phase.HEAD
+                if transport.receive_budget_ns != timeouts.read_ns:
+                    transport.await_readable(timeouts.read_ns)
+                head = connection.read_head()
+                if head is None:
+                    head = self._await_head(connection)
+                self.head = head
+                if head is not prepared.expected:
+                    prepared.expected = head
+                self.phase = Phase.BODY
+                return
+            except TurbosockError as error:
+                if not self.may_send_again(error):
+                    self.drop_connection()
+                    raise self.explained(error) from error.__cause__
+                self.retries += 1
+                self.drop_connection()
+                if source is not None:
+                    source.rewind()
+            except BaseException:
+                # KeyboardInterrupt and the like: nobody knows how much was sent or read.
+                self.drop_connection()
+                raise
+
+    def _send_with_body(self, connection: Http1Connection, source: BodySource) -> None:
+        prepared = self.prepared
+        connection.start(
+            prepared.method, prepared.head, source, prepared.expected, wait_for_continue=prepared.expect_continue
+        )
+        if prepared.expect_continue and not connection.continued:
+            self._await_continue(connection)
+        if not connection.sent:
+            self._send_rest(connection)
+
+    def _await_continue(self, connection: Http1Connection) -> None:
+        """Wait for a 100, a final answer, or the moment when waiting is pointless (RFC 9110 §10.1.1)."""
+        end_ns = min(_monotonic_ns() + CONTINUE_WAIT_NS, self.deadline_ns)
+        while not connection.continued and connection.head is None:
+            left_ns = end_ns - _monotonic_ns()
+            if left_ns <= 0:
+                break
+            connection.transport.await_readable(left_ns)
+            connection.read_head()
+        if connection.head is None:
+            connection.send_body()
+        else:
+            connection.abandon_request()
+
+    def _send_rest(self, connection: Http1Connection) -> None:
+        """Send what the first call did not take, until all is sent or the server answers."""
+        transport = connection.transport
+        timeouts = self.timeouts
+        bytes_out = transport.bytes_out
+        quiet_since_ns = _monotonic_ns()
+        while not connection.sent:
+            now_ns = _monotonic_ns()
+            if transport.bytes_out != bytes_out:
+                bytes_out = transport.bytes_out
+                quiet_since_ns = now_ns
+            self.check_deadline()
+            left_ns = min(quiet_since_ns + timeouts.write_ns, self.deadline_ns) - now_ns
+            if left_ns <= 0:
+                raise WriteTimeout(f"the peer took no byte for {timeouts.write_s} s; raise write_s or try later")
+            if not transport.is_quiet():
+                # An answer before the end of the request (a refusal, mostly), or the end of the connection.
+                if self._answered_early(connection):
+                    return
+            transport.await_writable(min(left_ns, _UPLOAD_LOOK_NS))
+            connection.on_writable()
+        transport.allow_send(timeouts.write_ns)
+
+    def _answered_early(self, connection: Http1Connection) -> bool:
+        connection.transport.await_readable(_UPLOAD_LOOK_NS)
+        if connection.read_head() is None:
+            return False
+        connection.abandon_request()
+        return True
+
+    def _await_head(self, connection: Http1Connection) -> ResponseHead:
+        self._bytes_seen = connection.transport.bytes_in
+        self._quiet_since_ns = _monotonic_ns()
+        while True:
+            if connection.head is not None:
+                # It came before the request was sent whole.
+                return connection.head
+            self._wait(connection)
+            head = connection.read_head()
+            if head is not None:
+                return head
+
+    def check_deadline(self) -> None:
+        """Raise Cancelled or TotalTimeout where it is time."""
+        if self.cancelled:
+            raise Cancelled("the exchange was cancelled")
+        if _monotonic_ns() >= self.deadline_ns:
+            raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it or ask for less")
+
+    def cancel(self) -> None:
+        super().cancel()
+        waiter = self.waiter
+        if waiter is not None:
+            waiter.interrupt()
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the body was gathered into owned bytes."""
+        return self._content is not None
+
+    def _wait(self, connection: Http1Connection) -> None:
+        """Let the transport wait for bytes, no longer than the read limit and the total deadline allow."""
+        transport = connection.transport
+        timeouts = self.timeouts
+        now_ns = _monotonic_ns()
+        if transport.bytes_in != self._bytes_seen:
+            self._bytes_seen = transport.bytes_in
+            self._quiet_since_ns = now_ns
+        if self.cancelled or now_ns >= self.deadline_ns:
+            self.check_deadline()
+        left_ns = min(self._quiet_since_ns + timeouts.read_ns, self.deadline_ns) - now_ns
+        if left_ns <= 0:
+            raise ReadTimeout(f"the peer sent nothing for {timeouts.read_s} s; raise read_s or try later")
+        transport.await_readable(left_ns)
+
+    # The body
+
+    def _take(self, view: memoryview) -> int:
+        """Payload into `view`: at least one byte, or 0 at the end, where the connection is given back."""
+        connection = self.connection
+        if connection is None:
+            if self.closed:
+                raise ResponseClosed("the response is closed; read its body inside the with block")
+            return 0
+        try:
+            count = connection.read_body(view)
+            if count < 0:
+                count = self._await_body(connection, view)
+        except TurbosockError as error:
+            self.drop_connection()
+            raise self.explained(error) from error.__cause__
+        except BaseException:
+            self.drop_connection()
+            raise
+        self.nbytes += count
+        if connection.body.complete:
+            self.release_connection(_monotonic_ns())
+        return count
+
+    def _await_body(self, connection: Http1Connection, view: memoryview) -> int:
+        if self._quiet_since_ns == 0:
+            self._quiet_since_ns = _monotonic_ns()
+        self._bytes_seen = -1
+        while True:
+            self._wait(connection)
+            count = connection.read_body(view)
+            if count >= 0:
+                return count
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Read what has arrived into your buffer, waiting for the first byte; 0 is the end of the body.
+
+        Nothing is allocated, and payload that has not arrived yet is received straight into the buffer.
+
+        Raises:
+            InvalidOption: the buffer is read-only or empty.
+            ResponseClosed: after close().
+            TurbosockError: as the exchange ends.
+        """
+        if type(buffer) is not memoryview or buffer.readonly or buffer.format != "B":
+            buffer = writable_bytes(buffer, "buffer")
+        if self._content is not None:
+            return self._replay(buffer)
+        if not buffer.nbytes:
+            buffer = writable_bytes(b"", "buffer")
+        return self._take(buffer)
+
+    def _replay(self, view: memoryview) -> int:
+        """readinto() of a body that is in memory already."""
+        content = self._content
+        assert content is not None, "asked for by readinto"
+        count = min(len(view), len(content) - self.nbytes)
+        view[:count] = memoryview(content)[self.nbytes : self.nbytes + count]
+        self.nbytes += count
+        return count
+
+    def gather(self) -> None:
+        """Read the body whole into `content`; for Client, which then lets the connection go."""
+        connection = self.connection
+        if connection is None:
+            if self._content is None:
+                self._content = b""
+            return
+        body = connection.body
+        ring = connection.ring
+        run = body.run
+        if body.framing is Framing.LENGTH and ring is not None and run == ring.length and self.nbytes == 0:
+            # All of it, and nothing else, lies in the ring.
+            start = ring.start
+            self._content = bytes(ring.root[start : start + run])
+            ring.consume(run)
+            body.payload(run)
+            self.nbytes = run
+            self.release_connection(_monotonic_ns())
+        else:
+            self._content = self._gather_rest(connection)
+
+    def _gather_rest(self, connection: Http1Connection) -> bytes:
+        body = connection.body
+        if body.complete:
+            self.release_connection(_monotonic_ns())
+            return b""
+        try:
+            gatherer = Gatherer(body.run if body.framing is Framing.LENGTH else -1, self._client.config.max_body_bytes)
+            while self.connection is not None:
+                gatherer.advance(self._take(gatherer.writable()))
+        except TurbosockError as error:
+            self.drop_connection()
+            raise self.explained(error) from error.__cause__
+        return gatherer.take()
+
+    @property
+    def content(self) -> bytes:
+        """The body as owned bytes, read whole at first use.
+
+        Raises:
+            ResponseClosed: the response was closed, or partly read by other means, before.
+            BodyTooLarge: above `Config.max_body_bytes`.
+        """
+        if self._content is None:
+            if self.closed:
+                raise ResponseClosed("the response is closed; read its content inside the with block")
+            if self.nbytes or self._view is not None:
+                raise ResponseClosed("part of the body was read already; use either content or the stream")
+            self.gather()
+        assert self._content is not None, "gathered above"
+        return self._content
+
+    def read(self) -> bytes:
+        """The body as owned bytes; the same as `content`."""
+        return self.content
+
+    @property
+    def text(self) -> str:
+        """The body as text, by the charset of its Content-Type or UTF-8; what does not decode is replaced."""
+        return self._decode(self.content)
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        return json_module.loads(self.content)
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The body in pieces of owned bytes, as they arrive, or of exactly `chunk_size` but for the last."""
+        if self._content is not None:
+            step = chunk_size or max(1, len(self._content))
+            for start in range(0, len(self._content), step):
+                yield self._content[start : start + step]
+            return
+        with self._client.buffers.rent(chunk_size or limits.SEGMENT_BYTES) as lease:
+            view = lease.view
+            filled = 0
+            while True:
+                count = self._take(view[filled:] if filled else view)
+                filled += count
+                if filled and (not count or chunk_size is None or filled == chunk_size):
+                    yield bytes(view[:filled])
+                    filled = 0
+                if not count:
+                    return
+
+    def iter_lines(self) -> Iterator[str]:
+        """The body's lines as text without their ends; CR, LF and CRLF end a line.
+
+        Raises:
+            BodyTooLarge: a line is longer than `Config.max_body_bytes`.
+        """
+        rest = b""
+        for piece in self.iter_bytes():
+            # A CR at the end waits: an LF may follow it.
+            rest += piece
+            held = rest.endswith(b"\r")
+            lines = (rest[:-1] if held else rest).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            rest = lines.pop() + (b"\r" if held else b"")
+            for line in lines:
+                yield self._decode(line)
+            if len(rest) > self._client.config.max_body_bytes:
+                raise self._too_long_line()
+        if rest:
+            yield self._decode(rest.removesuffix(b"\r"))
+
+    def _too_long_line(self) -> TurbosockError:
+        from turbosock.errors import BodyTooLarge
+
+        return self.explained(BodyTooLarge("a line is longer than max_body_bytes; use iter_bytes()"))
+
+    def view(self) -> memoryview:
+        """The body as a read-only view of pooled memory, read whole at first use; lent until close().
+
+        A short body is not copied at all: the view is of the receive ring itself.
+
+        Raises:
+            ResponseClosed, BodyTooLarge: as `content`.
+        """
+        if self._view is None:
+            if self._content is not None:
+                self._view = memoryview(self._content)
+            elif self.closed or self.nbytes:
+                raise ResponseClosed("the response is closed or partly read; call view() first, inside the with block")
+            else:
+                self._view = self._lend_body()
+        return self._view
+
+    def _lend_body(self) -> memoryview:
+        connection = self.connection
+        if connection is None or connection.body.complete:
+            return memoryview(self.content)
+        body = connection.body
+        ring = connection.ring
+        run = body.run
+        if body.framing is Framing.LENGTH and ring is not None and run == ring.length:
+            view = ring.root[ring.start : ring.start + run].toreadonly()
+            # The ring stays with the response until close; the connection takes another one.
+            self._ring = ring
+            connection.ring = None
+            body.payload(run)
+            self.nbytes = run
+            self.release_connection(_monotonic_ns())
+            return view
+        if body.framing is not Framing.LENGTH or run > limits.MAX_BUCKET_BYTES:
+            return memoryview(self.content)
+        self._lease = lease = self._client.buffers.rent(run)
+        while self.connection is not None:
+            self._take(lease.view[self.nbytes :])
+        return lease.view.toreadonly()
+
+    # The end
+
+    def close(self) -> None:
+        """Let the response go: lent views end, an unread body costs the connection. A second call does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        connection = self.connection
+        if connection is not None:
+            if connection.body.complete:
+                self.release_connection(_monotonic_ns())
+            else:
+                self.drop_connection()
+                self.finished_ns = _monotonic_ns()
+        if self._view is not None:
+            self._give_memory_back()
+        if self.streamed:
+            self._client.take_back(self)
+
+    def _give_memory_back(self) -> None:
+        view = self._view
+        assert view is not None, "asked by close"
+        if self._content is None:
+            view.release()
+        self._view = None
+        if self._ring is not None:
+            self._client.rings.give_back(self._ring)
+            self._ring = None
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        status = self.head.status_code if self.head is not None else "no answer"
+        return f"<Response {self.prepared.method} {self.prepared.url.safe} {status}>"
+
+

@@ -1,0 +1,172 @@
+"""URLs of requests: split once, checked strictly, credentials kept apart (RFC 3986, RFC 9110 §4.2).
+
+`http://host[:port]/path?query`, and `http+unix://%2Frun%2Fapp.sock/path` for a Unix socket whose path is the
+percent-encoded authority. Characters beyond ASCII and spaces in path and query are percent-encoded as UTF-8, as
+browsers do; control characters are refused, because what is dropped silently moves boundaries. A fragment is not sent.
+
+User information becomes `credentials`, never part of a target, a Host field, a message or a repr.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+from urllib.parse import quote, unquote, urlencode
+
+from turbosock import limits
+from turbosock.errors import InvalidUrl
+from turbosock.pool.connection_pool import OriginKey
+
+DEFAULT_PORTS: Final = {"http": 80, "http+unix": 0}
+
+# What stays as it is when a path or query is encoded: RFC 3986's characters, and "%" for what is encoded already.
+_KEPT: Final = "!#$%&'()*+,/:;=?@[]~-._"
+_HOST_BYTES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
+_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+
+Params = dict[str, object] | list[tuple[str, object]] | str
+
+
+class Url:
+    """One URL, checked and split.
+
+    Attributes:
+        key: what a connection to it is known by.
+        target: the request target in origin form, str of ASCII.
+        authority: the value of the Host field.
+        credentials: (user, password) from the URL, or None.
+        safe: scheme, host, port and path, for messages and logs.
+        full: the URL without credentials, for `Response.url`.
+
+    Raises:
+        InvalidUrl: with the reason and what to write instead; the message has no credentials.
+    """
+
+    __slots__ = ("authority", "credentials", "full", "key", "safe", "target")
+
+    def __init__(self, url: str, params: Params | None = None) -> None:
+        if not isinstance(url, str):
+            raise InvalidUrl(f"url: a {type(url).__name__} was given; give a str such as 'http://host/path'")
+        if len(url) > limits.MAX_URL_LENGTH:
+            raise InvalidUrl(f"url: {len(url)} characters; at most {limits.MAX_URL_LENGTH} are taken")
+        for character in url:
+            if character < " " or character == "\x7f":
+                raise InvalidUrl(f"url: it holds the control character {character!r}; remove or percent-encode it")
+        scheme, separator, rest = url.partition("://")
+        scheme = scheme.lower()
+        if not separator:
+            raise InvalidUrl("url: it has no scheme; begin with 'http://'")
+        if scheme not in DEFAULT_PORTS:
+            raise InvalidUrl(f"url: the scheme {scheme[:20]!r} is not known here; use {' or '.join(DEFAULT_PORTS)}")
+        rest = rest.partition("#")[0]
+        end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
+        authority = rest[:end]
+        userinfo, at, hostport = authority.rpartition("@")
+        self.credentials: tuple[str, str] | None = None
+        if at:
+            user, _, password = userinfo.partition(":")
+            self.credentials = (unquote(user), unquote(password))
+        if "\\" in authority:
+            raise InvalidUrl("url: a backslash in the host; use '/' in URLs")
+        if scheme == "http+unix":
+            path = unquote(hostport)
+            if not path or "\0" in path:
+                raise InvalidUrl("url: http+unix:// needs the socket's path, percent-encoded, in place of the host")
+            self.key = OriginKey(scheme, "localhost", 0, path)
+            self.authority = "localhost"
+        else:
+            host, port = split_host_port(hostport, DEFAULT_PORTS[scheme])
+            self.key = OriginKey(scheme, host, port)
+            shown = f"[{host.partition('%')[0]}]" if ":" in host else host
+            self.authority = shown if port == DEFAULT_PORTS[scheme] else f"{shown}:{port}"
+        target = quote(rest[end:], safe=_KEPT) if rest[end:] else "/"
+        check_percent(target)
+        if target.startswith("?"):
+            target = "/" + target
+        if params:
+            query = params if isinstance(params, str) else encode_params(params)
+            query = quote(query, safe=_KEPT)
+            if query:
+                target += ("&" if "?" in target else "?") + query.removeprefix("?")
+        self.target = target
+        where = quote(self.key.path, safe="") if self.key.path is not None else self.authority
+        self.full = f"{scheme}://{where}{target}"
+        self.safe = f"{scheme}://{where}{target.partition('?')[0]}"
+
+    def __repr__(self) -> str:
+        return f"<Url {self.safe}>"
+
+
+def check_percent(target: str) -> None:
+    """Raise InvalidUrl for a '%' that encodes nothing: a server might read it in another way."""
+    at = target.find("%")
+    while at >= 0:
+        if not (target[at + 1 : at + 2] in _HEX_DIGITS and target[at + 2 : at + 3] in _HEX_DIGITS):
+            raise InvalidUrl("url: a '%' without two hexadecimal digits; write '%25' for a percent sign")
+        at = target.find("%", at + 3)
+
+
+def encode_params(params: object) -> str:
+    """A query string from a mapping or pairs; a list value repeats its key, None leaves it out.
+
+    Raises:
+        InvalidUrl: `params` is neither.
+    """
+    try:
+        items = list(params.items()) if hasattr(params, "items") else [(key, value) for key, value in params]  # type: ignore[attr-defined]  # the except clause answers for it
+    except (TypeError, ValueError) as error:
+        raise InvalidUrl("params: give a mapping, pairs of key and value, or a str") from error
+    pairs: list[tuple[str, str]] = []
+    for key, value in items:
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        pairs.extend((str(key), _param_text(one)) for one in values if one is not None)
+    return urlencode(pairs)
+
+
+def _param_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return str(value)
+
+
+def split_host_port(hostport: str, default_port: int) -> tuple[str, int]:
+    """Host (lower case; IPv6 without brackets) and port of an authority.
+
+    Raises:
+        InvalidUrl: either is not valid.
+    """
+    if hostport.startswith("["):
+        literal, bracket, rest = hostport[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise InvalidUrl("url: an IPv6 address must stand in brackets: 'http://[::1]:8080/'")
+        address, zone_mark, zone = literal.partition("%25")
+        if not zone_mark:
+            address, zone_mark, zone = literal.partition("%")
+        try:
+            socket.inet_pton(socket.AF_INET6, address)
+        except (OSError, ValueError) as error:
+            raise InvalidUrl(f"url: {literal[:60]!r} is not an IPv6 address") from error
+        if zone_mark and not (zone and zone.isascii() and all(c.isalnum() or c in "-._" for c in zone)):
+            raise InvalidUrl("url: the zone of the IPv6 address is not valid")
+        host = address.lower() + ("%" + zone if zone_mark else "")
+        port_text = rest[1:] if rest else ""
+        given = bool(rest)
+    else:
+        host, colon, port_text = hostport.partition(":")
+        given = bool(colon)
+        host = host.lower()
+        if not host:
+            raise InvalidUrl("url: it has no host; write 'http://host/path'")
+        if not host.isascii():
+            raise InvalidUrl(f"url: the host {host[:60]!r} is not ASCII; give its 'xn--' form")
+        if not _HOST_BYTES.issuperset(host):
+            raise InvalidUrl(f"url: the host {host[:60]!r} has characters that no host name has")
+        if len(host) > 253 or any(not 0 < len(label) <= 63 for label in host.removesuffix(".").split(".")):
+            raise InvalidUrl(f"url: the host {host[:60]!r} has an empty or overlong label")
+    if not given or not port_text:
+        return host, default_port
+    if not port_text.isascii() or not port_text.isdigit() or len(port_text) > 5 or not 0 < int(port_text) <= 65_535:
+        raise InvalidUrl(f"url: the port {port_text[:20]!r} is not a number from 1 to 65535")
+    return host, int(port_text)

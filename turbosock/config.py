@@ -1,0 +1,181 @@
+"""Settings: frozen, validated where they are made, hashable and picklable.
+
+`Config` holds everything that a Client or a Loop can be told. A wrong value raises InvalidOption naming the
+field, at construction and not at first use.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from turbosock import limits
+from turbosock.errors import InvalidOption
+
+SECOND_NS = 1_000_000_000
+POLLERS = ("epoll", "poll", "select")
+
+
+class TransportMode(enum.Enum):
+    """How a Client waits for its sockets.
+
+    STREAM: kernel-blocking sockets with SO_RCVTIMEO; the wait is the `recv_into` itself, one system call.
+    SAEA: non-blocking sockets and reusable I/O contexts, as in a Loop.
+    """
+
+    STREAM = "stream"
+    SAEA = "saea"
+
+
+def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise InvalidOption unless `value` is a usable time in seconds (or None, where that is allowed)."""
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidOption(f"{name}={value!r}: give seconds as a number")
+    if not 0 < value <= limits.MAX_TIMEOUT_S:
+        raise InvalidOption(f"{name}={value!r}: give more than 0 and at most {limits.MAX_TIMEOUT_S:.0f} seconds")
+
+
+def check_count(name: str, value: object, minimum: int, maximum: int) -> None:
+    """Raise InvalidOption unless `value` is a whole number within its bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidOption(f"{name}={value!r}: give a whole number")
+    if not minimum <= value <= maximum:
+        raise InvalidOption(f"{name}={value!r}: give {minimum} to {maximum}")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits of one exchange, in seconds.
+
+    `connect_s`, `read_s` and `write_s` bound one wait each, `pool_s` the wait for a free connection. `total_s` is
+    one deadline over everything: DNS, connect, TLS, request, redirects, retries and the body; None means that
+    only the others bound it. There is no way to wait for ever.
+    """
+
+    connect_s: float = limits.CONNECT_TIMEOUT_S
+    read_s: float = limits.READ_TIMEOUT_S
+    write_s: float = limits.WRITE_TIMEOUT_S
+    pool_s: float = limits.POOL_TIMEOUT_S
+    total_s: float | None = limits.TOTAL_TIMEOUT_S
+
+    connect_ns: int = field(init=False, repr=False, compare=False)
+    read_ns: int = field(init=False, repr=False, compare=False)
+    write_ns: int = field(init=False, repr=False, compare=False)
+    pool_ns: int = field(init=False, repr=False, compare=False)
+    total_ns: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("connect_s", "read_s", "write_s", "pool_s"):
+            check_seconds(name, getattr(self, name))
+        check_seconds("total_s", self.total_s, optional=True)
+        total_s = limits.MAX_TIMEOUT_S if self.total_s is None else self.total_s
+        # Whole nanoseconds, made once: the hot path compares integers.
+        for name in ("connect", "read", "write", "pool"):
+            seconds = min(getattr(self, name + "_s"), total_s)
+            object.__setattr__(self, name + "_ns", max(1, int(seconds * SECOND_NS)))
+        object.__setattr__(self, "total_ns", max(1, int(total_s * SECOND_NS)))
+
+    @classmethod
+    def of(cls, timeout: float | Timeouts) -> Timeouts:
+        """What a `timeout=` argument means: a number is the total deadline, and no part outlasts it.
+
+        Raises:
+            InvalidOption: for None (nothing waits for ever), and for anything that is not a time.
+        """
+        if isinstance(timeout, Timeouts):
+            return timeout
+        if timeout is None:
+            raise InvalidOption(
+                "timeout=None would wait for ever: give seconds, or Timeouts(total_s=None) to let the single waits bound it"
+            )
+        check_seconds("timeout", timeout)
+        return cls(connect_s=timeout, read_s=timeout, write_s=timeout, pool_s=timeout, total_s=timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """How many connections are kept, and for how long."""
+
+    max_connections: int = limits.MAX_CONNECTIONS
+    max_connections_per_origin: int = limits.MAX_CONNECTIONS_PER_ORIGIN
+    max_idle: int = limits.MAX_IDLE_CONNECTIONS
+    max_idle_s: float = limits.MAX_IDLE_S
+
+    def __post_init__(self) -> None:
+        check_count("max_connections", self.max_connections, 1, 65_536)
+        check_count("max_connections_per_origin", self.max_connections_per_origin, 1, 65_536)
+        check_count("max_idle", self.max_idle, 0, 65_536)
+        check_seconds("max_idle_s", self.max_idle_s)
+        if self.max_connections_per_origin > self.max_connections:
+            raise InvalidOption(
+                f"max_connections_per_origin={self.max_connections_per_origin} is above "
+                f"max_connections={self.max_connections}: lower the first or raise the second"
+            )
+
+
+def _diagnostics_default() -> bool:
+    return os.environ.get("TURBOSOCK_POOL_DIAGNOSTICS", "") not in ("", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that a Client or a Loop can be told.
+
+    Attributes:
+        transport: how a Client waits; a Loop is always SAEA.
+        zero_alloc: pooled memory and objects. False gives the same API on plain owned memory, which is slower and
+            has no lifetimes to get wrong: switch it off to find out whether a bug is one of lifetime.
+        diagnostics: guard every lease: use after return, double return and overrun raise and name the line.
+        poller: "epoll", "poll" or "select"; None takes the best one of the platform.
+        timeouts: the defaults of every exchange; a request's own `timeout=` replaces them.
+        pool: connection limits.
+        headers: fields sent with every request unless the request names them itself.
+        max_head_bytes, max_head_fields: bounds of a response head.
+        max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed.
+    """
+
+    transport: TransportMode = TransportMode.STREAM
+    zero_alloc: bool = True
+    diagnostics: bool = field(default_factory=_diagnostics_default)
+    poller: str | None = None
+    timeouts: Timeouts = Timeouts()
+    pool: PoolConfig = PoolConfig()
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    max_head_bytes: int = limits.MAX_HEAD_BYTES
+    max_head_fields: int = limits.MAX_HEAD_FIELDS
+    max_body_bytes: int = limits.MAX_GATHERED_BODY_BYTES
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.transport, TransportMode):
+            raise InvalidOption(f"transport={self.transport!r}: give TransportMode.STREAM or TransportMode.SAEA")
+        for name in ("zero_alloc", "diagnostics"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidOption(f"{name}={getattr(self, name)!r}: give True or False")
+        if self.poller is not None and self.poller not in POLLERS:
+            raise InvalidOption(f"poller={self.poller!r}: give one of {', '.join(POLLERS)}, or None for the best")
+        if not isinstance(self.timeouts, Timeouts):
+            raise InvalidOption(f"timeouts={self.timeouts!r}: give a Timeouts")
+        if not isinstance(self.pool, PoolConfig):
+            raise InvalidOption(f"pool={self.pool!r}: give a PoolConfig")
+        check_count("max_head_bytes", self.max_head_bytes, 256, limits.MAX_HEAD_BYTES)
+        check_count("max_head_fields", self.max_head_fields, 1, limits.MAX_HEAD_FIELDS)
+        check_count("max_body_bytes", self.max_body_bytes, 0, 2**48)
+        items = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
+        try:
+            pairs = tuple((name, value) for name, value in items)
+        except (TypeError, ValueError) as error:
+            raise InvalidOption("headers: give a mapping, or pairs of name and value") from error
+        for name, value in pairs:
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise InvalidOption(f"headers: field {name!r} needs a str name and a str value")
+        # A tuple of pairs keeps the configuration hashable whatever was given.
+        object.__setattr__(self, "headers", pairs)
+
+    @property
+    def header_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The default fields as (name, value) pairs."""
+        return self.headers  # type: ignore[return-value]  # __post_init__ made it this

@@ -1,0 +1,535 @@
+"""One client connection speaking HTTP/1.1 (RFC 9112): steps that either driver may take.
+
+The calling order of an exchange:
+
+1. `start(...)` sends the request, or as much of it as the socket takes.
+2. While not `sent`: `on_writable()` when the socket may be written again.
+3. `read_head()` until it returns the final head; interim heads are consumed on the way.
+4. `read_body(view)` until it returns 0.
+5. `finish()` gives the receive ring back and says whether the connection may serve another exchange.
+
+Every step returns at once on a non-blocking socket; on a kernel-blocking one it waits at most the time that the
+transport was given. A step that could do nothing (`None`, -1) is taken again after the driver's wait.
+
+Invariants: a ring is held from the first byte of an answer to `finish()`, and never by an idle connection; the content
+of the ring is contiguous; payload is copied at most once, from the ring, and not at all when it is received straight
+into the caller's memory. A connection is reusable only if the request was sent whole, the answer was read whole, both
+sides agreed to go on, and no byte came after the answer (RFC 9112 §9.3, §9.6).
+Left to others: which socket this is (floor 4), which request comes next (floors 6 and 7), and time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from turbosock import limits
+from turbosock.errors import ConnectionClosed, ProtocolError
+from turbosock.protocol.http1.body import BodyFraming
+from turbosock.protocol.http1.head import ResponseHead, parse_response_head
+from turbosock.protocol.http1.serialize import LAST_CHUNK, chunk_prefix
+from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING
+
+if TYPE_CHECKING:
+    from turbosock.buffers import ObjectPool, RingBuffer
+    from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.connection.source import BodySource, Buffer
+    from turbosock.transport.transport import Transport
+
+# Payload goes straight into the caller's memory from this size on; below it one receive into the ring brings several
+# small pieces (chunks, say) for one system call.
+DIRECT_BYTES: Final = 16 * limits.KIB
+
+
+class Http1Connection:
+    """A client's side of one HTTP/1.1 connection; see the module for the calling order.
+
+    Args:
+        transport: the connected socket.
+        rings: lends receive rings.
+        max_head_bytes, max_head_fields: bounds of a response head.
+
+    Attributes:
+        head: the final head of the present exchange, or None before it came.
+        body: the framing of its body.
+        sent: whether the request has been sent whole.
+        answered: whether any byte of the answer came.
+        served: exchanges finished on this connection; above 0 it is a reused one.
+        idle_since_ns: for the pool.
+        owner: the exchange that uses the connection, for the driver.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_examined",
+        "_interims",
+        "_max_head_bytes",
+        "_max_head_fields",
+        "_method",
+        "_outgoing",
+        "_outgoing_bytes",
+        "_source",
+        "answered",
+        "body",
+        "continued",
+        "expected",
+        "head",
+        "idle_since_ns",
+        "origin",
+        "owner",
+        "ring",
+        "rings",
+        "sent",
+        "served",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        rings: ObjectPool[ReceiveRing],
+        *,
+        max_head_bytes: int = limits.MAX_HEAD_BYTES,
+        max_head_fields: int = limits.MAX_HEAD_FIELDS,
+    ) -> None:
+        self.transport = transport
+        self.rings = rings
+        self.ring: ReceiveRing | None = None
+        self.body = BodyFraming()
+        self.head: ResponseHead | None = None
+        self.expected: ResponseHead | None = None
+        self.owner: object = None
+        self.origin: object = None
+        self.idle_since_ns = 0
+        self.served = 0
+        self.sent = True
+        self.answered = False
+        self.continued = False
+        self._method = ""
+        self._max_head_bytes = max_head_bytes
+        self._max_head_fields = max_head_fields
+        self._examined = 0
+        self._interims = 0
+        self._source: BodySource | None = None
+        self._outgoing: list[Buffer] = []
+        self._outgoing_bytes = 0
+        self._abandoned = False
+
+    # Sending
+
+    def start(
+        self,
+        method: str,
+        head: bytes,
+        source: BodySource | None = None,
+        expected: ResponseHead | None = None,
+        *,
+        wait_for_continue: bool = False,
+    ) -> None:
+        """Begin an exchange and send what the socket takes at once.
+
+        Args:
+            method: decides whether the answer has a body.
+            head: the serialised request head.
+            source: the body, or None. Its framing must be what the head announces.
+            expected: a head that an earlier, equal request was answered with; when the same bytes come again they
+                are recognised instead of parsed.
+            wait_for_continue: hold the body back until `send_body()` or an interim 100 (RFC 9110 §10.1.1).
+
+        Raises:
+            WriteError: the connection is broken.
+        """
+        self._method = method
+        self.expected = expected
+        self.head = None
+        self.answered = False
+        self._examined = 0
+        context = self.transport.send_context
+        if source is None:
+            context.buffer = head
+            context.vector = None
+            context.offset = 0
+            context.count = len(head)
+            context.state = CONFIGURED
+            if not self.transport.send(context) and context.bytes_transferred == context.count:
+                self.sent = True
+                return
+            self._outgoing = [head]
+            self._outgoing_bytes = len(head)
+        else:
+            self._source = source
+            self.continued = not wait_for_continue
+            self._outgoing = [head]
+            self._outgoing_bytes = len(head)
+            if self.continued:
+                self._append_block()
+            context.set_vector(self._outgoing, self._outgoing_bytes)
+            self.transport.send(context)
+        self.sent = False
+        self.on_writable()
+
+    def send_body(self) -> None:
+        """Send the body that waited for a 100 (Continue), which need not come."""
+        if not self.continued:
+            self.continued = True
+            if not self.sent and not self._outgoing_bytes:
+                self.on_writable()
+
+    def on_writable(self) -> None:
+        """Go on sending; afterwards `sent`, or the socket must become writable first.
+
+        Raises:
+            WriteError: the connection is broken, or the source cannot keep its length.
+        """
+        transport = self.transport
+        context = transport.send_context
+        while not self.sent:
+            if context.state == PENDING:
+                return
+            if context.state == COMPLETED:
+                transferred = context.bytes_transferred
+                error = context.error
+                context.release()
+                if error is not None:
+                    raise error
+                if transferred > 0:
+                    self._skip(transferred)
+                if transferred < 0 or (transport.blocking and self._outgoing_bytes):
+                    # A kernel-blocking send has used its time: the driver looks at the deadline first.
+                    return
+            if not self._outgoing_bytes:
+                if self._source is None or (self.continued and not self._append_block()):
+                    self._end_request()
+                    return
+                if not self.continued:
+                    return
+            context.set_vector(self._outgoing, self._outgoing_bytes)
+            if transport.send(context):
+                return
+
+    def _append_block(self) -> bool:
+        """Put the next block of the body behind what is outgoing; False at its end."""
+        source = self._source
+        assert source is not None, "only a request with a body appends blocks"
+        block = source.next_block()
+        if source.length >= 0:
+            if block is None:
+                return False
+            self._outgoing.append(block)
+            self._outgoing_bytes += len(block)
+            return True
+        if block is None:
+            # The last chunk is sent once; afterwards there is no source any more.
+            self._source = None
+            source.close()
+            self._outgoing.append(LAST_CHUNK)
+            self._outgoing_bytes += len(LAST_CHUNK)
+            return True
+        prefix = chunk_prefix(len(block))
+        self._outgoing += (prefix, block, b"\r\n")
+        self._outgoing_bytes += len(prefix) + len(block) + 2
+        return True
+
+    def _skip(self, count: int) -> None:
+        """Drop the first `count` outgoing bytes, which were sent."""
+        self._outgoing_bytes -= count
+        if not self._outgoing_bytes:
+            self._outgoing = []
+            return
+        outgoing = self._outgoing
+        while count:
+            first = outgoing[0]
+            if len(first) > count:
+                outgoing[0] = memoryview(first)[count:]
+                return
+            count -= len(first)
+            del outgoing[0]
+
+    def _end_request(self) -> None:
+        self.sent = True
+        self._outgoing = []
+        self._outgoing_bytes = 0
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def abandon_request(self) -> None:
+        """Stop sending: the final answer came first (RFC 9110 §7.5). The connection is then not reusable."""
+        if not self.sent:
+            self._abandoned = True
+            if self.transport.send_context.state == PENDING:
+                self.transport.send_context.disarm()
+            self._end_request()
+
+    # Receiving
+
+    def read_head(self) -> ResponseHead | None:
+        """One receive at most, and the final head if it is whole; None: more is needed, wait and call again.
+
+        Raises:
+            ConnectionClosed: the peer closed before or inside the head.
+            ReadError: the connection is broken.
+            ProtocolError, HeadTooLarge: the answer is not HTTP/1.1.
+        """
+        # One function, because a request's whole cost is a few of these microseconds.
+        transport = self.transport
+        if not transport.readable:
+            self.arm()
+            return None
+        ring = self.ring
+        if ring is None:
+            ring = self.ring = self.rings.rent()
+            if ring.origin is not self.origin:
+                ring.belongs_to(self.origin)
+        context = transport.receive_context
+        if context.state == PENDING:
+            context.disarm()
+        if ring.length:
+            view = self._room(ring)
+            context.count = len(view)
+        else:
+            view = ring.root
+            context.count = ring.capacity
+        context.buffer = view
+        context.offset = 0
+        context.state = CONFIGURED
+        if transport.receive(context):
+            self.arm()
+            return None
+        count = context.bytes_transferred
+        if count <= 0:
+            self._no_head_bytes()
+            return None
+        self.answered = True
+        ring.length += count
+        head = self.expected
+        if head is None or not ring.storage.startswith(head.raw, ring.start):
+            head = self._parse_head(ring)
+            if head is None:
+                return None
+        # The bytes behind ring.length are stale: a match must lie within what came.
+        elif head.size > ring.length:
+            return None
+        ring.length -= head.size
+        ring.start = ring.start + head.size if ring.length else 0
+        self.head = head
+        self.body.begin(head.framing, head.content_length)
+        return head
+
+    def _parse_head(self, ring: RingBuffer) -> ResponseHead | None:
+        """The final head in the ring, past interim ones; None while it is not whole."""
+        while True:
+            head = parse_response_head(
+                ring.storage,
+                ring.start,
+                ring.start + ring.length,
+                self._method,
+                self._examined,
+                self._max_head_bytes,
+                self._max_head_fields,
+            )
+            if head is None:
+                self._examined = ring.start + ring.length
+                return None
+            if not head.interim:
+                self._interims = 0
+                return head
+            self._interims += 1
+            if self._interims > limits.MAX_INTERIM_RESPONSES:
+                raise ProtocolError(
+                    f"more than {limits.MAX_INTERIM_RESPONSES} interim responses before the final one",
+                    code="too_many_interim",
+                )
+            ring.consume(head.size)
+            self._examined = 0
+            if head.status_code == 100:
+                self.send_body()
+
+    def _room(self, ring: RingBuffer) -> memoryview:
+        """Free memory behind the content, which stays contiguous."""
+        if ring.start and ring.start + ring.length == ring.capacity:
+            shift = ring.start
+            ring.make_contiguous()
+            self._examined = max(0, self._examined - shift)
+            self.body.examined = max(0, self.body.examined - shift)
+        assert ring.length < ring.capacity, "the parsers refuse what cannot fit"
+        return ring.writable()
+
+    def _no_head_bytes(self) -> None:
+        context = self.transport.receive_context
+        if context.error is not None:
+            raise context.error
+        if context.bytes_transferred < 0:
+            return
+        if self.answered:
+            raise ConnectionClosed("the peer closed inside the response head; try again")
+        raise ConnectionClosed("the peer closed before it answered; try again", code="closed_early")
+
+    def arm(self) -> None:
+        """Ask to be told when the socket is readable; an idle connection needs no memory for it."""
+        context = self.transport.receive_context
+        if context.state == PENDING:
+            if context.count == 0:
+                return
+            context.disarm()
+        context.buffer = EMPTY
+        context.offset = 0
+        context.count = 0
+        context.state = CONFIGURED
+        self.transport.receive(context)
+
+    def read_body(self, view: memoryview) -> int:
+        """Move payload into `view`: what has arrived, with one receive at most.
+
+        Args:
+            view: a writable byte view, not empty.
+
+        Returns:
+            The number of bytes, 0 at the end of the body, or -1: nothing has arrived, wait and call again.
+
+        Raises:
+            BodyTruncated: the peer closed too early.
+            ReadError, ProtocolError, LimitError: the connection or the framing is broken.
+        """
+        body = self.body
+        ring = self.ring
+        room = len(view)
+        filled = 0
+        while True:
+            if not body.run:
+                if body.complete:
+                    return filled
+                if ring is not None and ring.length:
+                    start = ring.start
+                    ring.consume(body.advance(ring.storage, start, start + ring.length) - start)
+                    if body.run or body.complete:
+                        continue
+                if filled:
+                    return filled
+                if not self._fill():
+                    return 0 if body.complete else -1
+                ring = self.ring
+            elif ring is not None and ring.length:
+                start = ring.start
+                count = min(body.run, ring.length, room - filled)
+                view[filled : filled + count] = ring.root[start : start + count]
+                ring.consume(count)
+                body.payload(count)
+                filled += count
+                if filled == room:
+                    return filled
+            elif filled:
+                return filled
+            elif room >= DIRECT_BYTES or body.run <= room:
+                return self._receive_payload(view)
+            elif not self._fill():
+                return 0 if body.complete else -1
+            else:
+                ring = self.ring
+
+    def _receive_payload(self, view: memoryview) -> int:
+        """Receive payload straight into the caller's memory; the ring is empty."""
+        transport = self.transport
+        if not transport.readable:
+            self.arm()
+            return -1
+        context = transport.receive_context
+        if context.state == PENDING:
+            context.disarm()
+        body = self.body
+        run = body.run
+        context.buffer = view
+        context.offset = 0
+        context.count = run if run < len(view) else len(view)
+        context.state = CONFIGURED
+        if transport.receive(context):
+            self.arm()
+            return -1
+        count = context.bytes_transferred
+        context.buffer = EMPTY
+        if count > 0:
+            body.payload(count)
+            return count
+        return 0 if self._no_body_bytes() else -1
+
+    def _fill(self) -> bool:
+        """One receive into the ring; False: nothing came, or the body ended with the connection."""
+        transport = self.transport
+        if not transport.readable:
+            self.arm()
+            return False
+        ring = self.ring
+        if ring is None:
+            ring = self.ring = self.rings.rent()
+            if ring.origin is not self.origin:
+                ring.belongs_to(self.origin)
+        context = transport.receive_context
+        if context.state == PENDING:
+            context.disarm()
+        view = self._room(ring)
+        context.set_buffer(view, 0, len(view))
+        if transport.receive(context):
+            self.arm()
+            return False
+        if context.bytes_transferred > 0:
+            ring.length += context.bytes_transferred
+            return True
+        self._no_body_bytes()
+        return False
+
+    def _no_body_bytes(self) -> bool:
+        """Nothing came: raise what broke; True when the body ended with the connection."""
+        context = self.transport.receive_context
+        if context.error is not None:
+            raise context.error
+        if context.bytes_transferred < 0:
+            return False
+        self.body.end_of_stream()
+        return True
+
+    # Ending
+
+    def finish(self) -> bool:
+        """End the exchange and give the ring back; whether the connection may serve another one."""
+        ring = self.ring
+        head = self.head
+        reusable = (
+            head is not None
+            and head.keep_alive
+            and self.body.complete
+            and self.sent
+            and not self._abandoned
+            and (ring is None or not ring.length)
+        )
+        if ring is not None:
+            self.ring = None
+            self.rings.give_back(ring)
+        self.owner = None
+        self.served += 1
+        return reusable
+
+    def take_over(self) -> tuple[Transport, bytes]:
+        """After an upgrade or CONNECT: the transport, and the bytes that came behind the head (RFC 9110 §7.8).
+
+        The connection is of no further use; closing the transport is the caller's duty.
+        """
+        ring = self.ring
+        leftover = b""
+        if ring is not None:
+            leftover = bytes(ring.readable())
+            self.ring = None
+            self.rings.give_back(ring)
+        return self.transport, leftover
+
+    def close(self) -> None:
+        """Close the socket and give back what is held; a second call does nothing."""
+        self.transport.close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+        self._outgoing = []
+        self._outgoing_bytes = 0
+        ring = self.ring
+        if ring is not None:
+            self.ring = None
+            self.rings.give_back(ring)
+        self.owner = None

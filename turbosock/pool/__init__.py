@@ -1,0 +1,1 @@
+"""Connections by origin: kept, lent, waited for and bounded."""

@@ -1,0 +1,186 @@
+"""One turn of a loop: wait, put what is ready in line, step it; timers, look-ups and wake-ups in between.
+
+A `Handler` is whatever is registered for a descriptor: a transport, a dial, a listener. `collect()` waits and puts each
+ready handler at the end of the line with what the poller said of it; `step()` takes the first one and calls its
+`on_ready(mask)`. A handler that could do more than one step's worth goes to the back of the line with `requeue()`, so
+that a flood on one connection cannot starve another. The line carries over from turn to turn: a caller out of time
+leaves, and the rest is served first in the next turn.
+
+Invariants: a handler stands in line at most once (`queued`); what it is told is what was found since it was last
+served; one thread at a time runs a reactor, and only `waker.wake()` is for others. Budgets are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.poller import READABLE, WRITABLE, make_poller
+from turbosock.reactor.resolver import Resolver
+from turbosock.reactor.timers import TimerHeap
+from turbosock.reactor.waker import Waker
+
+
+class Handler(Protocol):
+    """Something registered with a reactor.
+
+    Attributes:
+        mask: what was found and not delivered yet; the reactor's to write.
+        queued: whether it stands in line; the reactor's to write.
+    """
+
+    mask: int
+    queued: bool
+
+    def on_ready(self, mask: int) -> None:
+        """The descriptor is readable, writable or both (compare with READABLE and WRITABLE)."""
+
+
+class _Awakened:
+    """The waker's place in the poller: wake-ups need a drain and nothing else."""
+
+    __slots__ = ("_waker", "mask", "queued")
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+        self.mask = 0
+        self.queued = False
+
+    def on_ready(self, mask: int) -> None:
+        self._waker.drain()
+
+
+class Reactor:
+    """Descriptors, deadlines and names of one loop.
+
+    Args:
+        poller: "epoll", "poll" or "select"; None takes the best one.
+        clock: tells the time of timers.
+
+    Attributes:
+        line: handlers that are ready, in the order in which they will be served.
+        timers, resolver, waker: what they are called.
+        bytes_in, bytes_out: moved by all transports of this reactor.
+    """
+
+    __slots__ = ("_poller", "bytes_in", "bytes_out", "clock", "closed", "line", "resolver", "timers", "waker")
+
+    def __init__(self, poller: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.clock = clock
+        self.closed = False
+        self._poller = make_poller(poller)
+        self.line: deque[Handler] = deque()
+        self.timers = TimerHeap()
+        self.waker = Waker()
+        self.resolver = Resolver(clock=clock, waker=self.waker)
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._poller.register(self.waker.fileno(), True, False, _Awakened(self.waker))
+
+    def register(self, fd: int, handler: Handler, *, read: bool, write: bool) -> None:
+        """Watch a descriptor on behalf of `handler`."""
+        self._poller.register(fd, read, write, handler)
+
+    def set_interest(self, fd: int, *, read: bool, write: bool) -> None:
+        """Change what is reported of a registered descriptor."""
+        self._poller.modify(fd, read, write)
+
+    def unregister(self, fd: int) -> None:
+        """Forget a descriptor, before it is closed; its handler leaves the line when its turn comes."""
+        handler = self._poller.tokens.get(fd)
+        if handler is not None:
+            handler.mask = 0
+            self._poller.unregister(fd)
+
+    def collect(self, timeout_s: float) -> None:
+        """Wait until something is ready, a timer is due or the time passed; put what is ready in line.
+
+        Raises:
+            LimitError: as look-ups and timers raise it.
+        """
+        if self.line:
+            timeout_s = 0.0
+        elif timeout_s > 0:
+            due_ns = self.timers.next_deadline_ns()
+            if due_ns is not None:
+                left_ns = due_ns - self.clock.now_ns()
+                if left_ns < timeout_s * NS_PER_S:
+                    timeout_s = left_ns / NS_PER_S if left_ns > 0 else 0.0
+        poller = self._poller
+        ready = poller.wait(timeout_s)
+        line = self.line
+        tokens = poller.tokens
+        for fd, mask in ready:
+            handler = tokens.get(fd)
+            if handler is None:
+                # Unregistered since the kernel reported it.
+                continue
+            handler.mask |= mask
+            if not handler.queued:
+                handler.queued = True
+                line.append(handler)
+        while len(ready) >= poller.batch:
+            # More may be ready than one call reports. What repeats is in line already, so this ends when the
+            # kernel's list has gone round.
+            before = len(line)
+            ready = poller.wait(0)
+            for fd, mask in ready:
+                handler = tokens.get(fd)
+                if handler is not None:
+                    handler.mask |= mask
+                    if not handler.queued:
+                        handler.queued = True
+                        line.append(handler)
+            if len(line) == before:
+                break
+
+    def step(self) -> None:
+        """Serve the first handler in line."""
+        handler = self.line.popleft()
+        handler.queued = False
+        mask = handler.mask
+        if mask:
+            handler.mask = 0
+            handler.on_ready(mask)
+
+    def requeue(self, handler: Handler, mask: int) -> None:
+        """Put a handler at the back of the line: it has more to do, or holds bytes that no poller reports."""
+        handler.mask |= mask
+        if not handler.queued:
+            handler.queued = True
+            self.line.append(handler)
+
+    def flush_writable(self) -> None:
+        """Serve what is waiting to write and can, without touching what is waiting to be read."""
+        self.collect(0.0)
+        for handler in tuple(self.line):
+            if handler.mask & WRITABLE and not handler.mask & READABLE:
+                handler.mask = 0
+                handler.on_ready(WRITABLE)
+
+    def expire_timers(self) -> int:
+        """Call the targets of the timers that are due; how many."""
+        return self.timers.expire(self.clock.now_ns())
+
+    def next_deadline_ns(self) -> int | None:
+        """When the reactor wants to run again without any descriptor being ready; None: never."""
+        if self.line:
+            return self.clock.now_ns()
+        return self.timers.next_deadline_ns()
+
+    def close(self, close_handler: Callable[[Handler], object]) -> None:
+        """Stop the resolver, close what is registered through `close_handler`, and the poller; idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.resolver.close()
+        self.line.clear()
+        for fd, handler in list(self._poller.tokens.items()):
+            if isinstance(handler, _Awakened):
+                self._poller.unregister(fd)
+            else:
+                close_handler(handler)
+        self._poller.close()
+        self.waker.close()

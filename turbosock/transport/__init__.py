@@ -1,0 +1,1 @@
+"""Bytes over connected sockets: dialling, and the two ways of waiting."""

@@ -1,0 +1,377 @@
+"""Bytes over one connected socket, in the two ways of waiting.
+
+A transport takes an operation as an `IOContext` (floor 2) and answers as SocketAsyncEventArgs does:
+`receive(context)` and `send(context)` return True when the operation is pending, and False when it completed
+at once, in which case the context's callback does not run. Each makes one system call and completes with what
+moved; asking for the rest is the caller's next step.
+
+`StreamTransport` holds a kernel-blocking socket: SO_RCVTIMEO and SO_SNDTIMEO bound the wait, which is the
+`recv_into` itself. `SaeaTransport` holds a non-blocking one, and completes pending contexts when its reactor, or a
+blocking caller's own wait, finds the socket ready.
+
+Invariants: one receive and one send context per socket, cached for its life; a closed transport has no pending
+context; `bytes_in` and `bytes_out` only grow. A failure is in `context.error`, translated, never raised here.
+"""
+
+from __future__ import annotations
+
+import socket as socket_module
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from turbosock import limits
+from turbosock.errors import ReadError, WriteError
+from turbosock.reactor.context import COMPLETED, CONFIGURED, PENDING, RECEIVE, SEND, IOContext
+from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
+from turbosock.reactor.sockets import explain, set_receive_timeout, set_send_timeout
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from turbosock.reactor.reactor import Reactor
+
+SLACK_NS: Final = limits.TIMEOUT_SLACK_NS
+
+
+def read_error(error: OSError) -> ReadError:
+    """The translated failure of a read."""
+    return ReadError(f"reading failed: {explain(error.errno or 0)}", errno=error.errno)
+
+
+def write_error(error: OSError) -> WriteError:
+    """The translated failure of a write."""
+    return WriteError(f"writing failed: {explain(error.errno or 0)}", errno=error.errno)
+
+
+class Transport:
+    """The face that both ways of waiting share.
+
+    Attributes:
+        socket, fd: the connected socket and its descriptor (-1 once closed).
+        receive_context, send_context: this socket's two contexts.
+        readable: whether a receive is worth its system call now. Always True on a blocking socket.
+        receive_budget_ns: how long the next receive may wait, as the kernel knows it; -1: it does not wait.
+        bytes_in, bytes_out: what has moved since the connection stood.
+    """
+
+    __slots__ = (
+        "_recv_into",
+        "_send",
+        "_sendmsg",
+        "_waiter",
+        "bytes_in",
+        "bytes_out",
+        "fd",
+        "readable",
+        "receive_budget_ns",
+        "receive_context",
+        "send_budget_ns",
+        "send_context",
+        "socket",
+    )
+
+    blocking: ClassVar[bool]
+
+    def __init__(self, sock: socket) -> None:
+        self.socket = sock
+        self.fd = sock.fileno()
+        self._recv_into = sock.recv_into
+        self._send = sock.send
+        self._sendmsg = sock.sendmsg
+        self._waiter: SingleWaiter | None = None
+        self.receive_context = IOContext()
+        self.send_context = IOContext()
+        self.readable = True
+        self.receive_budget_ns = -1
+        self.send_budget_ns = -1
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def receive(self, context: IOContext) -> bool:
+        """Receive into the context's buffer; see the module for the answer.
+
+        `bytes_transferred` is then the count, 0 at the end of the stream (or for a completed readiness wait), or -1
+        when nothing came within the socket's own time limit.
+        """
+        raise AssertionError("a Transport is either blocking or not")
+
+    def send(self, context: IOContext) -> bool:
+        """Send the context's buffer or vector; `bytes_transferred` may be less than `count`, or -1 as in receive."""
+        raise AssertionError("a Transport is either blocking or not")
+
+    def await_readable(self, budget_ns: int) -> None:
+        """Let the next receive wait up to `budget_ns`: in itself, or here; `readable` tells the outcome."""
+        raise AssertionError("a Transport is either blocking or not")
+
+    def allow_send(self, budget_ns: int) -> None:
+        """Let the next sends wait up to `budget_ns` each, where a send waits at all."""
+        self.send_budget_ns = budget_ns
+
+    def await_writable(self, budget_ns: int) -> None:
+        """Let the next send wait up to `budget_ns`: in itself, or here."""
+        raise AssertionError("a Transport is either blocking or not")
+
+    def _send_now(self, context: IOContext) -> None:
+        """One system call for a send, into the context's fields; BlockingIOError is the caller's to read."""
+        vector = context.vector
+        if vector is not None:
+            sent = self._sendmsg(vector)
+        elif context.offset or context.count != len(context.buffer):
+            sent = self._send(memoryview(context.buffer)[context.offset : context.offset + context.count])
+        else:
+            sent = self._send(context.buffer)
+        context.bytes_transferred = sent
+        self.bytes_out += sent
+
+    def _receive_now(self, context: IOContext) -> None:
+        """One system call for a receive, into the context's fields; BlockingIOError is the caller's to read."""
+        if context.offset:
+            target = memoryview(context.buffer)[context.offset : context.offset + context.count]
+            received = self._recv_into(target, context.count)
+        else:
+            received = self._recv_into(context.buffer, context.count)
+        context.bytes_transferred = received
+        self.bytes_in += received
+
+    def is_quiet(self) -> bool:
+        """Whether an idle connection has neither spoken nor closed: one system call, no wait."""
+        return not self._wait(0, write=False)
+
+    def _wait(self, budget_ns: int, *, write: bool) -> bool:
+        waiter = self._waiter
+        if waiter is None:
+            waiter = self._waiter = SingleWaiter(self.fd)
+        return waiter.wait(budget_ns, write)
+
+    def abort(self) -> None:
+        """Shut both directions down: any thread's wait on this socket ends at once. close() is still due."""
+        try:
+            self.socket.shutdown(socket_module.SHUT_RDWR)
+        except OSError:
+            # Not connected any more: whoever waits is being told so already.
+            return
+
+    def close(self) -> None:
+        """Disarm both contexts and close the socket; a second call does nothing."""
+        if self.fd < 0:
+            return
+        self.receive_context.disarm()
+        self.send_context.disarm()
+        self.fd = -1
+        self.readable = False
+        self._waiter = None
+        self.socket.close()
+
+
+class StreamTransport(Transport):
+    """A kernel-blocking socket: the wait is the system call itself (TransportMode.STREAM)."""
+
+    __slots__ = ()
+
+    blocking = True
+
+    def __init__(self, sock: socket) -> None:
+        super().__init__(sock)
+        sock.setblocking(True)
+
+    def receive(self, context: IOContext) -> bool:
+        if context.state != CONFIGURED:
+            raise context.wrong_step("receive")
+        context.error = None
+        if context.count == 0:
+            context.bytes_transferred = 0 if self._wait(self.receive_budget_ns, write=False) else -1
+        else:
+            try:
+                self._receive_now(context)
+            except BlockingIOError:
+                context.bytes_transferred = -1
+            except OSError as error:
+                context.bytes_transferred = 0
+                context.error = read_error(error)
+        context.state = COMPLETED
+        return False
+
+    def send(self, context: IOContext) -> bool:
+        if context.state != CONFIGURED:
+            raise context.wrong_step("send")
+        context.error = None
+        try:
+            self._send_now(context)
+        except BlockingIOError:
+            context.bytes_transferred = -1
+        except OSError as error:
+            context.bytes_transferred = 0
+            context.error = write_error(error)
+        context.state = COMPLETED
+        return False
+
+    def await_readable(self, budget_ns: int) -> None:
+        # A setsockopt costs as much as a tenth of a request: the kernel's limit moves only when it is off by more
+        # than anybody would notice.
+        off_ns = self.receive_budget_ns - budget_ns
+        if off_ns > SLACK_NS or off_ns < -SLACK_NS or self.receive_budget_ns < 0:
+            set_receive_timeout(self.socket, budget_ns)
+            self.receive_budget_ns = budget_ns
+
+    def allow_send(self, budget_ns: int) -> None:
+        off_ns = self.send_budget_ns - budget_ns
+        if off_ns > SLACK_NS or off_ns < -SLACK_NS or self.send_budget_ns < 0:
+            set_send_timeout(self.socket, budget_ns)
+            self.send_budget_ns = budget_ns
+
+    def await_writable(self, budget_ns: int) -> None:
+        self.allow_send(budget_ns)
+
+
+class SaeaTransport(Transport):
+    """A non-blocking socket whose pending contexts complete when it is ready (TransportMode.SAEA, and every Loop).
+
+    Args:
+        sock: the connected socket.
+        reactor: drives it; None for a blocking caller, which waits with `await_readable` and `await_writable`.
+    """
+
+    __slots__ = ("_reading", "_writing", "mask", "queued", "reactor")
+
+    blocking = False
+
+    def __init__(self, sock: socket, reactor: Reactor | None = None) -> None:
+        super().__init__(sock)
+        sock.setblocking(False)
+        self.readable = False
+        self.reactor = reactor
+        # What the poller is asked to report; a transport is registered for reading.
+        self._reading = True
+        self._writing = False
+        # What the reactor found and has not delivered yet, and whether this transport stands in its line.
+        self.mask = 0
+        self.queued = False
+        if reactor is not None:
+            reactor.register(self.fd, self, read=True, write=False)
+
+    def receive(self, context: IOContext) -> bool:
+        if context.state != CONFIGURED:
+            raise context.wrong_step("receive")
+        if self.readable:
+            if context.count == 0:
+                context.bytes_transferred = 0
+                context.state = COMPLETED
+                return False
+            self._receive_ready(context)
+            if context.bytes_transferred >= 0:
+                return False
+        context.operation = RECEIVE
+        context.error = None
+        context.state = PENDING
+        if not self._reading:
+            self._reading = True
+            self._set_interest()
+        return True
+
+    def _receive_ready(self, context: IOContext) -> None:
+        context.error = None
+        try:
+            self._receive_now(context)
+            reactor = self.reactor
+            if reactor is not None:
+                reactor.bytes_in += context.bytes_transferred
+            # A short read of a plain socket means that it is drained; asking again would raise, at 1 µs and 0.5 KB.
+            self.readable = context.bytes_transferred == context.count or context.bytes_transferred == 0
+        except BlockingIOError:
+            context.bytes_transferred = -1
+            self.readable = False
+            return
+        except OSError as error:
+            context.bytes_transferred = 0
+            context.error = read_error(error)
+        context.state = COMPLETED
+
+    def send(self, context: IOContext) -> bool:
+        if context.state != CONFIGURED:
+            raise context.wrong_step("send")
+        self._send_ready(context)
+        if context.state == COMPLETED:
+            return False
+        context.operation = SEND
+        context.state = PENDING
+        if not self._writing:
+            self._writing = True
+            self._set_interest()
+        return True
+
+    def _send_ready(self, context: IOContext) -> None:
+        context.error = None
+        try:
+            self._send_now(context)
+            reactor = self.reactor
+            if reactor is not None:
+                reactor.bytes_out += context.bytes_transferred
+        except BlockingIOError:
+            context.bytes_transferred = -1
+            return
+        except OSError as error:
+            context.bytes_transferred = 0
+            context.error = write_error(error)
+        context.state = COMPLETED
+
+    def _set_interest(self) -> None:
+        if self.reactor is not None:
+            self.reactor.set_interest(self.fd, read=self._reading, write=self._writing)
+
+    def on_ready(self, mask: int) -> None:
+        """The socket is ready as `mask` says: complete what was pending. Called by the reactor's turn."""
+        if mask & WRITABLE and self._writing:
+            context = self.send_context
+            if context.state == PENDING:
+                context.state = CONFIGURED
+                self._send_ready(context)
+                if context.state == COMPLETED:
+                    self._writing = False
+                    self._set_interest()
+                    if context.completed is not None:
+                        context.completed(context)
+                else:
+                    context.state = PENDING
+            else:
+                self._writing = False
+                self._set_interest()
+        if mask & READABLE and self.fd >= 0:
+            self.readable = True
+            context = self.receive_context
+            if context.state == PENDING:
+                if context.count == 0:
+                    context.bytes_transferred = 0
+                    context.state = COMPLETED
+                else:
+                    context.state = CONFIGURED
+                    self._receive_ready(context)
+                    if context.bytes_transferred < 0:
+                        context.state = PENDING
+                        return
+                if context.completed is not None:
+                    context.completed(context)
+            elif self._reading:
+                # Nobody asks: without this a level-triggered poller would report the socket in every turn.
+                self._reading = False
+                self._set_interest()
+
+    def pause(self) -> None:
+        """Stop asking for readiness; TCP pushes back on the peer. A receive resumes it."""
+        if self._reading and self.fd >= 0:
+            self._reading = False
+            self._set_interest()
+
+    def await_readable(self, budget_ns: int) -> None:
+        self.readable = self._wait(budget_ns, write=False)
+        context = self.receive_context
+        if self.readable and context.state == PENDING:
+            self.on_ready(READABLE)
+
+    def await_writable(self, budget_ns: int) -> None:
+        if self._wait(budget_ns, write=True) and self.send_context.state == PENDING:
+            self.on_ready(WRITABLE)
+
+    def close(self) -> None:
+        if self.fd >= 0 and self.reactor is not None:
+            self.reactor.unregister(self.fd)
+        self.mask = 0
+        super().close()
