@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import environment
 from promises import SAME_CORE, TWO_CORES
@@ -70,7 +71,7 @@ class Bench:
         script = os.fspath(environment.HERE / "contestant.py")
         return [os.fspath(self.python), script, json.dumps(dataclasses.asdict(task))]
 
-    def run(self, task: Task, *, before: list[str] | None = None) -> dict[str, float]:
+    def run(self, task: Task, *, before: list[str] | None = None) -> dict[str, Any]:
         """Run a contestant and return what it measured; raise ContestantMissing or ContestantFailed."""
         process = subprocess.Popen(
             [*(before or []), *self.command(task)],
@@ -89,12 +90,12 @@ class Bench:
         if process.returncode:
             last = complaint.strip().splitlines()[-1] if complaint.strip() else f"exit status {process.returncode}"
             raise ContestantFailed(f"{task.workload}, {task.contestant}: {last}")
-        answer: dict[str, float] = json.loads(said.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(said.splitlines()[-1])
         if "missing" in answer:
             raise ContestantMissing(f"{task.contestant}: no module {answer['missing']}")
         return answer
 
-    def attempt(self, task: Task, notes: list[str]) -> dict[str, float] | None:
+    def attempt(self, task: Task, notes: list[str]) -> dict[str, Any] | None:
         """Run a contestant; where it cannot run, say so in `notes`, keep a failure, and return None."""
         try:
             return self.run(task)

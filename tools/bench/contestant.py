@@ -68,6 +68,8 @@ def main() -> None:
         answer = {}
     elif task.measure == "allocations":
         answer = work.allocations(run, task.count)
+    elif task.measure == "places":
+        answer = work.places(run, task.count)
     else:
         answer = work.growth(run, task.count)
     print(json.dumps(answer))

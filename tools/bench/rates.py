@@ -76,14 +76,16 @@ class Rate:
             row = [name, shown, microseconds(1 / rate), cost, *ratios]
             table.rows.append([*row, calls.get(name, "")] if calls else row)
         for promise in RATIOS:
-            if (promise.workload, promise.in_flight) != (self.name, in_flight) or placement not in promise.placements:
+            if (promise.workload, promise.in_flight) != (self.name, in_flight):
                 continue
-            if promise.ours in there and promise.other in there:
-                measured = ratio(rates[promise.ours], rates[promise.other])
-                said = f"{measured:.2f}, {verdict(measured >= promise.at_least)}"
+            if not (promise.ours in there and promise.other in there):
+                table.notes.append(f"{promise}: not measured.")
+                continue
+            measured = ratio(rates[promise.ours], rates[promise.other])
+            if placement in promise.placements:
+                table.notes.append(f"{promise}: {measured:.2f}, {verdict(measured >= promise.at_least)}.")
             else:
-                said = "not measured"
-            table.notes.append(f"Promise: {promise.ours} ≥ {promise.at_least:g} × {promise.other}: {said}.")
+                table.notes.append(f"{promise}, held on {' and '.join(promise.placements)}: here {measured:.2f}.")
         table.notes += left_out
         return table
 

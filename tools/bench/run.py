@@ -28,21 +28,29 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "import_time": tallies.import_time,
 }
 
+# Workloads that answer a question instead of measuring: run by name only.
+QUESTIONS: dict[str, Callable[[Bench], list[report.Table]]] = {"places": tallies.places}
+
 PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "aiohttp", "uvloop", "memray"]
 
 
 def main() -> int:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(description="Benchmarks of turbosock against its peers.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of {', '.join(WORKLOADS)}; none for all")
+    parser.add_argument(
+        "workloads",
+        nargs="*",
+        metavar="WORKLOAD",
+        help=f"any of {', '.join(WORKLOADS)}; none for all; or places, which lists the lines that allocate",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="times that each contestant runs (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one run (default 1.0)")
     parser.add_argument("--quick", action="store_true", help="three rounds of 0.2 s, no system calls: to try a change")
     parser.add_argument("--markdown", action="store_true", help="write the tables to docs/benchmarks.md as well")
     options = parser.parse_args()
     for name in options.workloads:
-        if name not in WORKLOADS:
-            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+        if name not in WORKLOADS and name not in QUESTIONS:
+            parser.error(f"no workload {name!r}; there are {', '.join([*WORKLOADS, *QUESTIONS])}")
     if options.rounds < 1 or not 0.01 <= options.seconds <= 60:
         parser.error("--rounds must be at least 1, and --seconds between 0.01 and 60")
     rounds, seconds = (3, 0.2) if options.quick else (options.rounds, options.seconds)
@@ -52,7 +60,7 @@ def main() -> int:
     print("\n".join(lines), flush=True)
     tables: list[report.Table] = []
     for name in options.workloads or WORKLOADS:
-        for table in WORKLOADS[name](bench):
+        for table in (WORKLOADS | QUESTIONS)[name](bench):
             print(f"\n{table.text()}", flush=True)
             tables.append(table)
     if options.markdown:

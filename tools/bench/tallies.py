@@ -81,6 +81,26 @@ def allocations(bench: Bench) -> list[Table]:
     return [table]
 
 
+def places(bench: Bench) -> list[Table]:
+    """The lines of code that allocate, for finding out; not among the workloads that run by default."""
+    count, most = 500, 30
+    tables = []
+    with bench.server(SAME_CORE) as peer:
+        for name in ("turbosock stream", "turbosock get"):
+            notes: list[str] = []
+            answer = bench.attempt(bench.task(peer, "http1_sequential", name, "places", count=count), notes)
+            for kind, rows in (answer or {}).items():
+                table = Table(f"places: {name}, {kind} allocations of one request", ["line", "each", "bytes", "by"])
+                for made, size, allocator, where in rows[:most]:
+                    if round(made, 2):
+                        short = where.removeprefix(f"{environment.CHECKOUT}/")
+                        table.rows.append([short, f"{made:.2f}", f"{size:,.0f}", allocator])
+                tables.append(table)
+            if notes:
+                tables.append(Table(f"places: {name}", [""], notes=notes))
+    return tables
+
+
 def growth(bench: Bench) -> list[Table]:
     """Memory held after many requests, beyond what was held after the warm-up."""
     count = 10_000 if bench.quick else 100_000

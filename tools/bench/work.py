@@ -24,8 +24,12 @@ WARM_UP = 50
 GROWTH_WARM_UP = 1000
 
 
-def traced(run: Run, count: int, *, python_allocators: bool) -> tuple[int, int]:
-    """(allocations, bytes) that memray sees in `count` requests."""
+# (line of code, allocator) → [allocations, bytes]
+Places = dict[tuple[str, str], list[int]]
+
+
+def traced(run: Run, count: int, *, python_allocators: bool, places: Places | None = None) -> tuple[int, int]:
+    """(allocations, bytes) that memray sees in `count` requests; `places` gets them by the line that made them."""
     import memray
 
     freeing = {
@@ -40,9 +44,16 @@ def traced(run: Run, count: int, *, python_allocators: bool) -> tuple[int, int]:
             run(count)
         made = size = 0
         for record in memray.FileReader(path).get_allocation_records():
-            if memray.AllocatorType(record.allocator) not in freeing:
-                made += record.n_allocations
-                size += record.size
+            allocator = memray.AllocatorType(record.allocator)
+            if allocator in freeing:
+                continue
+            made += record.n_allocations
+            size += record.size
+            if places is not None:
+                function, file, line = (record.stack_trace(1) or [("", "the interpreter", 0)])[0]
+                place = places.setdefault((f"{file}:{line} {function}", allocator.name.lower()), [0, 0])
+                place[0] += record.n_allocations
+                place[1] += record.size
     return made, size
 
 
@@ -85,6 +96,18 @@ def allocations(run: Run, count: int) -> dict[str, object]:
         "large_frame_bytes": large_bytes,
     }
     return {name: total / count for name, total in totals.items()}
+
+
+def places(run: Run, count: int) -> dict[str, object]:
+    """Allocations of one request by the line that made them: without Python's allocators, then with them."""
+    run(WARM_UP)
+    answer: dict[str, object] = {}
+    for python_allocators in (False, True):
+        found: Places = {}
+        traced(run, count, python_allocators=python_allocators, places=found)
+        rows = [(made / count, size / count, allocator, where) for (where, allocator), (made, size) in found.items()]
+        answer["python" if python_allocators else "system"] = sorted(rows, reverse=True)
+    return answer
 
 
 def resident_bytes() -> int:
