@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import socket
@@ -77,6 +78,13 @@ def fill(sock: socket.socket) -> None:
 
 def masks(poller: Poller, timeout_s: float = 0) -> dict[int, int]:
     return dict(poller.wait(timeout_s))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+def test_masks_agree_with_the_systems_and_errors_count_as_both() -> None:
+    assert READABLE & WRITABLE == select.EPOLLERR | select.EPOLLHUP | select.POLLNVAL
+    assert READABLE & ~WRITABLE == select.EPOLLIN == select.POLLIN
+    assert WRITABLE & ~READABLE == select.EPOLLOUT == select.POLLOUT
 
 
 def test_wait_with_nothing_registered_returns_an_empty_list(poller: Poller) -> None:

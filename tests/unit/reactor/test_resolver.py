@@ -78,6 +78,23 @@ class Target:
             self.then(lookup)
 
 
+class AnnouncedCondition(threading.Condition):
+    """A condition that tells when a thread begins to wait on it; the lock is held until it does."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        super().__init__(lock)
+        self.waits = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.release()
+        return super().wait(timeout)
+
+    def wait_for_waiter(self, lock: threading.Lock) -> None:
+        assert self.waits.acquire(timeout=LONG_S), "no worker became idle"
+        with lock:
+            pass
+
+
 @pytest.fixture
 def names() -> Iterator[Names]:
     made = Names()
@@ -382,11 +399,13 @@ def test_slow_name_does_not_hold_up_another(resolver: Resolver, names: Names, wa
     assert target.lookups == [fast, slow]
 
 
-def test_idle_worker_is_used_again(make: Callable[..., Resolver], names: Names, waker: Waker) -> None:
-    resolver = make(threads=1)
+def test_idle_worker_is_used_again(resolver: Resolver, names: Names, waker: Waker) -> None:
+    condition = AnnouncedCondition(resolver._lock)
+    resolver._work = condition
     for number in range(5):
         resolver.start(f"host{number}.example", 1, Target())
         deliver(resolver, waker, 1)
+        condition.wait_for_waiter(resolver._lock)
     assert len(names.threads) == 1
 
 
@@ -448,6 +467,22 @@ def test_cancelling_the_last_who_wants_a_queued_name_takes_it_out_of_the_queue(
     assert names.calls == ["first.example", "last.example"] and resolver.pending == 0
 
 
+def test_cancelling_one_of_two_who_want_a_queued_name_leaves_it_to_the_other(
+    make: Callable[..., Resolver], names: Names, waker: Waker
+) -> None:
+    resolver = make(threads=1)
+    names.hold()
+    target = Target()
+    first = resolver.start("first.example", 1, target)
+    names.wait_entered()
+    given_up = resolver.start("queued.example", 1, target)
+    kept = resolver.start("queued.example", 1, target)
+    given_up.cancel()
+    names.release()
+    deliver(resolver, waker, 2)
+    assert target.lookups == [first, kept]
+
+
 def test_cancel_of_another_look_up_inside_a_callback_stops_it(resolver: Resolver, names: Names, waker: Waker) -> None:
     names.hold()
     victim_target = Target()
@@ -473,6 +508,7 @@ def test_exception_of_a_target_passes_and_the_others_are_delivered_next(
     waker.drain()
     with pytest.raises(RuntimeError, match="from the target"):
         resolver.deliver()
+    assert SingleWaiter(waker.fileno()).wait(0), "a loop that waits again would not come back for the rest"
     deliver(resolver, waker, 1)
     assert len(other.lookups) == 1 and resolver.pending == 0
 
@@ -516,9 +552,15 @@ def test_close_returns_while_a_look_up_is_stuck_and_drops_its_answer(
     assert resolver.deliver() == 0 and target.lookups == [] and not SingleWaiter(waker.fileno()).wait(0)
 
 
-def test_close_ends_idle_workers(resolver: Resolver, names: Names, waker: Waker) -> None:
+def test_close_ends_idle_workers(
+    resolver: Resolver, names: Names, waker: Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("turbosock.reactor.resolver.RESOLVER_IDLE_S", 1000.0)
+    condition = AnnouncedCondition(resolver._lock)
+    resolver._work = condition
     resolver.start("a", 1, Target())
     deliver(resolver, waker, 1)
+    condition.wait_for_waiter(resolver._lock)
     [worker] = [thread for thread in threading.enumerate() if thread.ident in names.threads]
     resolver.close()
     worker.join(LONG_S)

@@ -223,6 +223,7 @@ def test_target_that_compacts_the_heap_while_it_expires_loses_nothing(fired: lis
     doomed.extend(heap.add(3, Recorder("doomed", fired)) for _ in range(500))
     heap.add(3, Recorder("kept", fired))
     assert heap.expire(5) == 2 and fired == [("kept", 5)]
+    check_invariants(heap)
 
 
 def test_armed_timers_over_the_bound_are_refused_and_disarmed_ones_are_not_counted() -> None:
@@ -256,6 +257,27 @@ def test_garbage_of_cancelled_timers_is_bounded() -> None:
     assert largest <= 2 * len(kept) + 66
 
 
+def test_garbage_of_many_timers_disarmed_together_is_bounded() -> None:
+    heap = TimerHeap()
+    for timer in [heap.add(10, Failing()) for _ in range(1000)]:
+        timer.disarm()
+    assert len(heap._entries) <= 130
+
+
+def test_compaction_keeps_the_order_of_moved_deadlines(fired: list[tuple[str, int]]) -> None:
+    heap = TimerHeap()
+    timers = [heap.add(number, Recorder(str(number), fired)) for number in range(400)]
+    for number, timer in enumerate(timers):
+        timer.move(10_000 - number)
+    for number, timer in enumerate(timers):
+        if number % 4:
+            heap.cancel(timer)
+    assert len(heap._entries) < 400, "it was compacted"
+    check_invariants(heap)
+    heap.expire(20_000)
+    assert [int(name) for name, _ in fired] == list(range(396, -1, -4))
+
+
 def test_garbage_of_one_timer_moved_to_and_fro_is_bounded() -> None:
     heap = TimerHeap()
     timer = heap.add(10**9, Failing())
@@ -270,6 +292,10 @@ def test_deadline_beyond_the_largest_is_kept_as_the_largest(fired: list[tuple[st
     assert timer.armed and timer.deadline_ns == NEVER - 1
     timer.move(2**70)
     assert timer.armed and heap.next_deadline_ns() == NEVER - 1
+    timer.move(5)
+    timer.move(NEVER)
+    assert timer.armed and heap.expire(10) == 0
+    check_invariants(heap)
 
 
 def check_invariants(heap: TimerHeap) -> None:
@@ -293,10 +319,11 @@ def test_random_operations_agree_with_a_naive_model(seed: int) -> None:
     model: dict[str, int] = {}
     now_ns = 0
     made = 0
-    for _ in range(1500):
+    most = chance.choice([3, 30, 300])
+    for _ in range(3000):
         choice = chance.random()
         deadline_ns = now_ns + chance.randrange(0, 400)
-        if choice < 0.25 or not timers:
+        if (choice < 0.25 and len(timers) < most) or not timers:
             name = str(made)
             made += 1
             timers[name] = heap.add(deadline_ns, Recorder(name, fired))
@@ -309,7 +336,7 @@ def test_random_operations_agree_with_a_naive_model(seed: int) -> None:
             name = chance.choice(list(timers))
             timers[name].disarm()
             model.pop(name, None)
-        elif choice < 0.90:
+        elif choice < 0.85:
             name = chance.choice(list(timers))
             heap.cancel(timers.pop(name))
             model.pop(name, None)
