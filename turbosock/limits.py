@@ -130,6 +130,8 @@ HEALTH_CHECK_AFTER_S = 0.01
 MAX_QUEUED_EXCHANGES = 65_536
 # Events that wait in loop.events; the reader that never iterates gets back-pressure, not growth.
 MAX_QUEUED_EVENTS = 65_536
+# Event objects kept for reuse: as many as one busy turn delivers.
+MAX_IDLE_EVENTS = 4096
 # What a gathered body may hold unless the configuration says otherwise.
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.

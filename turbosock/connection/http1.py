@@ -377,6 +377,12 @@ class Http1Connection:
         context.state = CONFIGURED
         self.transport.receive(context)
 
+    def arm_ready(self) -> None:
+        """As `arm`, while the socket is known to be readable: the wait completes when the loop comes round."""
+        transport = self.transport
+        transport.readable = False
+        self.arm()
+
     def read_body(self, view: memoryview) -> int:
         """Move payload into `view`: what has arrived, with one receive at most.
 

@@ -1,0 +1,691 @@
+"""Exchange: one request and its answer inside a Loop; the same state as a Response, stepped by readiness.
+
+What the blocking face does by waiting is done here by being called: `offer()` when the pool has a connection or a
+place, `on_readable()` and `on_writable()` when the socket is ready, `on_timer()` when the nearer deadline passed.
+Where the body goes is one of three: into the caller's buffer (`into=`), gathered into owned bytes, or delivered in
+DATA events (`stream=True`).
+
+Invariants: an exchange ends exactly once, with one RESPONSE or ERROR event if it asked for events; one step moves at
+most a quantum of bytes, then the connection goes to the back of the line; nothing here runs outside the loop's thread
+except `cancel()`.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import socket as socket_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from turbosock import limits
+from turbosock.client.events import EventKind
+from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange
+from turbosock.client.gather import Gatherer
+from turbosock.connection.http1 import Http1Connection
+from turbosock.errors import (
+    BodyTooLarge,
+    Cancelled,
+    ConnectTimeout,
+    Phase,
+    PoolExhausted,
+    PoolTimeout,
+    ReadTimeout,
+    StateError,
+    TotalTimeout,
+    TurbosockError,
+    WriteTimeout,
+)
+from turbosock.protocol.http1.framing import Framing
+from turbosock.reactor.poller import READABLE
+from turbosock.reactor.resolver import Address, Lookup
+from turbosock.transport.dial import Dial
+from turbosock.transport.transport import SaeaTransport
+
+if TYPE_CHECKING:
+    from turbosock.buffers import BufferPool, ObjectPool
+    from turbosock.client.events import EventQueue
+    from turbosock.client.request import PreparedRequest
+    from turbosock.config import Config, Timeouts
+    from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.connection.source import BodySource
+    from turbosock.pool.connection_pool import OriginPool
+    from turbosock.reactor.context import IOContext
+    from turbosock.reactor.reactor import Reactor
+
+
+class LoopServices(Protocol):
+    """What exchanges need of their Loop."""
+
+    reactor: Reactor
+    config: Config
+    rings: ObjectPool[ReceiveRing]
+    buffers: BufferPool
+    events: EventQueue
+    starved: list[Exchange]
+
+    def queue_dial(self, dial: TickingDial) -> None:
+        """Begin a dial in this turn or a later one."""
+
+    def cancel_later(self, exchange: Exchange) -> None:
+        """Another thread cancelled `exchange`: end it in the loop's thread."""
+
+    def take_back(self, exchange: Exchange) -> None:
+        """An exchange is done."""
+
+
+class LoopConnection(Http1Connection):
+    """A connection whose contexts complete inside `Loop.poll()`, with the one timer of its exchanges."""
+
+    __slots__ = ("timer",)
+
+    def __init__(self, transport: SaeaTransport, services: LoopServices) -> None:
+        super().__init__(
+            transport,
+            services.rings,
+            max_head_bytes=services.config.max_head_bytes,
+            max_head_fields=services.config.max_head_fields,
+        )
+        transport.receive_context.completed = self._on_received
+        transport.send_context.completed = self._on_sent
+        self.timer = services.reactor.timers.idle(self)
+
+    def _on_received(self, context: IOContext) -> None:
+        exchange = self.owner
+        if exchange is None:
+            # An idle connection has nothing to receive: the peer has closed it, or breaks the protocol.
+            self._discard()
+        else:
+            exchange.on_readable()  # type: ignore[attr-defined]  # owners of loop connections are Exchanges
+
+    def _on_sent(self, context: IOContext) -> None:
+        exchange = self.owner
+        if exchange is not None:
+            exchange.on_writable()  # type: ignore[attr-defined]  # as above
+
+    def on_timer(self, now_ns: int) -> None:
+        """The deadline of the present exchange, or of idleness, has passed or was moved."""
+        exchange = self.owner
+        if exchange is not None:
+            exchange.on_timer(now_ns)  # type: ignore[attr-defined]  # as above
+            return
+        due_ns = self.idle_since_ns + self.origin._pool.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
+        if now_ns >= due_ns:
+            self._discard()
+        else:
+            self.timer.move(due_ns)
+
+    def _discard(self) -> None:
+        origin = self.origin
+        try:
+            origin.idle.remove(self)  # type: ignore[attr-defined]  # an OriginPool
+        except ValueError:
+            # Taken out already, by a pool that closes.
+            pass
+        origin.discard(self)  # type: ignore[attr-defined]  # an OriginPool
+
+    def close(self) -> None:
+        self.timer.disarm()
+        super().close()
+
+
+class _QueueTimer:
+    """Bounds the time in the pool's line; apart from the exchange, so that the timer does not keep it alive."""
+
+    __slots__ = ("exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange: Exchange | None = exchange
+
+    def on_timer(self, now_ns: int) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.on_queue_timer(now_ns)
+
+
+class Exchange(HttpExchange):
+    """A request under way in a Loop.
+
+    Attributes:
+        done: whether it has ended, with an answer or an error.
+        into: the buffer that the body goes into, or None.
+        error: what failed, or None.
+    """
+
+    __slots__ = (
+        "_bytes_seen",
+        "_dial",
+        "_gatherer",
+        "_loop",
+        "_notify",
+        "_queue_timer",
+        "_quiet_since_ns",
+        "_stream",
+        "done",
+        "into",
+        "user",
+    )
+
+    def __init__(self, loop: LoopServices) -> None:
+        self._loop = loop
+        super().__init__()
+
+    def forget(self) -> None:
+        super().forget()
+        self._bytes_seen = 0
+        self._quiet_since_ns = 0
+        self._dial: TickingDial | None = None
+        self._gatherer: Gatherer | None = None
+        self._queue_timer: _QueueTimer | None = None
+        self._notify = True
+        self._stream = False
+        self.done = False
+        self.into: memoryview | None = None
+        self.user: object = None
+
+    # Starting
+
+    def begin(
+        self,
+        prepared: PreparedRequest,
+        source: BodySource | None,
+        timeouts: Timeouts,
+        into: memoryview | None,
+        *,
+        stream: bool,
+        notify: bool,
+    ) -> None:
+        """Take a connection, or ask for one; for Loop only."""
+        now_ns = self._loop.reactor.clock.now_ns()
+        self.prepared = prepared
+        self.source = source
+        self.timeouts = timeouts
+        self.into = into
+        self._stream = stream
+        self._notify = notify
+        self.started_ns = now_ns
+        self.deadline_ns = now_ns + timeouts.total_ns
+        connection = prepared.origin.take_idle(now_ns)
+        if connection is not None:
+            self._send_on(connection, now_ns)
+        elif prepared.origin.reserve():
+            self._dial_now()
+        else:
+            self._queue(now_ns)
+
+    def _queue(self, now_ns: int) -> None:
+        self.phase = Phase.QUEUE
+        self._queue_timer = target = _QueueTimer(self)
+        deadline_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
+        self._loop.reactor.timers.add(deadline_ns, target)
+        self.prepared.origin.wait(self)
+
+    def _leave_queue(self) -> None:
+        if self._queue_timer is not None:
+            self._queue_timer.exchange = None
+            self._queue_timer = None
+
+    def offer(self, connection: Http1Connection | None) -> bool:
+        """See `pool.Waiter`."""
+        if self.done:
+            return False
+        self._leave_queue()
+        if connection is None:
+            self._dial_now()
+        else:
+            self._send_on(connection, self._loop.reactor.clock.now_ns())
+        return True
+
+    def on_queue_timer(self, now_ns: int) -> None:
+        """No connection was free in time."""
+        self._leave_queue()
+        self.prepared.origin.leave(self)
+        if now_ns >= self.deadline_ns:
+            self.fail(TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it"))
+        else:
+            self.fail(
+                PoolTimeout(
+                    f"no connection was free for {self.timeouts.pool_s} s; raise the limits of PoolConfig, or pool_s"
+                )
+            )
+
+    def _dial_now(self) -> None:
+        self.phase = Phase.CONNECT
+        self._dial = dial = TickingDial(self, self._loop)
+        self._loop.queue_dial(dial)
+
+    def on_connected(self, connection: LoopConnection) -> None:
+        """The dial succeeded."""
+        self._dial = None
+        self._send_on(connection, self._loop.reactor.clock.now_ns())
+
+    def _send_on(self, connection: Http1Connection, now_ns: int) -> None:
+        prepared = self.prepared
+        self.connection = connection
+        connection.owner = self
+        self.phase = Phase.SEND
+        self._quiet_since_ns = now_ns
+        timeouts = self.timeouts
+        limit_ns = timeouts.read_ns if timeouts.read_ns < timeouts.write_ns else timeouts.write_ns
+        source = self.source
+        try:
+            if source is None:
+                connection.start(prepared.method, prepared.head, None, prepared.expected)
+            else:
+                connection.start(
+                    prepared.method,
+                    prepared.head,
+                    source,
+                    prepared.expected,
+                    wait_for_continue=prepared.expect_continue,
+                )
+                if prepared.expect_continue:
+                    limit_ns = min(limit_ns, CONTINUE_WAIT_NS)
+            deadline_ns = now_ns + limit_ns
+            connection.timer.move(  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
+                deadline_ns if deadline_ns < self.deadline_ns else self.deadline_ns
+            )
+            if connection.sent:
+                self.phase = Phase.HEAD
+            connection.arm()
+        except TurbosockError as error:
+            self._broken(error)
+
+    # Steps
+
+    def on_writable(self) -> None:
+        """The socket takes bytes again."""
+        connection = self.connection
+        if connection is None:
+            return
+        try:
+            connection.on_writable()
+            if connection.sent and self.phase is Phase.SEND:
+                self.phase = Phase.HEAD
+        except TurbosockError as error:
+            self._broken(error)
+
+    def on_readable(self) -> None:
+        """The socket has bytes, or its end."""
+        connection = self.connection
+        if connection is None:
+            return
+        try:
+            head = self.head
+            if head is None:
+                head = connection.read_head()
+                if head is None:
+                    if connection.transport.readable:
+                        self._requeue(connection)
+                    else:
+                        connection.arm()
+                    return
+                if not connection.sent:
+                    connection.abandon_request()
+                self.head = head
+                self.phase = Phase.BODY
+                prepared = self.prepared
+                if head is not prepared.expected:
+                    prepared.expected = head
+                    self._check_fits(head.content_length)
+            self._take_body(connection)
+        except TurbosockError as error:
+            self._broken(error)
+
+    def _check_fits(self, length: int) -> None:
+        if self.into is not None and length > len(self.into):
+            raise BodyTooLarge(f"the body has {length} bytes, into= has room for {len(self.into)}; give a larger buffer")
+
+    def _take_body(self, connection: Http1Connection) -> None:
+        """Move what has arrived to where it goes, a quantum at most."""
+        body = connection.body
+        moved = 0
+        while not body.complete:
+            if self._stream:
+                count = self._take_data(connection)
+            elif self.into is not None:
+                count = self._take_into(connection, self.into)
+            else:
+                count = self._take_gathered(connection)
+            if count < 0:
+                # Armed by the step, or starved of memory and resumed by the loop.
+                return
+            self.nbytes += count
+            moved += count
+            if moved >= limits.TURN_QUANTUM_BYTES and not body.complete:
+                self._requeue(connection)
+                return
+        self._finish()
+
+    def _take_into(self, connection: Http1Connection, into: memoryview) -> int:
+        nbytes = self.nbytes
+        if nbytes == 0:
+            if connection.body.run > len(into) and connection.body.framing is Framing.LENGTH:
+                self._check_fits(connection.body.run)
+            if len(into):
+                return connection.read_body(into)
+        if nbytes < len(into):
+            return connection.read_body(into[nbytes:])
+        # Full: all that may come is the end.
+        probe = memoryview(bytearray(1))
+        count = connection.read_body(probe)
+        if count > 0:
+            raise BodyTooLarge(f"the body is longer than the {len(into)} bytes of into=; give a larger buffer")
+        return count
+
+    def _take_gathered(self, connection: Http1Connection) -> int:
+        body = connection.body
+        ring = connection.ring
+        gatherer = self._gatherer
+        if gatherer is None:
+            run = body.run
+            if body.framing is Framing.LENGTH and ring is not None and run == ring.length:
+                start = ring.start
+                self._content = bytes(ring.root[start : start + run])
+                ring.consume(run)
+                body.payload(run)
+                return run
+            length = run if body.framing is Framing.LENGTH else -1
+            gatherer = self._gatherer = Gatherer(length, self._loop.config.max_body_bytes)
+        count = connection.read_body(gatherer.writable())
+        if count > 0:
+            gatherer.advance(count)
+        return count
+
+    def _take_data(self, connection: Http1Connection) -> int:
+        """One DATA event; without memory for it the connection waits, and the peer is pushed back."""
+        loop = self._loop
+        if loop.events.is_full:
+            loop.starved.append(self)
+            return -1
+        try:
+            lease = loop.buffers.rent(limits.SEGMENT_BYTES)
+        except PoolExhausted:
+            loop.starved.append(self)
+            return -1
+        count = connection.read_body(lease.view)
+        if count <= 0:
+            lease.release()
+            return count
+        event = loop.events.put(EventKind.DATA, self)
+        event.lease = lease
+        event.data = lease.view[:count]
+        return count
+
+    def _requeue(self, connection: Http1Connection) -> None:
+        transport = connection.transport
+        assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
+        connection.arm_ready()
+        self._loop.reactor.requeue(transport, READABLE)
+
+    def on_timer(self, now_ns: int) -> None:
+        """The connection's timer: fail if a limit passed, else set it anew."""
+        connection = self.connection
+        assert connection is not None, "the timer of a connection finds its exchange through it"
+        transport = connection.transport
+        timeouts = self.timeouts
+        seen = transport.bytes_in + transport.bytes_out
+        if seen != self._bytes_seen:
+            self._bytes_seen = seen
+            self._quiet_since_ns = now_ns
+        if now_ns >= self.deadline_ns:
+            self.fail(TotalTimeout(f"the total deadline of {timeouts.total_s} s passed; raise it or ask for less"))
+            return
+        limit_ns = timeouts.read_ns if connection.sent else timeouts.write_ns
+        if not connection.sent and not connection.continued and self.source is not None:
+            try:
+                connection.send_body()
+            except TurbosockError as error:
+                self._broken(error)
+                return
+        elif now_ns - self._quiet_since_ns >= limit_ns:
+            if connection.sent:
+                self.fail(ReadTimeout(f"the peer sent nothing for {timeouts.read_s} s; raise read_s or try later"))
+            else:
+                self.fail(WriteTimeout(f"the peer took no byte for {timeouts.write_s} s; raise write_s or try later"))
+            return
+        due_ns = min(self._quiet_since_ns + limit_ns, self.deadline_ns)
+        connection.timer.move(max(due_ns, now_ns + 1))  # type: ignore[attr-defined]  # a LoopConnection
+
+    # Ending
+
+    def _finish(self) -> None:
+        if self._gatherer is not None:
+            self._content = self._gatherer.take()
+            self._gatherer = None
+        self.release_connection(self._loop.reactor.clock.now_ns())
+        self.done = True
+        if self._notify:
+            self._loop.events.put(EventKind.RESPONSE, self)
+        self._loop.take_back(self)
+
+    def _broken(self, error: TurbosockError) -> None:
+        if self.may_send_again(error):
+            self.retries += 1
+            self.drop_connection()
+            if self.source is not None:
+                self.source.rewind()
+            if self.prepared.origin.reserve():
+                self._dial_now()
+            else:
+                self._queue(self._loop.reactor.clock.now_ns())
+        else:
+            self.fail(error)
+
+    def fail(self, error: TurbosockError) -> None:
+        """End the exchange with an error."""
+        if self.done:
+            return
+        self.explained(error)
+        self.done = True
+        self._gatherer = None
+        self._leave_queue()
+        if self.phase is Phase.QUEUE:
+            self.prepared.origin.leave(self)
+        dial = self._dial
+        if dial is not None:
+            self._dial = None
+            dial.orphan()
+        self.finished_ns = self._loop.reactor.clock.now_ns()
+        self.drop_connection()
+        if self._notify:
+            self._loop.events.put(EventKind.ERROR, self, self.error)
+        self._loop.take_back(self)
+
+    def release_connection(self, now_ns: int) -> None:
+        connection = self.connection
+        super().release_connection(now_ns)
+        if connection is not None and connection.transport.fd >= 0 and connection.owner is None:
+            # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
+            connection.arm()
+
+    def cancel(self) -> None:
+        """End the exchange: at once on the loop's thread, in its next turn from any other."""
+        if self.done:
+            return
+        self.cancelled = True
+        self._loop.cancel_later(self)
+
+    def end_cancelled(self) -> None:
+        """The loop's part of `cancel()`."""
+        if not self.done:
+            self.fail(Cancelled("the exchange was cancelled"))
+
+    def resume(self) -> None:
+        """Memory or room for events is there again."""
+        if not self.done and self.connection is not None:
+            self._take_body_again(self.connection)
+
+    def _take_body_again(self, connection: Http1Connection) -> None:
+        try:
+            self._take_body(connection)
+        except TurbosockError as error:
+            self._broken(error)
+
+    # What the user reads
+
+    @property
+    def content(self) -> bytes:
+        """The gathered body.
+
+        Raises:
+            StateError: the exchange is not done, failed, or put its body elsewhere.
+        """
+        if not self.done:
+            raise StateError("the exchange is not done: poll() until `done`, or wait for its RESPONSE event")
+        if self.error is not None:
+            raise StateError("the exchange failed: look at its `error`")
+        if self.into is not None or self._stream:
+            raise StateError("the body went into your buffer or into DATA events; there is no content")
+        return self._content or b""
+
+    @property
+    def text(self) -> str:
+        """The gathered body as text, by its charset or UTF-8."""
+        return self._decode(self.content)
+
+    def json(self) -> Any:
+        """The gathered body as JSON; ValueError where it is not."""
+        return json_module.loads(self.content)
+
+    def __repr__(self) -> str:
+        status = self.head.status_code if self.head is not None else "no answer"
+        state = "done" if self.done else "under way"
+        return f"<Exchange {self.prepared.method} {self.prepared.url.safe} {status} {state}>"
+
+
+class TickingDial:
+    """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
+
+    __slots__ = ("_dial", "_exchange", "_loop", "_lookup", "_origin", "_timer", "deadline_ns", "mask", "queued")
+
+    def __init__(self, exchange: Exchange, loop: LoopServices) -> None:
+        self._exchange: Exchange | None = exchange
+        self._loop = loop
+        self._origin: OriginPool = exchange.prepared.origin
+        now_ns = loop.reactor.clock.now_ns()
+        self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
+        self._timer = loop.reactor.timers.add(self.deadline_ns, self)
+        self._lookup: Lookup | None = None
+        self._dial: Dial | None = None
+        self.mask = 0
+        self.queued = False
+
+    def start(self) -> None:
+        """Begin, in the loop's thread."""
+        if self._exchange is None:
+            return
+        key = self._origin.key
+        try:
+            if key.path is not None:
+                self._connect([Address(socket_module.AF_UNIX, key.path)])
+                return
+            self._exchange.phase = Phase.RESOLVE
+            self._lookup = lookup = self._loop.reactor.resolver.start(key.host, key.port, self)
+            if lookup.finished:
+                self.on_resolved(lookup)
+        except TurbosockError as error:
+            self._fail(error)
+
+    def on_resolved(self, lookup: Lookup) -> None:
+        """The name has its answer."""
+        self._lookup = None
+        if lookup.error is not None:
+            self._fail(lookup.error)
+            return
+        try:
+            self._connect(list(lookup.addresses))
+        except TurbosockError as error:
+            self._fail(error)
+
+    def _connect(self, addresses: list[Address]) -> None:
+        if self._exchange is not None:
+            self._exchange.phase = Phase.CONNECT
+        self._dial = dial = Dial(addresses, self._loop.reactor.clock, self.deadline_ns)
+        dial.start()
+        self._after_attempt(dial)
+
+    def _after_attempt(self, dial: Dial) -> None:
+        if dial.connected:
+            self._succeed(dial)
+        elif dial.error is not None:
+            self._fail(dial.error)
+        else:
+            self._loop.reactor.register(dial.fd, self, read=False, write=True)
+            self._timer.move(min(dial.attempt_deadline_ns, self.deadline_ns))
+
+    def on_ready(self, mask: int) -> None:
+        """The attempt ended, well or not."""
+        dial = self._dial
+        if dial is None or not dial.pending:
+            return
+        self._loop.reactor.unregister(dial.fd)
+        try:
+            dial.on_writable()
+            self._after_attempt(dial)
+        except TurbosockError as error:
+            self._fail(error)
+
+    def on_timer(self, now_ns: int) -> None:
+        """An attempt's share of time, or all of it, is over."""
+        dial = self._dial
+        exchange = self._exchange
+        if now_ns >= self.deadline_ns:
+            if exchange is not None and now_ns >= exchange.deadline_ns:
+                self._fail(TotalTimeout(f"the total deadline of {exchange.timeouts.total_s} s passed; raise it"))
+            else:
+                self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
+        elif dial is not None and dial.pending:
+            self._loop.reactor.unregister(dial.fd)
+            try:
+                dial.on_timeout()
+                self._after_attempt(dial)
+            except TurbosockError as error:
+                self._fail(error)
+
+    def _succeed(self, dial: Dial) -> None:
+        exchange = self._exchange
+        self._end()
+        connection = LoopConnection(SaeaTransport(dial.take(), self._loop.reactor), self._loop)
+        self._origin.opened(connection)
+        if exchange is not None:
+            exchange.on_connected(connection)
+            return
+        # Its exchange was cancelled meanwhile: the connection serves another.
+        now_ns = self._loop.reactor.clock.now_ns()
+        self._origin.give_back(connection, now_ns)
+        connection.arm()
+        connection.timer.move(now_ns + 1)
+
+    def _fail(self, error: TurbosockError) -> None:
+        exchange = self._exchange
+        self._end()
+        if self._dial is not None:
+            self._dial.close()
+        self._origin.released()
+        if exchange is not None:
+            exchange.fail(error)
+
+    def _end(self) -> None:
+        exchange = self._exchange
+        self._exchange = None
+        if exchange is not None:
+            exchange._dial = None
+        self._timer.disarm()
+        self._loop.reactor.timers.cancel(self._timer)
+        if self._lookup is not None:
+            self._lookup.cancel()
+            self._lookup = None
+
+    def orphan(self) -> None:
+        """The exchange is over: an attempt under way is given up."""
+        if self._exchange is None:
+            return
+        dial = self._dial
+        if dial is not None and dial.pending:
+            self._loop.reactor.unregister(dial.fd)
+        self._fail(Cancelled("the exchange was cancelled"))
+
+    def close(self) -> None:
+        """The loop is closed."""
+        self.orphan()
+
+

@@ -1,0 +1,428 @@
+"""Loop: the ticking face. One `poll()` a frame moves everything that is ready, within a budget.
+
+    loop = turbosock.Loop()
+    exchange = loop.request("GET", url, into=buffer)
+    while running:
+        loop.poll(max_time=0.003)
+        for event in loop.events:
+            ...
+
+One turn: events of the last turn are recycled; cancelled exchanges end; look-ups are delivered and dials begun; what
+is ready is collected and stepped until nothing is left or a budget is spent; timers that are due fire. At least one
+step runs in every turn, and a budget is overrun by one step at most. What was not served waits in line, in order.
+
+Invariants: one thread runs a Loop; `wakeup()` and `Exchange.cancel()` are the calls that another may make; a network
+failure is an event, never an exception out of `poll()`.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from turbosock import limits
+from turbosock.buffers import BufferPool, ObjectPool
+from turbosock.client.client import DEFAULT, TimeoutArgument, default_headers
+from turbosock.client.events import EventQueue
+from turbosock.client.exchange import writable_bytes
+from turbosock.client.request import Auth, Headers, Preparer, request_body
+from turbosock.client.ticking import Exchange, TickingDial
+from turbosock.client.url import Params
+from turbosock.config import Config, Timeouts, check_seconds
+from turbosock.connection.receive_ring import receive_ring_pool
+from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
+from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.reactor import Handler, Reactor
+
+if TYPE_CHECKING:
+    from turbosock.client.request import PreparedRequest
+
+
+class Stop(enum.Enum):
+    """Why a turn ended."""
+
+    IDLE = "idle"
+    TIME = "time"
+    EVENTS = "events"
+    BYTES = "bytes"
+    POOL = "pool"
+
+
+class PollResult:
+    """What one turn did; the same object every time, overwritten by the next `poll()`.
+
+    Attributes:
+        delivered: events put into `loop.events` by this turn.
+        backlog: connections that were ready and not served: poll again soon.
+        bytes_in, bytes_out: moved since the last turn began.
+        stop: IDLE: nothing was left to do. TIME, EVENTS, BYTES: that budget was spent. POOL: memory ran out, and
+            reading resumes when it is back.
+    """
+
+    __slots__ = ("backlog", "bytes_in", "bytes_out", "delivered", "stop")
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.backlog = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.stop = Stop.IDLE
+
+    def __repr__(self) -> str:
+        return (
+            f"<PollResult delivered={self.delivered} backlog={self.backlog} "
+            f"bytes_in={self.bytes_in} bytes_out={self.bytes_out} stop={self.stop.name}>"
+        )
+
+
+class Loop:
+    """A ticking engine: requests, and listeners, driven by `poll()`.
+
+    Args:
+        config: as for Client; `transport` does not matter here, a Loop's sockets never block.
+        clock: tells the time; tests give their own.
+
+    Attributes:
+        events: what happened; iterate it after each `poll()`.
+
+    Raises:
+        InvalidOption: `config` is not a Config.
+    """
+
+    def __init__(self, config: Config | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        if config is None:
+            config = Config()
+        if not isinstance(config, Config):
+            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        self.config = config
+        self.closed = False
+        self.reactor = Reactor(config.poller, clock)
+        self.rings = receive_ring_pool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.events = EventQueue(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.pool = ConnectionPool(config.pool)
+        self.starved: list[Exchange] = []
+        self._preparer = Preparer(self.pool, default_headers(config))
+        # No reset on return: an exchange stays readable for whoever holds it, and forgets when it is lent again.
+        self._exchanges: ObjectPool[Exchange] = ObjectPool(
+            self._make_exchange, _keep, max_idle=limits.MAX_IDLE_EVENTS, pooling=config.zero_alloc
+        )
+        self._result = PollResult()
+        self._dials: deque[TickingDial] = deque()
+        self._cancelled: deque[Exchange] = deque()
+        self._under_way = 0
+        self._thread = threading.get_ident()
+        self._bytes_in = 0
+        self._bytes_out = 0
+
+    def _make_exchange(self) -> Exchange:
+        return Exchange(self)
+
+    # Requests
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        into: bytearray | memoryview | None = None,
+        stream: bool = False,
+        notify: bool = True,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        content: object = None,
+        data: object = None,
+        json: object = None,
+        auth: Auth | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+    ) -> Exchange:
+        """Begin a request; it proceeds inside `poll()`.
+
+        Args:
+            method, url, params, headers, content, data, json, auth, timeout: as in `Client.request`.
+            into: a writable buffer for the body, yours again when the exchange is done; without it, and without
+                `stream`, the body is gathered into `exchange.content`.
+            stream: deliver the body in DATA events.
+            notify: whether the end is an event; False for callers that look at `exchange.done`.
+
+        Returns:
+            The exchange. It is yours for as long as you keep it.
+
+        Raises:
+            InvalidOption: an argument cannot work; nothing was sent.
+            LimitError: MAX_QUEUED_EXCHANGES are under way.
+            ClientClosed: after `close()`.
+        """
+        if self.closed:
+            raise ClientClosed("the loop is closed: request() needs an open one")
+        if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
+            raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
+        timeouts = self.config.timeouts if timeout is DEFAULT else Timeouts.of(timeout)  # type: ignore[arg-type]  # DEFAULT is ruled out
+        source = None
+        if content is None and data is None and json is None:
+            prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth)
+        else:
+            source, content_type = request_body(content, data, json)
+            prepared = self._preparer.prepare(
+                method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
+            )
+        if into is not None:
+            if stream:
+                raise InvalidOption("into, stream: give one of them")
+            if type(into) is not memoryview or into.readonly or into.format != "B":
+                into = writable_bytes(into, "into")
+        return self._begin(prepared, source, timeouts, into, stream, notify)
+
+    def _begin(
+        self,
+        prepared: PreparedRequest,
+        source: object,
+        timeouts: Timeouts,
+        into: memoryview | None,
+        stream: bool,
+        notify: bool,
+    ) -> Exchange:
+        exchange = self._exchanges.rent()
+        exchange.forget()
+        self._under_way += 1
+        exchange.begin(prepared, source, timeouts, into, stream=stream, notify=notify)  # type: ignore[arg-type]
+        return exchange
+
+    def get(
+        self,
+        url: str,
+        *,
+        into: bytearray | memoryview | None = None,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+    ) -> Exchange:
+        """GET; see `request`."""
+        return self.request("GET", url, into=into, params=params, headers=headers, timeout=timeout)
+
+    def queue_dial(self, dial: TickingDial) -> None:
+        """For exchanges: begin a dial now, or in a later turn when too many begin at once."""
+        self._dials.append(dial)
+
+    def cancel_later(self, exchange: Exchange) -> None:
+        """For exchanges: end a cancelled one in this thread."""
+        if threading.get_ident() == self._thread:
+            exchange.end_cancelled()
+        else:
+            self._cancelled.append(exchange)
+            self.reactor.waker.wake()
+
+    def take_back(self, exchange: Exchange) -> None:
+        """For exchanges: one is done."""
+        self._under_way -= 1
+        if exchange._content is None:
+            # One with content is its user's object; the others are used again once nobody holds them.
+            self._exchanges.give_back(exchange)
+
+    # The turn
+
+    def poll(
+        self,
+        timeout: float | None = 0.0,
+        *,
+        max_time: float | None = None,
+        max_events: int | None = None,
+        max_bytes: int | None = None,
+    ) -> PollResult:
+        """One turn: wait at most `timeout`, then work within the budgets.
+
+        Args:
+            timeout: seconds to wait when nothing is ready; None waits for the next event or deadline.
+            max_time: seconds of work, the wait not counted.
+            max_events: events that this turn may deliver.
+            max_bytes: bytes that this turn may receive.
+
+        Returns:
+            The result, valid until the next call.
+
+        Raises:
+            ClientClosed: after `close()`.
+            InvalidOption: a budget is not a positive number.
+        """
+        if self.closed:
+            raise ClientClosed("the loop is closed: poll() needs an open one")
+        if timeout is None:
+            timeout = limits.MAX_POLL_WAIT_S
+        elif timeout < 0:
+            raise InvalidOption(f"timeout={timeout!r}: give 0 or more seconds, or None")
+        if max_time is not None or max_events is not None or max_bytes is not None:
+            _check_budgets(max_time, max_events, max_bytes)
+        self._thread = threading.get_ident()
+        events = self.events
+        events.recycle()
+        before = len(events)
+        if self._cancelled or self._dials or self.starved:
+            self._begin_turn()
+        reactor = self.reactor
+        if before or self._dials:
+            timeout = 0.0
+        reactor.collect(timeout)
+        stop = Stop.IDLE
+        line = reactor.line
+        if line:
+            stop = self._work(max_time, max_events, max_bytes)
+        reactor.expire_timers()
+        if reactor.resolver.pending:
+            reactor.resolver.deliver()
+        if self._dials:
+            self._start_dials()
+        result = self._result
+        result.delivered = len(events) - before
+        result.backlog = len(line)
+        result.bytes_in = reactor.bytes_in - self._bytes_in
+        result.bytes_out = reactor.bytes_out - self._bytes_out
+        self._bytes_in = reactor.bytes_in
+        self._bytes_out = reactor.bytes_out
+        result.stop = Stop.POOL if self.starved and stop is Stop.IDLE else stop
+        return result
+
+    def _work(self, max_time: float | None, max_events: int | None, max_bytes: int | None) -> Stop:
+        """Serve the line until it is empty or a budget is spent."""
+        reactor = self.reactor
+        line = reactor.line
+        step = reactor.step
+        events = self.events
+        if max_time is None and max_events is None and max_bytes is None:
+            # Nothing is counted: but a handler that comes back to the line waits for the next turn, so that a
+            # flood cannot hold the caller here.
+            for _ in range(len(line)):
+                step()
+                if events.is_full:
+                    events.full_count += 1
+                    return Stop.EVENTS
+            return Stop.IDLE
+        now_ns = reactor.clock.now_ns
+        end_ns = now_ns() + int(max_time * NS_PER_S) if max_time is not None else None
+        last_event = len(events) + max_events if max_events is not None else events.max_queued
+        last_byte = reactor.bytes_in + max_bytes if max_bytes is not None else None
+        while line:
+            step()
+            if len(events) >= last_event:
+                return Stop.EVENTS
+            if last_byte is not None and reactor.bytes_in >= last_byte:
+                return Stop.BYTES
+            if end_ns is not None and now_ns() >= end_ns:
+                return Stop.TIME if line else Stop.IDLE
+        return Stop.IDLE
+
+    def _begin_turn(self) -> None:
+        while self._cancelled:
+            self._cancelled.popleft().end_cancelled()
+        if self.starved:
+            starved = self.starved
+            self.starved = []
+            for exchange in starved:
+                exchange.resume()
+        self._start_dials()
+
+    def _start_dials(self) -> None:
+        for _ in range(min(len(self._dials), limits.MAX_DIALS_PER_TURN)):
+            self._dials.popleft().start()
+
+    def flush(self, max_time: float = 0.0) -> int:
+        """Send what this tick produced, without reading or delivering anything.
+
+        Args:
+            max_time: seconds to go on for while sockets take bytes.
+
+        Returns:
+            Bytes sent by this call.
+        """
+        if self.closed:
+            raise ClientClosed("the loop is closed: flush() needs an open one")
+        if max_time:
+            check_seconds("max_time", max_time)
+        reactor = self.reactor
+        if self._dials:
+            self._start_dials()
+        before = reactor.bytes_out
+        end_ns = reactor.clock.now_ns() + int(max_time * NS_PER_S)
+        while True:
+            sent = reactor.bytes_out
+            reactor.flush_writable()
+            if reactor.bytes_out == sent or reactor.clock.now_ns() >= end_ns:
+                return reactor.bytes_out - before
+
+    def next_deadline(self) -> float | None:
+        """Seconds until `poll()` is due even if no socket is ready: 0.0 with work waiting, None for never."""
+        if self.closed:
+            raise ClientClosed("the loop is closed: next_deadline() needs an open one")
+        if self._dials or self.starved or len(self.events) or self._cancelled:
+            return 0.0
+        due_ns = self.reactor.next_deadline_ns()
+        if due_ns is None:
+            return None
+        return max(0, due_ns - self.reactor.clock.now_ns()) / NS_PER_S
+
+    def wakeup(self) -> None:
+        """End a wait inside `poll()`; the one call that another thread may make."""
+        self.reactor.waker.wake()
+
+    def stats(self) -> PoolStats:
+        """Connections open and idle, and exchanges that wait for one."""
+        return self.pool.stats()
+
+    # The end
+
+    def close(self) -> None:
+        """Close every connection and fail what is under way with ClientClosed; idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        while self._dials:
+            self._dials.popleft().close()
+        self.pool.close(_fail_waiter)
+        for connection in tuple(self.pool.connections):
+            owner = connection.owner
+            if isinstance(owner, Exchange):
+                owner.fail(ClientClosed("the loop was closed while the request was under way"))
+        self.reactor.close(_close_handler)
+        self.events.clear()
+        self._exchanges.clear()
+        self.rings.clear()
+        self.buffers.clear()
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> str:
+        raise StateError("a Loop holds sockets and cannot be pickled; pickle its Config and make a new Loop")
+
+    def __repr__(self) -> str:
+        return f"<Loop {'closed' if self.closed else 'open'} exchanges={self._under_way} events={len(self.events)}>"
+
+
+def _keep(exchange: Exchange) -> None:
+    """Leave an exchange as it is until it is lent again."""
+
+
+def _fail_waiter(waiter: Waiter) -> None:
+    assert isinstance(waiter, Exchange), "a Loop's waiters are exchanges"
+    waiter.fail(ClientClosed("the loop was closed while the request waited for a connection"))
+
+
+def _close_handler(handler: Handler) -> None:
+    close = getattr(handler, "close", None)
+    if close is not None:
+        close()
+
+
+def _check_budgets(max_time: float | None, max_events: int | None, max_bytes: int | None) -> None:
+    check_seconds("max_time", max_time, optional=True)
+    for name, value in (("max_events", max_events), ("max_bytes", max_bytes)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InvalidOption(f"{name}={value!r}: give a whole number above 0, or None")
