@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from turbosock.buffers.pool import BufferPool, Clearing
+from turbosock.buffers.pool import BufferPool, Clearing, FixedBufferPool
 from turbosock.errors import InvalidOption, LeaseError, LimitError, PoolExhausted
 from turbosock.limits import KIB, MAX_BUCKET_BYTES, MAX_IDLE_BYTES_PER_BUCKET, MAX_IDLE_PER_BUCKET, MIB
 
@@ -126,6 +126,15 @@ def test_bucket_keeps_no_more_bytes_than_its_cap() -> None:
     hold(pool, 16 * KIB, 20)
     stats = pool.stats().buckets
     assert (stats[KIB].idle, stats[4 * KIB].idle, stats[16 * KIB].idle) == (10, 2, 0)
+
+
+@pytest.mark.parametrize("option", ["max_idle_per_bucket", "max_idle_bytes_per_bucket"])
+def test_bucket_cap_of_zero_keeps_nothing(option: str) -> None:
+    options: dict[str, Any] = {option: 0}
+    pool = BufferPool(**options)
+    hold(pool, 10, 2)
+    assert pool.stats().idle == 0
+    assert pool.stats().dropped == 2
 
 
 def test_default_caps_are_those_of_limits() -> None:
@@ -250,6 +259,14 @@ def test_fixed_pool_refuses_wrong_sizes(size: Any) -> None:
         BufferPool.fixed(size, count=1)
 
 
+def test_fixed_pool_made_directly_is_that_of_the_factory() -> None:
+    pool = FixedBufferPool(514, count=1)
+    pool.rent().release()
+    pool.rent().release()
+    assert pool.stats().missed == 1
+    assert type(BufferPool.fixed(514, count=1)) is FixedBufferPool
+
+
 def test_fixed_pool_keeps_every_buffer_whatever_its_size() -> None:
     pool = BufferPool.fixed(3, count=MAX_IDLE_PER_BUCKET + 1)
     for buffer in [pool.rent() for _ in range(MAX_IDLE_PER_BUCKET + 1)]:
@@ -289,12 +306,15 @@ def test_buffer_of_another_pool_is_refused() -> None:
     other.give_back(buffer)
 
 
+class NoMemory(bytearray):
+    """Memory that the system refuses."""
+
+    def __init__(self, *_arguments: object) -> None:
+        raise MemoryError
+
+
 @pytest.mark.parametrize("diagnostics", [False, True])
 def test_failed_allocation_leaves_a_bounded_pool_as_it_was(diagnostics: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoMemory(bytearray):
-        def __init__(self, *_arguments: object) -> None:
-            raise MemoryError
-
     pool = BufferPool.fixed(514, count=1, diagnostics=diagnostics)
     with monkeypatch.context() as patch:
         patch.setattr("turbosock.buffers.pool.bytearray", NoMemory, raising=False)
@@ -302,6 +322,31 @@ def test_failed_allocation_leaves_a_bounded_pool_as_it_was(diagnostics: bool, mo
             pool.rent()
     stats = pool.stats()
     assert (stats.rented, stats.missed, stats.outstanding) == (0, 0, 0)
+    pool.rent().release()
+
+
+@pytest.mark.parametrize("diagnostics", [False, True])
+def test_failed_unpooled_allocation_is_not_counted_as_outstanding(
+    diagnostics: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = BufferPool(diagnostics=diagnostics)
+    with monkeypatch.context() as patch:
+        patch.setattr("turbosock.buffers.pool.bytearray", NoMemory, raising=False)
+        with pytest.raises(MemoryError):
+            pool.rent(MAX_BUCKET_BYTES + 1)
+    assert pool.stats().outstanding_bytes == 0
+
+
+def test_lease_that_could_not_be_made_is_not_reported_as_leaked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_view: memoryview, _byte: int) -> None:
+        raise MemoryError
+
+    pool = BufferPool.fixed(514, count=1, diagnostics=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("turbosock.buffers.lease.fill", fail)
+        with pytest.raises(MemoryError):
+            pool.rent(10)
+    assert pool.leaks == ()
     pool.rent().release()
 
 

@@ -137,6 +137,7 @@ def test_ring_every_state_shows_its_content_on_every_face() -> None:
         assert ring.contiguous == (bytes(ring.readable()) == content)
         assert ring.peek(7) == content
         assert ring.peek(2) == content[:2]
+        assert ring.peek(0) == b""
         assert len(ring) == len(content)
         assert sum(map(len, ring.writable_segments())) == 7 - len(content)
         assert all(len(view) for view in ring.writable_segments() + ring.readable_segments())
@@ -200,6 +201,7 @@ def test_ring_every_state_finds_what_bytes_finds() -> None:
 def test_ring_find_sees_only_the_content() -> None:
     ring = RingBuffer(8)
     ring.write(b"abcdef")
+    assert ring.find(b"a") == 0
     ring.consume(4)
     assert ring.find(b"a") == -1
     assert ring.find(b"fg") == -1
