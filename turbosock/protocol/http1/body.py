@@ -14,7 +14,8 @@ The calling order:
 Invariants: `run > 0` and `complete` are never both true; `0 <= examined <= end - start` inside a call of `advance`; a
 byte of a chunk's line is searched once, however it arrives, so that a body costs time linear in its bytes.
 Strictness: sizes are hexadecimal digits alone; every line ends with CRLF; extensions follow their grammar and are
-bounded, then ignored. Trailers that would change framing or routing are refused (RFC 9110 §6.5.1); others are kept
+bounded, then ignored; the white space around ";" and "=", which RFC 9112 calls bad, is refused as llhttp and h11 refuse
+it after a size. Trailers that would change framing or routing are refused (RFC 9110 §6.5.1); others are kept
 apart in `trailers` and never join the head's fields.
 """
 
@@ -52,6 +53,12 @@ _CLOSE = Framing.CLOSE
 _AT_SIZE: Final = 0
 _AT_DATA_END: Final = 1
 _AT_TRAILERS: Final = 2
+
+_SEMICOLON = 0x3B
+_QUOTE = 0x22
+_BACKSLASH = 0x5C
+_CARRIAGE_RETURN = 0x0D
+_LINE_FEED = 0x0A
 
 _HEX_VALUES = [-1] * 256
 for _digit in HEX_DIGITS:
@@ -117,10 +124,10 @@ class BodyFraming:
             return start
         if self._at == _AT_DATA_END:
             if end - start < 2:
-                if start < end and buffer[start] != 0x0D:
+                if start < end and buffer[start] != _CARRIAGE_RETURN:
                     self._refuse_data_end()
                 return start
-            if buffer[start] != 0x0D or buffer[start + 1] != 0x0A:
+            if buffer[start] != _CARRIAGE_RETURN or buffer[start + 1] != _LINE_FEED:
                 self._refuse_data_end()
             start += 2
             self._at = _AT_SIZE
@@ -142,7 +149,7 @@ class BodyFraming:
                 i += 1
                 digit = values[buffer[i]]
             # The loop stops at the LF at the latest; a well-formed line without extensions stops it at the CR before.
-            if i + 1 != line_feed or buffer[i] != 0x0D or i == start or i - start > MAX_CHUNK_SIZE_DIGITS:
+            if i + 1 != line_feed or buffer[i] != _CARRIAGE_RETURN or i == start or i - start > MAX_CHUNK_SIZE_DIGITS:
                 self._check_long_line(buffer, start, i, line_feed)
             start = line_feed + 1
             if size:
@@ -233,32 +240,28 @@ class BodyFraming:
 
 
 def _are_extensions(text: bytes) -> bool:
-    """Whether `text` is `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1)."""
+    """Whether `text` is `*( ";" name [ "=" ( token / quoted-string ) ] )` (RFC 9112 §7.1.1)."""
     i = 0
     end = len(text)
     while i < end:
-        i = _after(text, i, b" \t")
-        if text[i : i + 1] != b";":
+        if text[i] != _SEMICOLON:
             return False
-        i = _after(text, i + 1, b" \t")
-        name_end = _after(text, i, TOKEN)
-        if name_end == i:
+        name_end = _after_token(text, i + 1)
+        if name_end == i + 1:
             return False
         i = name_end
-        equals = _after(text, i, b" \t")
-        if text[equals : equals + 1] != b"=":
-            continue
-        i = _after(text, equals + 1, b" \t")
-        value_end = _after_quoted(text, i) if text[i : i + 1] == b'"' else _after(text, i, TOKEN)
-        if value_end <= i:
-            return False
-        i = value_end
+        if text[i : i + 1] == b"=":
+            i += 1
+            value_end = _after_quoted(text, i) if text[i : i + 1] == b'"' else _after_token(text, i)
+            if value_end <= i:
+                return False
+            i = value_end
     return True
 
 
-def _after(text: bytes, i: int, accepted: bytes) -> int:
-    """The index of the first byte from `i` on that is not among `accepted`."""
-    while i < len(text) and text[i] in accepted:
+def _after_token(text: bytes, i: int) -> int:
+    """The index of the first byte from `i` on that no token holds."""
+    while i < len(text) and text[i] in TOKEN:
         i += 1
     return i
 
@@ -268,9 +271,9 @@ def _after_quoted(text: bytes, i: int) -> int:
     i += 1
     while i < len(text):
         byte = text[i]
-        if byte == 0x22:
+        if byte == _QUOTE:
             return i + 1
-        if byte == 0x5C:
+        if byte == _BACKSLASH:
             i += 1
             if i == len(text):
                 return -1

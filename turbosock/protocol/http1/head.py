@@ -36,7 +36,6 @@ MAX_LEADING_EMPTY_LINES = 4
 
 _CLOSE = Framing.CLOSE
 _LENGTH = Framing.LENGTH
-_LINE_FEED = 0x0A
 _CARRIAGE_RETURN = 0x0D
 
 
@@ -117,6 +116,8 @@ class RequestHead:
         keep_alive: whether the connection may carry another exchange after this one.
         expect_continue: the client waits for a 100 before it sends the body.
         upgrade: the Upgrade field's value where the client offers to change the protocol, else None.
+        raw: the head's own bytes, without leading empty lines; where it is `size` bytes long,
+            `buffer.startswith(head.raw, start)` recognises the same head again.
     """
 
     __slots__ = (
@@ -127,6 +128,7 @@ class RequestHead:
         "host",
         "keep_alive",
         "method",
+        "raw",
         "size",
         "target",
         "upgrade",
@@ -146,6 +148,7 @@ class RequestHead:
         keep_alive: bool,
         expect_continue: bool,
         upgrade: str | None,
+        raw: bytes,
     ) -> None:
         self.method = method
         self.target = target
@@ -158,6 +161,7 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.expect_continue = expect_continue
         self.upgrade = upgrade
+        self.raw = raw
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.framing.name}>"
@@ -242,7 +246,7 @@ def parse_request_head(
     if found < 0:
         _check_unfinished_request(buffer, first, end, examined, max_bytes)
         return None
-    lines, _ = _head_lines(buffer, first, found + 4, max_bytes, max_fields)
+    lines, raw = _head_lines(buffer, first, found + 4, max_bytes, max_fields)
     words = lines[0].split(b" ")
     if len(words) != 3 or not is_token(words[0]) or words[1].translate(None, VISIBLE):
         _refuse_request_line(words)
@@ -275,6 +279,7 @@ def parse_request_head(
         persists(version, connection),
         version >= 11 and expect is not None and has_member(expect, b"100-continue"),
         None if upgrade is None else upgrade.decode("latin-1"),
+        raw,
     )
 
 

@@ -393,6 +393,7 @@ def test_request_that_is_not_http_is_refused_at_its_first_byte(greeting: bytes) 
         (b"GET http://Other.example:81/a?b HTTP/1.1", "Other.example:81"),
         (b"GET HTTPS://other.example?q=/ HTTP/1.1", "other.example"),
         (b"GET http://other.example HTTP/1.1", "other.example"),
+        (b"GET http://other.example/user@a HTTP/1.1", "other.example"),
         (b"CONNECT other.example:443 HTTP/1.1", "other.example:443"),
         (b"CONNECT [::1]:443 HTTP/1.1", "[::1]:443"),
         (b"OPTIONS * HTTP/1.1", "own.example"),
@@ -410,6 +411,13 @@ def test_request_host_is_the_targets_where_it_names_one(line: bytes, host: str) 
 def test_request_of_1_1_without_exactly_one_valid_host_is_refused(lines: bytes) -> None:
     data = b"GET / HTTP/1.1\r\n" + lines + b"\r\n"
     assert request_error(data).code == "bad_host"
+
+
+def test_request_refused_for_its_host_says_why() -> None:
+    with pytest.raises(ProtocolError, match="more than one Host"):
+        request(b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")
+    with pytest.raises(ProtocolError, match="user information"):
+        request(b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n")
 
 
 def test_request_of_1_0_may_lack_a_host_but_not_have_two() -> None:

@@ -67,6 +67,7 @@ def test_header_list_equality_ignores_the_case_of_names_alone() -> None:
     assert HeaderList({"A": "1"}) == HeaderList([(b"a", b"1")])
     assert hash(HeaderList({"A": "1"})) == hash(HeaderList([(b"a", b"1")]))
     assert HeaderList({"A": "x"}) != HeaderList({"A": "X"})
+    assert HeaderList({"A": "x"}) != HeaderList({"B": "x"})
     assert HeaderList([("a", "1"), ("b", "2")]) != HeaderList([("b", "2"), ("a", "1")])
     assert HeaderList({"A": "1"}) != {"A": "1"}
 

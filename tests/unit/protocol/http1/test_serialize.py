@@ -61,6 +61,11 @@ def test_request_head_with_contradicting_framing_raises(fields: list[tuple[bytes
         request_head("POST", "/", fields)
 
 
+def test_request_head_with_two_hosts_raises_and_names_it() -> None:
+    with pytest.raises(InvalidHeader, match="'Host' stands more than once"):
+        request_head("GET", "/", [(b"Host", b"a"), (b"Host", b"a")])
+
+
 def test_request_head_is_read_back_as_it_was() -> None:
     fields = HeaderList([("Host", "example.com:81"), ("X-A", "\xe4 b"), ("x-a", "c"), ("Content-Length", "5")])
     data = bytearray(request_head("PATCH", "/a?b=c%20d", fields))
