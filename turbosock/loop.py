@@ -32,7 +32,7 @@ from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.ticking import Exchange, TickingDial
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
-from turbosock.connection.receive_ring import receive_ring_pool
+from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
 from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
@@ -101,7 +101,7 @@ class Loop:
         self.config = config
         self.closed = False
         self.reactor = Reactor(config.poller, clock)
-        self.rings = receive_ring_pool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.events = EventQueue(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.pool = ConnectionPool(config.pool)

@@ -26,7 +26,7 @@ from turbosock.client.response import Response
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, TransportMode
 from turbosock.connection.http1 import Http1Connection
-from turbosock.connection.receive_ring import receive_ring_pool
+from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
@@ -119,14 +119,14 @@ class Client:
         self._preparer = Preparer(self.pool, default_headers(config))
         self._prepared_gets = self._preparer.by_method["GET"]
         self._resolver = Resolver(clock=SYSTEM_CLOCK)
-        self.rings = receive_ring_pool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self._responses: ObjectPool[Response] = ObjectPool(
             self._make_response, Response.forget, pooling=config.zero_alloc, diagnostics=config.diagnostics
         )
 
     def _make_response(self) -> Response:
-        return Response(self)
+        return Response(self, self._responses)
 
     # Requests
 
@@ -165,6 +165,8 @@ class Client:
             TurbosockError: the exchange failed.
         """
         response = Response(self)
+        if cancel is not None:
+            response.make_cancellable()
         self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
         try:
             response.gather()
@@ -194,7 +196,6 @@ class Client:
             The response, for a `with` block or an explicit `close()`; its body is still to be read.
         """
         response = self._responses.rent()
-        response.streamed = True
         if (
             params is None
             and headers is None
@@ -206,7 +207,11 @@ class Client:
             and timeout is DEFAULT
             and not self.closed
         ):
-            response.perform(self._preparer.prepare(method, url), None, self._timeouts)
+            urls = self._preparer.by_method.get(method)
+            prepared = urls.get(url) if urls is not None else None
+            if prepared is None:
+                prepared = self._preparer.prepare(method, url)
+            response.perform(prepared, None, self._timeouts)
             return response
         self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
         return response
@@ -429,13 +434,6 @@ class Client:
             raise
         finally:
             response.waiter = None
-
-    def take_back(self, response: Response) -> None:
-        """A streamed response was closed; for Response only."""
-        if response.has_content:
-            # The user may still read what was gathered: it is an ordinary object now.
-            return
-        self._responses.give_back(response)
 
     # The end
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
     from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
 
@@ -49,6 +50,8 @@ class HttpExchange:
 
     Attributes:
         nbytes: payload bytes delivered so far.
+        trailers: the fields after a chunked body, once it was read, or None.
+        ring: the receive ring, where the whole body came with the head and the connection was let go.
         error: what ended the exchange, or None.
         cancelled: whether `cancel()` was called.
     """
@@ -66,33 +69,34 @@ class HttpExchange:
         "phase",
         "prepared",
         "retries",
+        "ring",
         "source",
         "started_ns",
         "timeouts",
+        "trailers",
     )
 
     prepared: PreparedRequest
     timeouts: Timeouts
 
-    def __init__(self) -> None:
-        # Held while a connection leaves the exchange, so that cancel() never shuts down one that is another's already.
-        self._guard = threading.Lock()
-        self.forget()
-
-    def forget(self) -> None:
-        """Back to the state of a new exchange; nothing of the last request stays reachable."""
-        self.connection: Http1Connection | None = None
-        self.head: ResponseHead | None = None
-        self.error: TurbosockError | None = None
-        self.source: BodySource | None = None
-        self._content: bytes | None = None
-        self.cancelled = False
-        self.nbytes = 0
-        self.retries = 0
-        self.phase = Phase.NONE
-        self.started_ns = 0
-        self.finished_ns = 0
-        self.deadline_ns = 0
+    # Each face sets every slot in its own `forget()`: one assignment a slot is all that a new exchange costs.
+    _content: bytes | None
+    # Held while a connection leaves an exchange that another thread may cancel, so that cancel() never shuts down one
+    # that is another's already. None: nobody else can reach the exchange.
+    _guard: threading.Lock | None
+    cancelled: bool
+    connection: Http1Connection | None
+    deadline_ns: int
+    error: TurbosockError | None
+    finished_ns: int
+    head: ResponseHead | None
+    nbytes: int
+    phase: Phase
+    retries: int
+    ring: ReceiveRing | None
+    source: BodySource | None
+    started_ns: int
+    trailers: HeaderList | None
 
     # What the answer says
 
@@ -121,12 +125,6 @@ class HttpExchange:
     def headers(self) -> HeaderList:
         """The fields of the answer; yours to keep."""
         return self._answer().headers
-
-    @property
-    def trailers(self) -> HeaderList | None:
-        """The fields after a chunked body, once it was read; None without any."""
-        connection = self.connection
-        return connection.body.trailers if connection is not None else None
 
     @property
     def ok(self) -> bool:
@@ -180,7 +178,11 @@ class HttpExchange:
 
     def cancel(self) -> None:
         """End the exchange from any thread: a blocked call wakes up at once and raises Cancelled."""
-        with self._guard:
+        guard = self._guard
+        if guard is None:
+            self.cancelled = True
+            return
+        with guard:
             self.cancelled = True
             connection = self.connection
             if connection is not None:
@@ -192,9 +194,14 @@ class HttpExchange:
         """The answer was read: the connection goes back to its origin if it may serve another exchange."""
         connection = self.connection
         assert connection is not None, "released once"
-        with self._guard:
+        if self._guard is None:
             self.connection = None
+        else:
+            with self._guard:
+                self.connection = None
         self.finished_ns = now_ns
+        if not connection.whole:
+            self.trailers = connection.body.trailers
         origin = self.prepared.origin
         if connection.finish() and not self.cancelled:
             origin.give_back(connection, now_ns)
@@ -203,9 +210,12 @@ class HttpExchange:
 
     def drop_connection(self) -> None:
         """Close the connection: the exchange failed, or was left before its end."""
-        with self._guard:
-            connection = self.connection
+        connection = self.connection
+        if self._guard is None:
             self.connection = None
+        else:
+            with self._guard:
+                self.connection = None
         if connection is not None:
             self.prepared.origin.discard(connection)
 

@@ -14,6 +14,7 @@ Lent memory: `view()` is valid until the response is closed; `readinto()` writes
 from __future__ import annotations
 
 import json as json_module
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -23,7 +24,9 @@ from turbosock import limits
 from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange, writable_bytes
 from turbosock.client.gather import Gatherer
 from turbosock.errors import (
+    BodyTooLarge,
     Cancelled,
+    InvalidOption,
     Phase,
     ReadTimeout,
     ResponseClosed,
@@ -34,13 +37,12 @@ from turbosock.errors import (
 from turbosock.protocol.http1.framing import Framing
 
 if TYPE_CHECKING:
-    from turbosock.buffers import PooledBuffer
+    from turbosock.buffers import ObjectPool, PooledBuffer
     from turbosock.client.blocking_dial import Interruptible
     from turbosock.client.client import Client
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
     from turbosock.connection.http1 import Http1Connection
-    from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
 
@@ -57,29 +59,43 @@ class Response(HttpExchange):
         "_bytes_seen",
         "_client",
         "_lease",
+        "_pool",
         "_quiet_since_ns",
-        "_ring",
         "_view",
         "closed",
-        "streamed",
         "waiter",
     )
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, pool: ObjectPool[Response] | None = None) -> None:
         self._client = client
-        super().__init__()
+        # Where a streamed response goes when it is closed; None for one that is its user's for good.
+        self._pool = pool
+        self._guard = None if pool is None else threading.Lock()
+        self.forget()
 
     def forget(self) -> None:
-        super().forget()
+        """Back to the state of a new exchange; nothing of the last request stays reachable."""
+        self.connection = None
+        self.head = None
+        self.error = None
+        self.source = None
+        self.ring = None
+        self.trailers = None
+        self._content = None
+        self.cancelled = False
+        self.nbytes = 0
+        self.retries = 0
+        self.phase = Phase.NONE
+        self.started_ns = 0
+        self.finished_ns = 0
+        self.deadline_ns = 0
         self._bytes_seen = 0
         self._quiet_since_ns = 0
         self._view: memoryview | None = None
-        self._ring: ReceiveRing | None = None
         self._lease: PooledBuffer | None = None
         # What the exchange waits for before it has a connection, so that cancel() can wake it.
         self.waiter: Interruptible | None = None
         self.closed = False
-        self.streamed = False
 
     # From nothing to the head
 
@@ -123,6 +139,11 @@ class Response(HttpExchange):
                 if head is not prepared.expected:
                     prepared.expected = head
                 self.phase = Phase.BODY
+                if connection.whole:
+                    # The ring stays with the response until it is read; the connection is free for the next request.
+                    self.ring = connection.ring
+                    connection.ring = None
+                    self.release_connection(_monotonic_ns())
                 return
             except TurbosockError as error:
                 if not self.may_send_again(error):
@@ -210,16 +231,16 @@ class Response(HttpExchange):
         if _monotonic_ns() >= self.deadline_ns:
             raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it or ask for less")
 
+    def make_cancellable(self) -> None:
+        """Another thread will be able to reach the response before its request is done; for Client."""
+        if self._guard is None:
+            self._guard = threading.Lock()
+
     def cancel(self) -> None:
         super().cancel()
         waiter = self.waiter
         if waiter is not None:
             waiter.interrupt()
-
-    @property
-    def has_content(self) -> bool:
-        """Whether the body was gathered into owned bytes."""
-        return self._content is not None
 
     def _wait(self, connection: Http1Connection) -> None:
         """Let the transport wait for bytes, no longer than the read limit and the total deadline allow."""
@@ -238,28 +259,6 @@ class Response(HttpExchange):
 
     # The body
 
-    def _take(self, view: memoryview) -> int:
-        """Payload into `view`: at least one byte, or 0 at the end, where the connection is given back."""
-        connection = self.connection
-        if connection is None:
-            if self.closed:
-                raise ResponseClosed("the response is closed; read its body inside the with block")
-            return 0
-        try:
-            count = connection.read_body(view)
-            if count < 0:
-                count = self._await_body(connection, view)
-        except TurbosockError as error:
-            self.drop_connection()
-            raise self.explained(error) from error.__cause__
-        except BaseException:
-            self.drop_connection()
-            raise
-        self.nbytes += count
-        if connection.body.complete:
-            self.release_connection(_monotonic_ns())
-        return count
-
     def _await_body(self, connection: Http1Connection, view: memoryview) -> int:
         if self._quiet_since_ns == 0:
             self._quiet_since_ns = _monotonic_ns()
@@ -273,7 +272,8 @@ class Response(HttpExchange):
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Read what has arrived into your buffer, waiting for the first byte; 0 is the end of the body.
 
-        Nothing is allocated, and payload that has not arrived yet is received straight into the buffer.
+        Nothing is allocated, and payload that has not arrived yet is received straight into the buffer. At the end
+        of the body the connection is given back.
 
         Raises:
             InvalidOption: the buffer is read-only or empty.
@@ -282,16 +282,51 @@ class Response(HttpExchange):
         """
         if type(buffer) is not memoryview or buffer.readonly or buffer.format != "B":
             buffer = writable_bytes(buffer, "buffer")
-        if self._content is not None:
-            return self._replay(buffer)
-        if not buffer.nbytes:
-            buffer = writable_bytes(b"", "buffer")
-        return self._take(buffer)
+        ring = self.ring
+        if ring is not None and self._view is None:
+            count = ring.length
+            room = len(buffer)
+            if count > room:
+                count = room
+            start = ring.start
+            buffer[:count] = ring.root[start : start + count]
+            ring.start = start + count
+            ring.length -= count
+            self.nbytes += count
+            if count or not ring.length:
+                return count
+        return self._read_on(buffer)
+
+    def _read_on(self, buffer: memoryview) -> int:
+        """readinto() of a body that is still coming, or over."""
+        if not len(buffer):
+            raise InvalidOption("buffer: it has no room; give at least one byte")
+        connection = self.connection
+        if connection is None:
+            if self._content is not None:
+                return self._replay(buffer)
+            if self.closed:
+                raise ResponseClosed("the response is closed; read its body inside the with block")
+            return 0
+        try:
+            count = connection.read_body(buffer)
+            if count < 0:
+                count = self._await_body(connection, buffer)
+        except TurbosockError as error:
+            self.drop_connection()
+            raise self.explained(error) from error.__cause__
+        except BaseException:
+            self.drop_connection()
+            raise
+        self.nbytes += count
+        if connection.body.complete:
+            self.release_connection(_monotonic_ns())
+        return count
 
     def _replay(self, view: memoryview) -> int:
         """readinto() of a body that is in memory already."""
         content = self._content
-        assert content is not None, "asked for by readinto"
+        assert content is not None, "asked for by _read_on"
         count = min(len(view), len(content) - self.nbytes)
         view[:count] = memoryview(content)[self.nbytes : self.nbytes + count]
         self.nbytes += count
@@ -299,24 +334,16 @@ class Response(HttpExchange):
 
     def gather(self) -> None:
         """Read the body whole into `content`; for Client, which then lets the connection go."""
-        connection = self.connection
-        if connection is None:
-            if self._content is None:
-                self._content = b""
-            return
-        body = connection.body
-        ring = connection.ring
-        run = body.run
-        if body.framing is Framing.LENGTH and ring is not None and run == ring.length and self.nbytes == 0:
-            # All of it, and nothing else, lies in the ring.
+        ring = self.ring
+        if ring is not None:
             start = ring.start
-            self._content = bytes(ring.root[start : start + run])
-            ring.consume(run)
-            body.payload(run)
-            self.nbytes = run
-            self.release_connection(_monotonic_ns())
-        else:
-            self._content = self._gather_rest(connection)
+            self._content = bytes(ring.root[start : start + ring.length])
+            self.ring = None
+            self._client.rings.give_back(ring)
+        elif self.connection is not None:
+            self._content = self._gather_rest(self.connection)
+        elif self._content is None:
+            self._content = b""
 
     def _gather_rest(self, connection: Http1Connection) -> bytes:
         body = connection.body
@@ -326,7 +353,7 @@ class Response(HttpExchange):
         try:
             gatherer = Gatherer(body.run if body.framing is Framing.LENGTH else -1, self._client.config.max_body_bytes)
             while self.connection is not None:
-                gatherer.advance(self._take(gatherer.writable()))
+                gatherer.advance(self._read_on(gatherer.writable()))
         except TurbosockError as error:
             self.drop_connection()
             raise self.explained(error) from error.__cause__
@@ -377,7 +404,7 @@ class Response(HttpExchange):
             view = lease.view
             filled = 0
             while True:
-                count = self._take(view[filled:] if filled else view)
+                count = self.readinto(view[filled:] if filled else view)
                 filled += count
                 if filled and (not count or chunk_size is None or filled == chunk_size):
                     yield bytes(view[:filled])
@@ -406,8 +433,6 @@ class Response(HttpExchange):
             yield self._decode(rest.removesuffix(b"\r"))
 
     def _too_long_line(self) -> TurbosockError:
-        from turbosock.errors import BodyTooLarge
-
         return self.explained(BodyTooLarge("a line is longer than max_body_bytes; use iter_bytes()"))
 
     def view(self) -> memoryview:
@@ -428,67 +453,62 @@ class Response(HttpExchange):
         return self._view
 
     def _lend_body(self) -> memoryview:
+        ring = self.ring
+        if ring is not None:
+            return ring.readable().toreadonly()
         connection = self.connection
         if connection is None or connection.body.complete:
             return memoryview(self.content)
         body = connection.body
-        ring = connection.ring
-        run = body.run
-        if body.framing is Framing.LENGTH and ring is not None and run == ring.length:
-            view = ring.root[ring.start : ring.start + run].toreadonly()
-            # The ring stays with the response until close; the connection takes another one.
-            self._ring = ring
-            connection.ring = None
-            body.payload(run)
-            self.nbytes = run
-            self.release_connection(_monotonic_ns())
-            return view
-        if body.framing is not Framing.LENGTH or run > limits.MAX_BUCKET_BYTES:
+        if body.framing is not Framing.LENGTH or body.run > limits.MAX_BUCKET_BYTES:
             return memoryview(self.content)
-        self._lease = lease = self._client.buffers.rent(run)
+        self._lease = lease = self._client.buffers.rent(body.run)
         while self.connection is not None:
-            self._take(lease.view[self.nbytes :])
+            self._read_on(lease.view[self.nbytes :])
         return lease.view.toreadonly()
 
     # The end
 
     def close(self) -> None:
         """Let the response go: lent views end, an unread body costs the connection. A second call does nothing."""
-        if self.closed:
-            return
-        self.closed = True
-        connection = self.connection
-        if connection is not None:
-            if connection.body.complete:
-                self.release_connection(_monotonic_ns())
-            else:
-                self.drop_connection()
-                self.finished_ns = _monotonic_ns()
-        if self._view is not None:
-            self._give_memory_back()
-        if self.streamed:
-            self._client.take_back(self)
-
-    def _give_memory_back(self) -> None:
-        view = self._view
-        assert view is not None, "asked by close"
-        if self._content is None:
-            view.release()
-        self._view = None
-        if self._ring is not None:
-            self._client.rings.give_back(self._ring)
-            self._ring = None
-        if self._lease is not None:
-            self._lease.release()
-            self._lease = None
+        self.__exit__(None, None, None)
 
     def __enter__(self) -> Response:
         return self
 
+    # The end of every streamed request: written out here instead of in close(), which is called less often.
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if self.closed:
+            return
+        self.closed = True
+        if self.connection is not None:
+            self._leave(self.connection)
+        if self._view is not None or self._lease is not None:
+            self._end_view()
+        ring = self.ring
+        if ring is not None:
+            self.ring = None
+            self._client.rings.give_back(ring)
+        # Whoever gathered the content may still read it: that response is an ordinary object from now on.
+        if self._pool is not None and self._content is None:
+            self._pool.give_back(self)
+
+    def _leave(self, connection: Http1Connection) -> None:
+        if connection.body.complete:
+            self.release_connection(_monotonic_ns())
+        else:
+            self.drop_connection()
+            self.finished_ns = _monotonic_ns()
+
+    def _end_view(self) -> None:
+        if self._view is not None:
+            self._view.release()
+            self._view = None
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
 
     def __repr__(self) -> str:
         status = self.head.status_code if self.head is not None else "no answer"

@@ -41,11 +41,11 @@ from turbosock.transport.dial import Dial
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
-    from turbosock.buffers import BufferPool, ObjectPool
-    from turbosock.client.events import EventQueue
+    from turbosock.buffers import BufferPool
+    from turbosock.client.events import Event, EventQueue
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Config, Timeouts
-    from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.connection.source import BodySource
     from turbosock.pool.connection_pool import OriginPool
     from turbosock.reactor.context import IOContext
@@ -57,7 +57,7 @@ class LoopServices(Protocol):
 
     reactor: Reactor
     config: Config
-    rings: ObjectPool[ReceiveRing]
+    rings: RingPool
     buffers: BufferPool
     events: EventQueue
     starved: list[Exchange]
@@ -166,10 +166,26 @@ class Exchange(HttpExchange):
 
     def __init__(self, loop: LoopServices) -> None:
         self._loop = loop
-        super().__init__()
+        # Only the loop's thread touches the connection: cancel() of another thread goes through the loop.
+        self._guard = None
+        self.forget()
 
     def forget(self) -> None:
-        super().forget()
+        """Back to the state of a new exchange; nothing of the last request stays reachable."""
+        self.connection = None
+        self.head = None
+        self.error = None
+        self.source = None
+        self.ring = None
+        self.trailers = None
+        self._content = None
+        self.cancelled = False
+        self.nbytes = 0
+        self.retries = 0
+        self.phase = Phase.NONE
+        self.started_ns = 0
+        self.finished_ns = 0
+        self.deadline_ns = 0
         self._bytes_seen = 0
         self._quiet_since_ns = 0
         self._dial: TickingDial | None = None
@@ -326,9 +342,66 @@ class Exchange(HttpExchange):
                 if head is not prepared.expected:
                     prepared.expected = head
                     self._check_fits(head.content_length)
-            self._take_body(connection)
+            if connection.whole:
+                self._take_whole(connection, connection.ring)
+            else:
+                self._take_body(connection)
         except TurbosockError as error:
             self._broken(error)
+
+    def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
+        """The body came with the head: one copy out of the ring, and the connection is free."""
+        if self._stream:
+            if self._take_data_whole(connection):
+                self._finish()
+            return
+        assert ring is not None, "a head was read from it"
+        count = ring.length
+        if count:
+            start = ring.start
+            into = self.into
+            if into is None:
+                self._content = bytes(ring.root[start : start + count])
+            elif count > len(into):
+                self._check_fits(count)
+            else:
+                into[:count] = ring.root[start : start + count]
+            ring.start = 0
+            ring.length = 0
+            self.nbytes = count
+        self._finish()
+
+    def _take_data_whole(self, connection: Http1Connection) -> bool:
+        """One DATA event with the whole body; False: starved, the loop comes again."""
+        ring = connection.ring
+        assert ring is not None, "a head was read from it"
+        if not ring.length:
+            return True
+        event = self._data_event()
+        if event is None:
+            return False
+        count = ring.length
+        assert event.lease is not None, "rented with the event"
+        event.lease.view[:count] = ring.readable()
+        event.data = event.lease.view[:count]
+        ring.clear()
+        self.nbytes = count
+        return True
+
+    def _data_event(self) -> Event | None:
+        """A DATA event with memory for a segment, or None: starved, the loop comes again."""
+        loop = self._loop
+        if not loop.events.is_full:
+            try:
+                lease = loop.buffers.rent(limits.SEGMENT_BYTES)
+            except PoolExhausted:
+                pass
+            else:
+                event = loop.events.put(EventKind.DATA, self)
+                event.lease = lease
+                return event
+        loop.starved.append(self)
+        return None
 
     def _check_fits(self, length: int) -> None:
         if self.into is not None and length > len(self.into):
@@ -373,17 +446,9 @@ class Exchange(HttpExchange):
 
     def _take_gathered(self, connection: Http1Connection) -> int:
         body = connection.body
-        ring = connection.ring
         gatherer = self._gatherer
         if gatherer is None:
-            run = body.run
-            if body.framing is Framing.LENGTH and ring is not None and run == ring.length:
-                start = ring.start
-                self._content = bytes(ring.root[start : start + run])
-                ring.consume(run)
-                body.payload(run)
-                return run
-            length = run if body.framing is Framing.LENGTH else -1
+            length = body.run if body.framing is Framing.LENGTH else -1
             gatherer = self._gatherer = Gatherer(length, self._loop.config.max_body_bytes)
         count = connection.read_body(gatherer.writable())
         if count > 0:
@@ -516,7 +581,10 @@ class Exchange(HttpExchange):
 
     def _take_body_again(self, connection: Http1Connection) -> None:
         try:
-            self._take_body(connection)
+            if connection.whole:
+                self._take_whole(connection, connection.ring)
+            else:
+                self._take_body(connection)
         except TurbosockError as error:
             self._broken(error)
 

@@ -30,8 +30,8 @@ from turbosock.protocol.http1.serialize import LAST_CHUNK, chunk_prefix
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING
 
 if TYPE_CHECKING:
-    from turbosock.buffers import ObjectPool, RingBuffer
-    from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.buffers import RingBuffer
+    from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.connection.source import BodySource, Buffer
     from turbosock.transport.transport import Transport
 
@@ -53,6 +53,8 @@ class Http1Connection:
         body: the framing of its body.
         sent: whether the request has been sent whole.
         answered: whether any byte of the answer came.
+        whole: whether head and body came together and nothing else: the body is the ring's content, `body` is not
+            used, and whoever takes the ring may finish the exchange at once.
         served: exchanges finished on this connection; above 0 it is a reused one.
         idle_since_ns: for the pool.
         owner: the exchange that uses the connection, for the driver.
@@ -81,12 +83,13 @@ class Http1Connection:
         "sent",
         "served",
         "transport",
+        "whole",
     )
 
     def __init__(
         self,
         transport: Transport,
-        rings: ObjectPool[ReceiveRing],
+        rings: RingPool,
         *,
         max_head_bytes: int = limits.MAX_HEAD_BYTES,
         max_head_fields: int = limits.MAX_HEAD_FIELDS,
@@ -103,6 +106,7 @@ class Http1Connection:
         self.served = 0
         self.sent = True
         self.answered = False
+        self.whole = False
         self.continued = False
         self._method = ""
         self._max_head_bytes = max_head_bytes
@@ -142,6 +146,7 @@ class Http1Connection:
         self.expected = expected
         self.head = None
         self.answered = False
+        self.whole = False
         self._examined = 0
         context = self.transport.send_context
         if source is None:
@@ -312,7 +317,11 @@ class Http1Connection:
         ring.length -= head.size
         ring.start = ring.start + head.size if ring.length else 0
         self.head = head
-        self.body.begin(head.framing, head.content_length)
+        # -1 without a length, so that this is true only for a body framed by its length that has come to its end.
+        if head.content_length == ring.length:
+            self.whole = True
+        else:
+            self.body.begin(head.framing, head.content_length)
         return head
 
     def _parse_head(self, ring: RingBuffer) -> ResponseHead | None:
@@ -501,7 +510,7 @@ class Http1Connection:
         reusable = (
             head is not None
             and head.keep_alive
-            and self.body.complete
+            and (self.whole or self.body.complete)
             and self.sent
             and not self._abandoned
             and (ring is None or not ring.length)
