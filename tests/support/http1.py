@@ -16,6 +16,18 @@ from turbosock.protocol.http1.headers import HeaderList
 POISON = 0xDB
 
 
+class CountingBuffer(bytearray):
+    """A bytearray that counts the bytes in the windows it is told to search."""
+
+    searched = 0
+
+    def find(self, sub: object, start: object = 0, end: object = None, /) -> int:
+        assert isinstance(sub, bytes) and isinstance(start, int) and isinstance(end, int)
+        found = super().find(sub, start, end)
+        self.searched += (found + len(sub) if found >= 0 else end) - start
+        return found
+
+
 @dataclass
 class Message:
     """What was read of one message."""

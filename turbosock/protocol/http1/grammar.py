@@ -65,7 +65,7 @@ def checked_method(method: str) -> bytes:
     """The method as bytes. Raises InvalidHeader unless it is a token (RFC 9110 §9.1)."""
     if not isinstance(method, str):
         raise InvalidHeader(f"method: must be str, not {type(method).__name__}")
-    data = method.encode("ascii", "replace") if method.isascii() else b""
+    data = method.encode("ascii") if method.isascii() else b""
     if not is_token(data):
         raise InvalidHeader(f"method: {method[:MAX_SHOWN_BYTES]!r} is not a token; use letters, as in 'GET'")
     return data

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.http1 import read, read_every_way
+from support.http1 import CountingBuffer, read, read_every_way
 from turbosock.errors import HeadTooLarge, ProtocolError
 from turbosock.limits import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 from turbosock.protocol.http1.framing import Framing
@@ -15,18 +15,6 @@ from turbosock.protocol.http1.head import (
 )
 
 CONTROLS = [*range(0x20), 0x7F]
-
-
-class CountingBuffer(bytearray):
-    """A bytearray that counts the bytes in the windows it is told to search."""
-
-    searched = 0
-
-    def find(self, sub: object, start: object = 0, end: object = None, /) -> int:
-        assert isinstance(sub, bytes) and isinstance(start, int) and isinstance(end, int)
-        found = super().find(sub, start, end)
-        self.searched += (found + len(sub) if found >= 0 else end) - start
-        return found
 
 
 def response(data: bytes, method: str = "GET") -> ResponseHead:
