@@ -68,6 +68,7 @@ class ObjectPool(Generic[T]):
     __slots__ = (
         "_cleared",
         "_idle",
+        "_keep",
         "_made",
         "_make",
         "_max_idle",
@@ -76,6 +77,7 @@ class ObjectPool(Generic[T]):
         "_rented",
         "_reset",
         "_returned",
+        "_take",
     )
 
     def __init__(
@@ -97,6 +99,9 @@ class ObjectPool(Generic[T]):
         self._reset = reset
         self._max_idle = max_idle if pooling and REUSE_IS_SAFE else 0
         self._idle: deque[T] = deque(maxlen=self._max_idle)
+        # Bound once, for the two calls of every use.
+        self._take = self._idle.popleft
+        self._keep = self._idle.append
         self._rented = 0.0
         self._made = 0
         self._returned = 0.0
@@ -107,20 +112,19 @@ class ObjectPool(Generic[T]):
 
     def rent(self) -> T:
         """Return an idle object that nobody else holds, or a new one."""
-        idle = self._idle
         try:
-            if idle:
-                candidate = idle.popleft()
+            if self._idle:
+                candidate = self._take()
                 if getrefcount(candidate) <= UNSHARED_REFERENCES:
                     self._rented += 1.0
                     return candidate
-                idle.append(candidate)
+                self._keep(candidate)
                 # Two are looked at, not all: a caller who keeps many must not make every rent a scan.
-                candidate = idle.popleft()
+                candidate = self._take()
                 if getrefcount(candidate) <= UNSHARED_REFERENCES:
                     self._rented += 1.0
                     return candidate
-                idle.append(candidate)
+                self._keep(candidate)
         except IndexError:
             # Another thread took the last one between the test and the pop.
             pass
@@ -139,7 +143,7 @@ class ObjectPool(Generic[T]):
             self._note_return(used)
         self._reset(used)
         self._returned += 1.0
-        self._idle.append(used)
+        self._keep(used)
 
     def clear(self) -> None:
         """Let go of every idle object."""

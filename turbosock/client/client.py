@@ -95,8 +95,8 @@ class Client:
     """
 
     __slots__ = (
+        "_find_get",
         "_preparer",
-        "_prepared_gets",
         "_resolver",
         "_responses",
         "_timeouts",
@@ -117,7 +117,8 @@ class Client:
         self._timeouts = config.timeouts
         self.pool = ConnectionPool(config.pool)
         self._preparer = Preparer(self.pool, default_headers(config))
-        self._prepared_gets = self._preparer.by_method["GET"]
+        # Bound once: the first look-up of every repeated GET.
+        self._find_get = self._preparer.by_method["GET"].get
         self._resolver = Resolver(clock=SYSTEM_CLOCK)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
@@ -196,6 +197,8 @@ class Client:
             The response, for a `with` block or an explicit `close()`; its body is still to be read.
         """
         response = self._responses.rent()
+        if cancel is not None:
+            response.make_cancellable()
         if (
             params is None
             and headers is None
@@ -207,8 +210,7 @@ class Client:
             and timeout is DEFAULT
             and not self.closed
         ):
-            urls = self._preparer.by_method.get(method)
-            prepared = urls.get(url) if urls is not None else None
+            prepared = self._find_get(url) if method == "GET" else None
             if prepared is None:
                 prepared = self._preparer.prepare(method, url)
             response.perform(prepared, None, self._timeouts)
@@ -260,7 +262,7 @@ class Client:
     ) -> Response:
         """GET; see `request`."""
         if params is None and headers is None and auth is None and cancel is None and timeout is DEFAULT:
-            prepared = self._prepared_gets.get(url)
+            prepared = self._find_get(url)
             if prepared is not None and not self.closed:
                 # The usual request of a program that repeats itself: nothing to validate, nothing to serialise.
                 response = Response(self)

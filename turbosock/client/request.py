@@ -127,7 +127,8 @@ class Preparer:
                 del memory[next(iter(memory))]
                 self._count -= 1
                 return
-            for urls in (self._with_headers, *self.by_method.values()):
+            self._with_headers.clear()
+            for urls in self.by_method.values():
                 urls.clear()
             self._count = 0
 

@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
 
+# Looking a member up on its enum class costs a descriptor call in CPython 3.11.
+_BODY = Phase.BODY
+_HEAD = Phase.HEAD
+_NONE = Phase.NONE
+_SEND = Phase.SEND
+
 _monotonic_ns = time.monotonic_ns
 
 # An upload looks up this often to see whether the server has answered before the end.
@@ -59,6 +65,7 @@ class Response(HttpExchange):
         "_bytes_seen",
         "_client",
         "_lease",
+        "_lock",
         "_pool",
         "_quiet_since_ns",
         "_view",
@@ -70,7 +77,7 @@ class Response(HttpExchange):
         self._client = client
         # Where a streamed response goes when it is closed; None for one that is its user's for good.
         self._pool = pool
-        self._guard = None if pool is None else threading.Lock()
+        self._lock: threading.Lock | None = None if pool is None else threading.Lock()
         self.forget()
 
     def forget(self) -> None:
@@ -82,10 +89,11 @@ class Response(HttpExchange):
         self.ring = None
         self.trailers = None
         self._content = None
+        self._guard = None
         self.cancelled = False
         self.nbytes = 0
         self.retries = 0
-        self.phase = Phase.NONE
+        self.phase = _NONE
         self.started_ns = 0
         self.finished_ns = 0
         self.deadline_ns = 0
@@ -120,7 +128,7 @@ class Response(HttpExchange):
                     connection = self._client.connect(self)
                 self.connection = connection
                 transport = connection.transport
-                self.phase = Phase.SEND
+                self.phase = _SEND
                 if transport.send_budget_ns != timeouts.write_ns:
                     transport.allow_send(timeouts.write_ns)
                 if source is None:
@@ -129,7 +137,7 @@ class Response(HttpExchange):
                         self._send_rest(connection)
                 else:
                     self._send_with_body(connection, source)
-                self.phase = Phase.HEAD
+                self.phase = _HEAD
                 if transport.receive_budget_ns != timeouts.read_ns:
                     transport.await_readable(timeouts.read_ns)
                 head = connection.read_head()
@@ -138,12 +146,15 @@ class Response(HttpExchange):
                 self.head = head
                 if head is not prepared.expected:
                     prepared.expected = head
-                self.phase = Phase.BODY
+                self.phase = _BODY
                 if connection.whole:
                     # The ring stays with the response until it is read; the connection is free for the next request.
                     self.ring = connection.ring
                     connection.ring = None
                     self.release_connection(_monotonic_ns())
+                elif self._lock is not None:
+                    # From here on its user may hand it to a thread that cancels it.
+                    self._guard = self._lock
                 return
             except TurbosockError as error:
                 if not self.may_send_again(error):
@@ -233,8 +244,9 @@ class Response(HttpExchange):
 
     def make_cancellable(self) -> None:
         """Another thread will be able to reach the response before its request is done; for Client."""
-        if self._guard is None:
-            self._guard = threading.Lock()
+        if self._lock is None:
+            self._lock = threading.Lock()
+        self._guard = self._lock
 
     def cancel(self) -> None:
         super().cancel()

@@ -52,6 +52,16 @@ if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
 
 
+# Looking a member up on its enum class costs a descriptor call in CPython 3.11.
+_BODY = Phase.BODY
+_CONNECT = Phase.CONNECT
+_HEAD = Phase.HEAD
+_NONE = Phase.NONE
+_QUEUE = Phase.QUEUE
+_RESOLVE = Phase.RESOLVE
+_SEND = Phase.SEND
+
+
 class LoopServices(Protocol):
     """What exchanges need of their Loop."""
 
@@ -182,7 +192,7 @@ class Exchange(HttpExchange):
         self.cancelled = False
         self.nbytes = 0
         self.retries = 0
-        self.phase = Phase.NONE
+        self.phase = _NONE
         self.started_ns = 0
         self.finished_ns = 0
         self.deadline_ns = 0
@@ -228,7 +238,7 @@ class Exchange(HttpExchange):
             self._queue(now_ns)
 
     def _queue(self, now_ns: int) -> None:
-        self.phase = Phase.QUEUE
+        self.phase = _QUEUE
         self._queue_timer = target = _QueueTimer(self)
         deadline_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
         self._loop.reactor.timers.add(deadline_ns, target)
@@ -264,7 +274,7 @@ class Exchange(HttpExchange):
             )
 
     def _dial_now(self) -> None:
-        self.phase = Phase.CONNECT
+        self.phase = _CONNECT
         self._dial = dial = TickingDial(self, self._loop)
         self._loop.queue_dial(dial)
 
@@ -277,7 +287,7 @@ class Exchange(HttpExchange):
         prepared = self.prepared
         self.connection = connection
         connection.owner = self
-        self.phase = Phase.SEND
+        self.phase = _SEND
         self._quiet_since_ns = now_ns
         timeouts = self.timeouts
         limit_ns = timeouts.read_ns if timeouts.read_ns < timeouts.write_ns else timeouts.write_ns
@@ -300,7 +310,7 @@ class Exchange(HttpExchange):
                 deadline_ns if deadline_ns < self.deadline_ns else self.deadline_ns
             )
             if connection.sent:
-                self.phase = Phase.HEAD
+                self.phase = _HEAD
             connection.arm()
         except TurbosockError as error:
             self._broken(error)
@@ -314,8 +324,8 @@ class Exchange(HttpExchange):
             return
         try:
             connection.on_writable()
-            if connection.sent and self.phase is Phase.SEND:
-                self.phase = Phase.HEAD
+            if connection.sent and self.phase is _SEND:
+                self.phase = _HEAD
         except TurbosockError as error:
             self._broken(error)
 
@@ -337,7 +347,7 @@ class Exchange(HttpExchange):
                 if not connection.sent:
                     connection.abandon_request()
                 self.head = head
-                self.phase = Phase.BODY
+                self.phase = _BODY
                 prepared = self.prepared
                 if head is not prepared.expected:
                     prepared.expected = head
@@ -543,7 +553,7 @@ class Exchange(HttpExchange):
         self.done = True
         self._gatherer = None
         self._leave_queue()
-        if self.phase is Phase.QUEUE:
+        if self.phase is _QUEUE:
             self.prepared.origin.leave(self)
         dial = self._dial
         if dial is not None:
@@ -646,7 +656,7 @@ class TickingDial:
             if key.path is not None:
                 self._connect([Address(socket_module.AF_UNIX, key.path)])
                 return
-            self._exchange.phase = Phase.RESOLVE
+            self._exchange.phase = _RESOLVE
             self._lookup = lookup = self._loop.reactor.resolver.start(key.host, key.port, self)
             if lookup.finished:
                 self.on_resolved(lookup)
@@ -666,7 +676,7 @@ class TickingDial:
 
     def _connect(self, addresses: list[Address]) -> None:
         if self._exchange is not None:
-            self._exchange.phase = Phase.CONNECT
+            self._exchange.phase = _CONNECT
         self._dial = dial = Dial(addresses, self._loop.reactor.clock, self.deadline_ns)
         dial.start()
         self._after_attempt(dial)

@@ -307,7 +307,7 @@ class Http1Connection:
         self.answered = True
         ring.length += count
         head = self.expected
-        if head is None or not ring.storage.startswith(head.raw, ring.start):
+        if head is None or not ring.startswith(head.raw, ring.start):
             head = self._parse_head(ring)
             if head is None:
                 return None
@@ -359,7 +359,6 @@ class Http1Connection:
             shift = ring.start
             ring.make_contiguous()
             self._examined = max(0, self._examined - shift)
-            self.body.examined = max(0, self.body.examined - shift)
         assert ring.length < ring.capacity, "the parsers refuse what cannot fit"
         return ring.writable()
 

@@ -4,8 +4,8 @@ A ring that last held another origin's bytes is wiped before it is lent again (c
 could not show one site's data to another. Within one origin nothing is wiped: the bytes behind a ring's length
 are never read.
 
-No user ever holds a ring, so its pool needs no look at reference counts: renting is one pop and returning one append of
-`free`, which hot code does itself. A bounded deque drops the oldest when it is full.
+No user ever holds a ring, so its pool needs no look at reference counts: renting is one pop and returning one append.
+A bounded deque drops the oldest when it is full.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ from turbosock.errors import LeaseError
 
 
 class ReceiveRing(RingBuffer):
-    """A ring that knows whose bytes it held last."""
+    """A ring that knows whose bytes it held last.
 
-    __slots__ = ("origin",)
+    Attributes:
+        origin: whose.
+        startswith: the storage's own method, bound once.
+    """
+
+    __slots__ = ("origin", "startswith")
 
     def __init__(self) -> None:
         super().__init__(limits.RECEIVE_RING_BYTES)
         self.origin: object = None
+        self.startswith = self.storage.startswith
 
     def belongs_to(self, origin: object) -> None:
         """Wipe the memory unless `origin` is where its bytes came from."""
@@ -49,22 +55,22 @@ class RingPool:
         pooling: False makes every ring new, for chasing a lifetime bug.
         diagnostics: True poisons a ring's memory when it comes back, and refuses one that is here already.
 
-    Attributes:
-        free: rings that wait, empty; `pop()` and `append()` are rent() and give_back() where diagnostics are off.
     """
 
-    __slots__ = ("_diagnostics", "_made", "free")
+    __slots__ = ("_diagnostics", "_free", "_keep", "_made", "_take")
 
     def __init__(self, *, pooling: bool = True, diagnostics: bool = False) -> None:
-        self.free: deque[ReceiveRing] = deque(maxlen=limits.MAX_IDLE_RINGS if pooling else 0)
+        self._free: deque[ReceiveRing] = deque(maxlen=limits.MAX_IDLE_RINGS if pooling else 0)
+        self._take = self._free.pop
+        self._keep = self._free.append
         self._diagnostics = diagnostics
         self._made = 0
 
     def rent(self) -> ReceiveRing:
         """An empty ring."""
-        if self.free:
+        if self._free:
             try:
-                return self.free.pop()
+                return self._take()
             except IndexError:
                 # Another thread took the last one.
                 pass
@@ -80,15 +86,15 @@ class RingPool:
         ring.start = 0
         ring.length = 0
         if self._diagnostics:
-            if any(ring is free for free in tuple(self.free)):
+            if any(ring is free for free in tuple(self._free)):
                 raise LeaseError("a receive ring was given back twice: give it back once")
             ring.poison()
-        self.free.append(ring)
+        self._keep(ring)
 
     def clear(self) -> None:
         """Let go of the rings that wait."""
-        self.free.clear()
+        self._free.clear()
 
     def stats(self) -> RingStats:
         """Counts at this moment."""
-        return RingStats(self._made, len(self.free))
+        return RingStats(self._made, len(self._free))
