@@ -141,7 +141,8 @@ SEND_BLOCK_BYTES = 512 * KIB
 
 # Connections that one listener holds.
 MAX_SERVER_CONNECTIONS = 10_000
-# Requests that one connection may have waiting (pipelining) before its socket is left unread.
+# Requests in a row (pipelining) that one connection has answered in one step before it goes to the back of the line.
+# The others wait as bytes in its one receive ring, and behind that its socket is left unread.
 MAX_PIPELINED_REQUESTS = 16
 # A request body that a handler asks for as a whole.
 MAX_REQUEST_BODY_BYTES = 16 * MIB
@@ -149,10 +150,32 @@ MAX_REQUEST_BODY_BYTES = 16 * MIB
 SERVER_HEAD_TIMEOUT_S = 10.0
 SERVER_IDLE_TIMEOUT_S = 75.0
 SERVER_BODY_TIMEOUT_S = 30.0
-# Bytes of answers that wait for a client that does not read, before its connection's requests are left unread.
+# Time for a client to take some of what is being sent to it, before its connection is given up.
+SERVER_WRITE_TIMEOUT_S = 30.0
+# Bytes of a streamed answer that wait for a client that does not read, before its handler is told so.
 MAX_SERVER_UNSENT_BYTES = 1 * MIB
+# Waiting pieces below this size are put together, so that a million of one byte are not a million objects.
+SMALL_PIECE_BYTES = 4 * KIB
+# Waiting pieces handed to one sendmsg; IOV_MAX is 1024 on Linux and may be 16 elsewhere (POSIX).
+MAX_SENT_PIECES = 16
+# What is still read, and for how long, from a client that was answered before its request was whole: a close with
+# unread bytes resets the connection and may destroy the answer (RFC 9112 section 9.6). nginx reads for 5 s at a time.
+SERVER_LINGER_S = 2.0
+MAX_SERVER_LINGER_BYTES = 16 * MIB
+# How long a listener stops accepting when the process has no descriptors left.
+ACCEPT_RETRY_S = 0.5
+# A request head is remembered by its connection, to recognise the next equal one, up to this size: browsers send 1 KiB.
+MAX_REMEMBERED_HEAD_BYTES = 2 * KIB
+# Serialised response heads that a listener remembers for the second that their Date is true; larger ones are not kept.
+MAX_REMEMBERED_RESPONSE_HEADS = 256
+MAX_REMEMBERED_RESPONSE_HEAD_BYTES = 4 * KIB
 # listen(2) backlog; Linux cuts it to net.core.somaxconn.
 LISTEN_BACKLOG = 1024
+
+# --- Command line -----------------------------------------------------------------------------------------------
+
+# What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
+MAX_DEMO_S = 12.0
 
 # --- Time -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,559 @@
+"""HttpSession: one accepted connection, from its first byte to its end: who is called when, and for how long it waits.
+
+Phases: between requests (nothing of the next one has come); in a head; gathering a body; with an exchange, which the
+handler answers at once or later; ending, while the last answer leaves; lingering, while a client that was answered
+early is given time to notice (RFC 9112 §9.6); closed.
+
+One timer serves all of them, for whichever wait is on: a client that takes nothing while something is unsent, a head
+that does not become whole, a body that stands still, a connection without requests, a client that lingers. A handler
+has all the time it wants.
+
+A step takes at most MAX_PIPELINED_REQUESTS requests and TURN_QUANTUM_BYTES of bodies, then the session goes to the back
+of the reactor's line; it is a `Handler` for that alone, its transport is the one registered with the poller.
+
+Invariants: handlers and callbacks run only inside the reactor's steps and timers; `exchange` is None unless a request
+was handed to the handler and its answer has not left; a closed session is called by nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from turbosock import limits
+from turbosock.connection.http1_server import Http1ServerConnection
+from turbosock.connection.send import Send
+from turbosock.errors import (
+    BodyTooLarge,
+    HeadTooLarge,
+    InvalidOption,
+    LimitError,
+    ProtocolError,
+    TurbosockError,
+)
+from turbosock.protocol.http1.serialize import REASONS
+from turbosock.protocol.http1.state import IDLE
+from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.poller import READABLE, WRITABLE
+from turbosock.server.http_exchange import Callback, HttpExchange
+from turbosock.server.request import PeerAddress, Request
+from turbosock.server.response_heads import CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
+from turbosock.transport.transport import SaeaTransport
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from turbosock.protocol.http1.head import RequestHead
+    from turbosock.protocol.http1.headers import HeaderItems
+    from turbosock.reactor.context import IOContext
+    from turbosock.server.http_listener import HttpListener
+
+logger = logging.getLogger("turbosock.server")
+
+PLAIN_TEXT: Final = ((b"Content-Type", b"text/plain"),)
+
+LINGER_NS: Final = int(limits.SERVER_LINGER_S * NS_PER_S)
+
+OPEN: Final = 0
+ENDING: Final = 1
+LINGERING: Final = 2
+CLOSED: Final = 3
+
+
+class HttpSession:
+    """One accepted connection; see the module.
+
+    Args:
+        listener: whose it is.
+        sock: the accepted socket.
+        peer: the client's address.
+
+    Attributes:
+        connection: the protocol's side of it.
+        exchange: what the handler was given and has not answered whole.
+        mask, queued: the reactor's.
+    """
+
+    __slots__ = (
+        "_body_error",
+        "_bytes_left",
+        "_content",
+        "_in_head",
+        "_phase",
+        "_request",
+        "_serving",
+        "_stalled",
+        "_timer",
+        "_unread",
+        "connection",
+        "exchange",
+        "listener",
+        "mask",
+        "peer",
+        "queued",
+    )
+
+    def __init__(self, listener: HttpListener, sock: socket, peer: PeerAddress) -> None:
+        self.listener = listener
+        self.peer = peer
+        self.mask = 0
+        self.queued = False
+        self.exchange: HttpExchange | None = None
+        self._phase = OPEN
+        self._serving = False
+        self._request: Request | None = None
+        # The body being gathered, or None where none is.
+        self._content: bytearray | None = None
+        self._bytes_left = 0
+        self._in_head = False
+        # Whether the deadline is that of a client which does not read.
+        self._stalled = False
+        # Whether bytes of a refused request may still be coming.
+        self._unread = False
+        self._body_error: TurbosockError | None = None
+        reactor = listener.reactor
+        transport = SaeaTransport(sock, reactor)
+        transport.receive_context.completed = self._on_readable
+        transport.send_context.completed = self._on_sent
+        self.connection = Http1ServerConnection(
+            transport,
+            listener.rings,
+            listener,
+            max_head_bytes=listener.max_head_bytes,
+            max_head_fields=listener.max_head_fields,
+        )
+        self._timer = reactor.timers.idle(self)
+        self._timer.move(reactor.clock.now_ns() + listener.idle_ns)
+        self.connection.arm()
+
+    # What the reactor calls
+
+    def _on_readable(self, context: IOContext) -> None:
+        if self._phase == OPEN:
+            if self.exchange is None:
+                self._serve()
+            else:
+                self._on_exchange_readable(self.exchange)
+        elif self._phase == LINGERING:
+            self._linger()
+
+    def _on_sent(self, context: IOContext) -> None:
+        self._after_send(self.connection.on_sent())
+
+    def on_ready(self, mask: int) -> None:
+        """Go on where the last step had used its share."""
+        if mask & WRITABLE and self.connection.unsent:
+            self._after_send(self.connection.on_writable())
+        if mask & READABLE:
+            if self._phase == OPEN and self.exchange is None:
+                self._serve()
+            elif self._phase == LINGERING:
+                self._linger()
+
+    def on_timer(self, now_ns: int) -> None:
+        """A wait took too long; which one, the phase says."""
+        connection = self.connection
+        exchange = self.exchange
+        ring = connection.ring
+        if self._phase == LINGERING:
+            self.close()
+        elif connection.unsent:
+            self.listener.timeouts += 1
+            self.lose()
+        elif exchange is not None:
+            self.listener.timeouts += 1
+            if exchange.started:
+                self.lose()
+            else:
+                self._refuse(408)
+        elif self._content is not None or (ring is not None and ring.length):
+            self.listener.timeouts += 1
+            self._refuse(408)
+        else:
+            self.listener.timeouts += 1
+            self.close()
+
+    # Requests
+
+    def _serve(self) -> None:
+        """Take requests and have them handled, until nothing more can be done or this step has done its share."""
+        # Long, because a request's whole cost is a few of these microseconds.
+        connection = self.connection
+        listener = self.listener
+        left = limits.MAX_PIPELINED_REQUESTS
+        self._bytes_left = limits.TURN_QUANTUM_BYTES
+        self._serving = True
+        try:
+            while self._phase == OPEN and self.exchange is None:
+                if not left:
+                    listener.reactor.requeue(self, READABLE)
+                    return
+                if self._content is None:
+                    head = connection.read_head()
+                    if head is None:
+                        if not self._await_head():
+                            return
+                        continue
+                    listener.requests += 1
+                    if not connection.body.complete or head.method == "CONNECT":
+                        self._take_head(head)
+                        continue
+                    request = self._request
+                    if request is None or request.head is not head:
+                        request = self._request = Request(head, self.peer)
+                else:
+                    if not self._gather():
+                        return
+                    assert connection.head is not None, "a body comes after its head"
+                    request = Request(connection.head, self.peer, bytes(self._content))
+                    self._content = None
+                left -= 1
+                self._handle(request)
+        except (ProtocolError, LimitError) as error:
+            self._refuse(status_of(error))
+        finally:
+            self._serving = False
+
+    def _await_head(self) -> bool:
+        """The next head is not whole: set its deadline; whether another receive may get on at once."""
+        connection = self.connection
+        if connection.peer_closed:
+            # Between requests that is how connections end; a part of a head is not worth an answer.
+            self.close()
+            return False
+        ring = connection.ring
+        now_ns = self.listener.reactor.clock.now_ns()
+        if ring is None or not ring.length:
+            self._timer.move(now_ns + self.listener.idle_ns)
+            return False
+        # The deadline of a head stands from its first byte on, whatever drips in later.
+        if not self._in_head:
+            self._in_head = True
+            self._timer.move(now_ns + self.listener.head_ns)
+        return connection.transport.readable
+
+    def _take_head(self, head: RequestHead) -> None:
+        """A request with a body, or one that is not for us."""
+        listener = self.listener
+        if head.method == "CONNECT":
+            self._refuse(501)
+        elif listener.stream_body:
+            if listener.max_body_bytes is not None and head.content_length > listener.max_body_bytes:
+                self._refuse(413)
+            else:
+                self._handle(Request(head, self.peer))
+        else:
+            self._content = bytearray()
+            self._move_timer(listener.body_ns)
+
+    def _gather(self) -> bool:
+        """Take what has come of a body; whether it is whole."""
+        connection = self.connection
+        content = self._content
+        assert content is not None, "called while a body is being gathered"
+        transport = connection.transport
+        before = transport.bytes_in
+        while not connection.gather_body(content, self.listener.gathered_bytes):
+            came = transport.bytes_in - before
+            before += came
+            self._bytes_left -= came
+            if connection.peer_closed or connection.error is not None:
+                self.close()
+                return False
+            if came:
+                self._move_timer(self.listener.body_ns)
+            if connection.waiting:
+                return False
+            if self._bytes_left <= 0:
+                self.listener.reactor.requeue(self, READABLE)
+                return False
+        return True
+
+    # The handler
+
+    def _handle(self, request: Request) -> None:
+        exchange = self.exchange = HttpExchange(self, request)
+        self._in_head = False
+        try:
+            self.listener.handler(exchange)
+        except Exception as error:
+            self._on_handler_error(exchange, error)
+        except BaseException:
+            self.close()
+            raise
+        if self.exchange is exchange:
+            self._keep(exchange)
+
+    def _call(self, callback: Callback | None, exchange: HttpExchange) -> None:
+        if callback is None:
+            return
+        try:
+            callback(exchange)
+        except Exception as error:
+            self._on_handler_error(exchange, error)
+        except BaseException:
+            self.close()
+            raise
+
+    def _on_handler_error(self, exchange: HttpExchange, error: Exception) -> None:
+        if error is self._body_error:
+            # The client's doing, which the handler left to the listener.
+            self._body_error = None
+            if exchange.started:
+                self.close()
+            elif self.exchange is exchange:
+                self._refuse(status_of(error))
+            return
+        request = exchange.request
+        # The query may hold secrets; the path says which handler it was.
+        logger.error("the handler failed on %s %s", request.method, request.path, exc_info=error)
+        if self.exchange is not exchange:
+            return
+        if exchange.started:
+            self.close()
+        else:
+            exchange.respond(500, PLAIN_TEXT, status_text(500))
+
+    def _keep(self, exchange: HttpExchange) -> None:
+        """The handler will answer later: meanwhile bring the body, or learn whether the client goes away."""
+        connection = self.connection
+        wants_body = not connection.body.complete
+        if wants_body:
+            if exchange.on_data is None:
+                self._rest()
+                return
+            connection.want_body()
+        if not connection.waiting:
+            connection.watch()
+        if connection.error is not None or (wants_body and connection.peer_closed):
+            self.lose()
+            return
+        self._rest()
+        ring = connection.ring
+        if wants_body and ring is not None and ring.length:
+            self._call(exchange.on_data, exchange)
+
+    def _on_exchange_readable(self, exchange: HttpExchange) -> None:
+        if self.connection.body.complete:
+            self._keep(exchange)
+            return
+        self._rest()
+        self._call(exchange.on_data, exchange)
+        if self.exchange is exchange and self.connection.body.complete:
+            self._keep(exchange)
+
+    def read_body(self, view: memoryview) -> int:
+        """For the exchange: `readinto`."""
+        connection = self.connection
+        max_bytes = self.listener.max_body_bytes
+        try:
+            count = connection.read_body(view)
+            if max_bytes is not None and connection.body.received > max_bytes:
+                raise BodyTooLarge(f"a request body is longer than {max_bytes} bytes, the limit max_body_bytes")
+        except TurbosockError as error:
+            self._body_error = error
+            if connection.peer_closed or connection.error is not None:
+                self.close()
+            else:
+                self._rest()
+            raise
+        if count < 0:
+            self._rest()
+        return count
+
+    # Answers
+
+    def begin_answer(self, status_code: int, headers: HeaderItems | None, length: int) -> bytes:
+        """For the exchange: the serialised head of its answer, which is sent next.
+
+        Raises:
+            InvalidOption, InvalidHeader: an argument cannot be sent; nothing has changed.
+        """
+        if not isinstance(status_code, int) or not 200 <= status_code <= 999:
+            raise InvalidOption(f"status_code: must be an int from 200 to 999, not {status_code!r}")
+        connection = self.connection
+        head = connection.head
+        assert head is not None, "an answer belongs to a request"
+        if connection.state.last or not connection.body.complete or length == UNTIL_CLOSE:
+            persistence = CLOSES
+        else:
+            persistence = UNSAID if head.version >= 11 else PERSISTS
+        raw, closes = self.listener.heads.head(status_code, headers, length, persistence)
+        connection.begin_answer(last=closes)
+        return raw
+
+    def sent(self) -> Send:
+        """For the exchange: something was handed to the connection; what became of it."""
+        connection = self.connection
+        if connection.error is not None:
+            self.close()
+            return Send.CLOSED
+        if connection.unsent:
+            if not self._stalled:
+                # From here on only progress moves the deadline: more to send is none.
+                self._stalled = True
+                self._move_timer(self.listener.write_ns)
+            return Send.OK
+        exchange = self.exchange
+        if exchange is not None and exchange.done:
+            self._answered()
+        return Send.OK
+
+    def sent_parts(self, more: bool) -> Send:
+        """As `sent`, after a send that may have had more than a turn's share."""
+        if more:
+            self.listener.reactor.requeue(self, WRITABLE)
+        return self.sent()
+
+    def _after_send(self, more: bool) -> None:
+        """The socket took something, or failed."""
+        connection = self.connection
+        if connection.error is not None:
+            self.lose()
+            return
+        exchange = self.exchange
+        if connection.unsent:
+            if more:
+                self.listener.reactor.requeue(self, WRITABLE)
+            self._move_timer(self.listener.write_ns)
+        else:
+            self._stalled = False
+            if self._phase == ENDING:
+                self._end()
+                return
+            if exchange is not None and exchange.done:
+                self._answered()
+                return
+            self._rest()
+        if exchange is not None and connection.unsent * 2 <= self.listener.max_unsent_bytes and exchange.take_room():
+            self._call(exchange.on_writable, exchange)
+
+    def _answered(self) -> None:
+        """The present answer has left whole."""
+        self.exchange = None
+        connection = self.connection
+        if not connection.finish():
+            self._end()
+        elif not self._serving:
+            if connection.ring is not None:
+                self.listener.reactor.requeue(self, READABLE)
+            else:
+                connection.arm()
+            self._move_timer(self.listener.idle_ns)
+
+    def _refuse(self, status_code: int) -> None:
+        """Answer a request that no handler will: the connection's last words."""
+        connection = self.connection
+        listener = self.listener
+        listener.refused += 1
+        exchange = self.exchange
+        self.exchange = None
+        self._content = None
+        content = status_text(status_code)
+        raw, _ = listener.heads.head(status_code, PLAIN_TEXT, len(content), CLOSES)
+        # Between requests the head that is remembered is that of another one.
+        head = None if connection.state.state == IDLE else connection.head
+        connection.state.end_after_this()
+        self._phase = ENDING
+        self._unread = True
+        connection.send(raw if head is not None and head.method == "HEAD" else raw + content)
+        if connection.error is not None:
+            self.close()
+        elif connection.unsent:
+            self._stalled = True
+            self._move_timer(listener.write_ns)
+        else:
+            self._end()
+        if exchange is not None:
+            exchange.closed = True
+            self._call(exchange.on_closed, exchange)
+
+    # The end
+
+    def _end(self) -> None:
+        """The last answer has left: close, or let the client read it first where it is still sending."""
+        connection = self.connection
+        ring = connection.ring
+        unread = self._unread or not connection.body.complete or (ring is not None and ring.length > 0)
+        if not unread or connection.peer_closed or not connection.end_output():
+            self.close()
+            return
+        self._phase = LINGERING
+        self._bytes_left = limits.MAX_SERVER_LINGER_BYTES
+        self._move_timer(LINGER_NS)
+        self._linger()
+
+    def _linger(self) -> None:
+        share = limits.TURN_QUANTUM_BYTES
+        while self._bytes_left > 0:
+            count = self.connection.discard()
+            if count < 0:
+                return
+            if count == 0:
+                break
+            self._bytes_left -= count
+            share -= count
+            if share <= 0:
+                self.listener.reactor.requeue(self, READABLE)
+                return
+        self.close()
+
+    def lose(self) -> None:
+        """The connection is gone or given up, and the handler is told."""
+        exchange = self.exchange
+        self.close()
+        if exchange is not None and exchange.closed:
+            self._call(exchange.on_closed, exchange)
+
+    def close(self) -> None:
+        """Close the socket and give everything back; a second call does nothing."""
+        if self._phase == CLOSED:
+            return
+        self._phase = CLOSED
+        self.mask = 0
+        exchange = self.exchange
+        self.exchange = None
+        self._content = None
+        if exchange is not None and not exchange.done:
+            exchange.closed = True
+        self.listener.reactor.timers.cancel(self._timer)
+        connection = self.connection
+        connection.close()
+        transport = connection.transport
+        transport.receive_context.completed = None
+        transport.send_context.completed = None
+        self.listener.forget(self)
+
+    # Time
+
+    def _move_timer(self, after_ns: int) -> None:
+        self._timer.move(self.listener.reactor.clock.now_ns() + after_ns)
+
+    def _rest(self) -> None:
+        """While an exchange is open: only the client's waits have a deadline, the handler's has none."""
+        connection = self.connection
+        if connection.unsent:
+            return
+        if not connection.body.complete and (connection.waiting or self._body_error is not None):
+            self._move_timer(self.listener.body_ns)
+        else:
+            self._timer.disarm()
+
+
+def status_of(error: Exception) -> int:
+    """How a request that raised `error` is answered (RFC 9112 §3, RFC 6585 §5)."""
+    if isinstance(error, HeadTooLarge):
+        return 431
+    if isinstance(error, BodyTooLarge):
+        return 413
+    code = getattr(error, "code", "")
+    if code == "bad_version":
+        return 505
+    if code == "bad_transfer_encoding":
+        return 501
+    return 400
+
+
+def status_text(status_code: int) -> bytes:
+    """A short body for an answer of the listener's own."""
+    return b"%d %b\n" % (status_code, REASONS[status_code])

@@ -1,0 +1,73 @@
+"""Request: what a client asked for, as a handler sees it. Read-only, and the handler's for as long as it keeps it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from turbosock.protocol.http1.head import RequestHead
+    from turbosock.protocol.http1.headers import HeaderList
+
+# A client's address as the system tells it: (host, port) and more for IPv6, or the path of a Unix socket, often empty.
+PeerAddress = tuple[object, ...] | str | bytes
+
+
+class Request:
+    """One request.
+
+    Attributes:
+        method: a token in its own case, as in "GET".
+        headers: the fields.
+        content: the body, owned bytes; empty where the listener streams bodies.
+        peer: the client's address: (host, port), with more for IPv6; or the name of a Unix socket, often empty.
+    """
+
+    __slots__ = ("_path", "_query", "content", "head", "headers", "method", "peer")
+
+    def __init__(self, head: RequestHead, peer: PeerAddress, content: bytes = b"") -> None:
+        self.head = head
+        self.method = head.method
+        self.headers: HeaderList = head.headers
+        self.content = content
+        self.peer = peer
+        self._path: str | None = None
+        self._query = ""
+
+    @property
+    def target(self) -> str:
+        """What stands in the request line, query included (RFC 9112 §3.2)."""
+        return self.head.target.decode("ascii")
+
+    @property
+    def path(self) -> str:
+        """The path, as it was sent: percent-encoded; "*" for an OPTIONS request about the server itself."""
+        path = self._path
+        return self._split_target() if path is None else path
+
+    @property
+    def query(self) -> str:
+        """What stands after the first "?" of the target, as it was sent; empty without one."""
+        if self._path is None:
+            self._split_target()
+        return self._query
+
+    @property
+    def host(self) -> str:
+        """Host and port that were asked for, as in "example.org:8080"; may be empty."""
+        return self.head.host
+
+    @property
+    def http_version(self) -> str:
+        """ "HTTP/1.1" or "HTTP/1.0"."""
+        return "HTTP/1.1" if self.head.version >= 11 else "HTTP/1.0"
+
+    def _split_target(self) -> str:
+        path, _, self._query = self.target.partition("?")
+        if path[:1] != "/" and path != "*":
+            # The absolute form, whose authority is `host` already; it may have no path at all.
+            path = "/" + path.partition("://")[2].partition("/")[2]
+        self._path = path
+        return path
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
