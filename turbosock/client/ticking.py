@@ -567,8 +567,12 @@ class Exchange(HttpExchange):
 
     def release_connection(self, now_ns: int) -> None:
         connection = self.connection
+        assert connection is not None, "released once"
+        # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
+        # exchange has to wait for it.
+        connection.transport.readable = False
         super().release_connection(now_ns)
-        if connection is not None and connection.transport.fd >= 0 and connection.owner is None:
+        if connection.transport.fd >= 0 and connection.owner is None:
             # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
             connection.arm()
 
