@@ -20,6 +20,7 @@ from turbosock.errors import (
     Cancelled,
     ConnectionClosed,
     InvalidOption,
+    Origin,
     Phase,
     ReadError,
     StateError,
@@ -230,6 +231,8 @@ class HttpExchange:
             or self.retries >= MAX_STALE_RETRIES
             or not self.prepared.idempotent
             or not isinstance(error, (ConnectionClosed, ReadError, WriteError))
+            # Not the connection's fault: the body itself could not be read.
+            or error.origin is Origin.LOCAL
         ):
             return False
         return self.source is None or self.source.replayable

@@ -25,6 +25,7 @@ from turbosock.errors import (
     BodyTooLarge,
     Cancelled,
     ConnectTimeout,
+    Origin,
     Phase,
     PoolExhausted,
     PoolTimeout,
@@ -32,6 +33,7 @@ from turbosock.errors import (
     StateError,
     TotalTimeout,
     TurbosockError,
+    WriteError,
     WriteTimeout,
 )
 from turbosock.protocol.http1.framing import Framing
@@ -131,6 +133,18 @@ class LoopConnection(Http1Connection):
             # Taken out already, by a pool that closes.
             pass
         origin.discard(self)  # type: ignore[attr-defined]  # an OriginPool
+
+    def _append_block(self) -> bool:
+        try:
+            return super()._append_block()
+        except TurbosockError:
+            raise
+        except Exception as error:
+            # It is the caller's iterable or file that failed: an event like any other end, not an exception out of
+            # `poll()`, which would leave the exchange without an end.
+            raise WriteError(
+                f"the body of the request raised {type(error).__name__}: {error}", origin=Origin.LOCAL
+            ) from error
 
     def close(self) -> None:
         self.timer.disarm()
