@@ -1,0 +1,84 @@
+"""Arguments: what is refused is refused by name, and no value is repeated."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from turbosock.cli.arguments import Parser, header, seconds, seconds_up_to, text
+
+
+def make_parser() -> Parser:
+    parser = Parser("prog", "A program.")
+    parser.add_argument("--header", type=header)
+    parser.add_argument("url", nargs="?")
+    return parser
+
+
+@pytest.mark.parametrize("argument", ["0.25", "1e-3", "31536000"])
+def test_seconds_of_a_usable_time_are_that_time(argument: str) -> None:
+    assert seconds(argument) == float(argument)
+
+
+@pytest.mark.parametrize("argument", ["", "soon", "0", "-1", "nan", "inf", "31536001", "1_0_"])
+def test_seconds_of_anything_else_are_refused(argument: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="seconds"):
+        seconds(argument)
+
+
+def test_seconds_up_to_a_maximum_take_it_and_no_more() -> None:
+    bounded = seconds_up_to(12.0)
+    assert bounded("12") == 12.0
+    with pytest.raises(argparse.ArgumentTypeError, match="at most 12 seconds"):
+        bounded("12.1")
+
+
+@pytest.mark.parametrize(
+    ("argument", "field"),
+    [
+        ("Accept: text/html", ("Accept", "text/html")),
+        ("Accept:text/html", ("Accept", "text/html")),
+        ("X-Time: 10:30 \t", ("X-Time", "10:30")),
+        ("X-Empty:", ("X-Empty", "")),
+    ],
+)
+def test_header_with_a_colon_is_split_at_the_first(argument: str, field: tuple[str, str]) -> None:
+    assert header(argument) == field
+
+
+@pytest.mark.parametrize("argument", ["", "secret", ":secret"])
+def test_header_without_a_name_is_refused_without_its_value(argument: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as raised:
+        header(argument)
+    assert "Name: value" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_text_with_bytes_that_are_not_utf_8_is_refused() -> None:
+    assert text("http://host/ü") == "http://host/ü"
+    with pytest.raises(argparse.ArgumentTypeError, match="UTF-8"):
+        text("http://host/\udcff")
+
+
+def test_parser_stray_option_is_named_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        make_parser().parse_strictly(["--heade=token: secret", "url"])
+    assert raised.value.code == 2
+    said = capsys.readouterr().err
+    assert "--heade" in said
+    assert "secret" not in said
+
+
+def test_parser_stray_word_is_counted_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        make_parser().parse_strictly(["url", "Authorization: secret", "other"])
+    assert raised.value.code == 2
+    said = capsys.readouterr().err
+    assert "2 argument(s) too many" in said
+    assert "secret" not in said
+
+
+def test_parser_sound_arguments_are_parsed() -> None:
+    arguments = make_parser().parse_strictly(["--header", "A: b", "http://host/"])
+    assert (arguments.header, arguments.url) == (("A", "b"), "http://host/")

@@ -1,0 +1,1 @@
+"""The `turbosock` command: `get` fetches one URL, `demo` shows the engine at work; both only use the library."""

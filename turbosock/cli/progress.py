@@ -1,0 +1,80 @@
+"""Progress: one line of a terminal, written over in place; nothing at all where there is no terminal.
+
+Invariants: a line is shorter than the terminal, so that a carriage return covers it; it is redrawn ten times a second
+at most, whatever the rate of updates.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+from turbosock.cli.quantity import bytes_text, left_text
+
+REDRAW_INTERVAL_S: Final = 0.1
+# Below this a rate says nothing, and a division by it may fail.
+MIN_RATE_TIME_S: Final = 0.05
+BAR_CELLS: Final = 30
+# Carriage return, then erase to the end of the line (ECMA-48 EL).
+_REWRITE: Final = "\r\x1b[K"
+
+
+class StatusLine:
+    """One line that is rewritten in place on a terminal; elsewhere every call does nothing.
+
+    Args:
+        stream: usually standard error.
+        clock: seconds that only grow.
+    """
+
+    __slots__ = ("_clock", "_drawn", "_last_s", "_stream", "live")
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._last_s = -REDRAW_INTERVAL_S
+        self._drawn = False
+        self.live = stream.isatty()
+
+    def is_due(self) -> bool:
+        """Whether a redraw would be seen: on a terminal, and not sooner than the last one allows."""
+        return self.live and self._clock() - self._last_s >= REDRAW_INTERVAL_S
+
+    def draw(self, line: str) -> None:
+        """Show `line` in place of the last one, cut to the terminal."""
+        if not self.live:
+            return
+        self._last_s = self._clock()
+        self._drawn = True
+        self._stream.write(_REWRITE + line[: shutil.get_terminal_size().columns - 1])
+        self._stream.flush()
+
+    def keep(self) -> None:
+        """Leave what is drawn, and go on below it."""
+        if self._drawn:
+            self._drawn = False
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Take away what is drawn."""
+        if self._drawn:
+            self._drawn = False
+            self._stream.write(_REWRITE)
+            self._stream.flush()
+
+
+def transfer_line(done: int, total: int | None, elapsed_s: float) -> str:
+    """How far a transfer is: a bar, the bytes, the rate and the time left, as far as they are known."""
+    rate = done / elapsed_s if elapsed_s >= MIN_RATE_TIME_S else 0.0
+    pace = f"  {bytes_text(rate)}/s" if rate else ""
+    if total is None:
+        return f"{bytes_text(done)}{pace}"
+    # A body of no bytes is whole from the start.
+    share = done / total if total else 1.0
+    cells = int(share * BAR_CELLS)
+    left = f"  {left_text((total - done) / rate)} left" if rate and done < total else ""
+    bar = "#" * cells + "." * (BAR_CELLS - cells)
+    return f"{int(share * 100):3}% [{bar}] {bytes_text(done)} of {bytes_text(total)}{pace}{left}"
