@@ -1,0 +1,100 @@
+"""The command without a network: usage, help, version, and the ways to end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from turbosock.cli import get
+from turbosock.cli.exit_status import ExitStatus
+from turbosock.cli.main import main
+from turbosock.errors import InvalidOption
+from turbosock.version import __version__
+
+
+def test_main_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"turbosock {__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["get", "--help"]])
+def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "exit status:" in said
+    assert " 130  interrupted" in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], "COMMAND"),
+        (["fetch"], "COMMAND"),
+        (["get"], "URL"),
+        (["get", "host/path"], "url"),
+        (["get", "ftp://host/"], "ftp"),
+        (["get", "http://host/\udcff"], "URL"),
+        (["get", "http://host/", "http://other/"], "too many"),
+        (["get", "http://host/", "--timeout", "0"], "--timeout"),
+        (["get", "http://host/", "--timeout", "soon"], "--timeout"),
+        (["get", "http://host/", "--time", "1"], "--time"),
+        (["get", "http://host/", "-H", "Accept"], "-H"),
+        (["get", "http://host/", "-H", "Bad Name: x"], "headers"),
+        (["get", "http://host/", "-H", "A: b\r\nC: d"], "headers"),
+        (["get", "http://host/", "-X", "GE T"], "method"),
+        (["get", "http://host/", "-I", "-X", "PUT"], "-X"),
+        (["get", "http://host/", "-I", "-d", "x"], "-d"),
+    ],
+)
+def test_main_wrong_argument_is_named_with_status_2(
+    argv: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == ExitStatus.USAGE
+    captured = capsys.readouterr()
+    assert named in captured.err
+    assert captured.out == ""
+
+
+def test_main_refused_request_leaves_no_file(tmp_path: Path) -> None:
+    assert main(["get", "ftp://host/", "-o", os.fspath(tmp_path / "file")]) == ExitStatus.USAGE
+    assert os.listdir(tmp_path) == []
+
+
+def test_main_output_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = os.fspath(tmp_path / "missing" / "file")
+    assert main(["get", "http://host.invalid/", "-o", missing]) == ExitStatus.OUTPUT
+    assert capsys.readouterr().err == f"turbosock: {missing}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (KeyboardInterrupt(), ExitStatus.INTERRUPTED, "turbosock: interrupted\n"),
+        (BrokenPipeError(), ExitStatus.PIPE_CLOSED, ""),
+        (InvalidOption("url: bad"), ExitStatus.USAGE, "turbosock: url: bad\n"),
+        (OSError(28, "No space left", "out"), ExitStatus.OUTPUT, "turbosock: out: No space left\n"),
+    ],
+)
+def test_main_command_that_raises_ends_with_its_status(
+    raised: BaseException,
+    status: ExitStatus,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(arguments: argparse.Namespace) -> ExitStatus:
+        raise raised
+
+    monkeypatch.setattr(get, "run", fail)
+    assert main(["get", "http://host/"]) == status
+    assert capsys.readouterr().err == said
+
+
+def test_main_with_both_streams_closed_still_tells_by_its_status() -> None:
+    command = '"$0" -m turbosock get -v ftp://host/ -o /dev/null >&- 2>&-'
+    assert subprocess.run(["/bin/sh", "-c", command, sys.executable]).returncode == ExitStatus.USAGE

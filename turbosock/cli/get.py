@@ -1,0 +1,140 @@
+"""`turbosock get URL`: one request, its body to standard output or to a file.
+
+The body passes through one buffer, from the socket to the output, however long it is. Without `--timeout` no total
+deadline applies, so that a long download may take its time; each single wait stays bounded as always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import Final
+
+from turbosock import limits
+from turbosock.cli.arguments import header, seconds, text
+from turbosock.cli.exit_status import ExitStatus
+from turbosock.cli.progress import StatusLine, transfer_line
+from turbosock.cli.quantity import bytes_text, time_text
+from turbosock.cli.shown_head import shown_head
+from turbosock.cli.sink import FileSink, Sink, StandardOutput
+from turbosock.client.client import Client
+from turbosock.client.response import Response
+from turbosock.config import Config, Timeouts
+from turbosock.errors import InvalidOption
+
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `get`."""
+    parser.add_argument(
+        "url", metavar="URL", type=text, help="http://host/path, or http+unix://%%2Fpath%%2Fto.sock/path"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the body to FILE, which appears when it is whole; - is stdout"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show both heads and the timing on stderr, credentials hidden"
+    )
+    parser.add_argument(
+        "-H", "--header", metavar="'Name: value'", type=header, action="append", default=[],
+        help="send this header; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("-X", "--request", metavar="METHOD", help="the method; GET, or POST with -d, if not given")
+    parser.add_argument(
+        "-d", "--data", metavar="DATA", action="append",
+        help=f"send DATA as the body, as {FORM_TYPE} unless -H says otherwise; repeated ones are joined with &",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, help="give up after this time, whatever the reason"
+    )
+    parser.add_argument("-I", "--head", action="store_true", help="ask for the head alone (HEAD), and print it")
+    parser.add_argument("--fail", action="store_true", help="print no body, and fail, for a status of 400 or above")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> ExitStatus:
+    """Fetch what the arguments ask for.
+
+    Raises:
+        TurbosockError: the exchange failed.
+        OSError: the output could not be written.
+    """
+    method = _method(arguments)
+    headers: list[tuple[str, str]] = arguments.header
+    content = None
+    if arguments.data is not None:
+        # The bytes that the shell gave, whatever their encoding.
+        content = os.fsencode("&".join(arguments.data))
+        if not any(name.lower() == "content-type" for name, _ in headers):
+            headers = [*headers, ("Content-Type", FORM_TYPE)]
+    timeouts = Timeouts(total_s=None) if arguments.timeout is None else Timeouts.of(arguments.timeout)
+    # The sink first: an output that cannot be written is known before anything is sent.
+    with (
+        _sink(arguments.output) as sink,
+        Client(Config(timeouts=timeouts)) as client,
+        client.stream(method, arguments.url, headers=headers or None, content=content) as response,
+    ):
+        head_s = response.elapsed.total_seconds()
+        head = response.head
+        assert head is not None, "stream() returns with a head"
+        if arguments.verbose:
+            sys.stderr.write(shown_head(response.prepared.head, ">") + shown_head(head.raw, "<"))
+        if arguments.fail:
+            response.raise_for_status()
+        if arguments.head:
+            sink.write(head.raw)
+        line = StatusLine(sys.stderr)
+        # Where the body itself goes to the terminal, a bar would run through it.
+        line.live = line.live and isinstance(sink, FileSink)
+        _copy(response, sink, line, head.content_length if head.content_length >= 0 else None)
+        sink.commit()
+        if arguments.verbose:
+            sys.stderr.write(_timing(response, head_s))
+    return ExitStatus.OK
+
+
+def _method(arguments: argparse.Namespace) -> str:
+    method: str | None = arguments.request
+    if arguments.head:
+        if arguments.data is not None:
+            raise InvalidOption("-I, -d: a HEAD request has no body; give one of them")
+        if method not in (None, "HEAD"):
+            raise InvalidOption("-I, -X: -I means HEAD; give one of them")
+        return "HEAD"
+    if method is not None:
+        return method
+    return "GET" if arguments.data is None else "POST"
+
+
+def _sink(output: str | None) -> Sink:
+    return StandardOutput() if output is None or output == "-" else FileSink(output)
+
+
+def _copy(response: Response, sink: Sink, line: StatusLine, total: int | None) -> None:
+    """Pass the body on, piece by piece, through one buffer."""
+    view = memoryview(bytearray(limits.SEGMENT_BYTES))
+    start_s = time.monotonic()
+    done = 0
+    try:
+        while count := response.readinto(view):
+            sink.write(view[:count])
+            done += count
+            if line.is_due():
+                line.draw(transfer_line(done, total, time.monotonic() - start_s))
+    except BaseException:
+        line.keep()
+        raise
+    line.draw(transfer_line(done, total, time.monotonic() - start_s))
+    line.keep()
+
+
+def _timing(response: Response, head_s: float) -> str:
+    whole_s = response.elapsed.total_seconds()
+    rate = f", {bytes_text(response.nbytes / whole_s)}/s" if whole_s > 0 and response.nbytes else ""
+    return (
+        f"* head after {time_text(head_s)}, all after {time_text(whole_s)}: "
+        f"{bytes_text(response.nbytes)} of body{rate}\n"
+    )

@@ -1,0 +1,80 @@
+"""main: the `turbosock` command, from arguments to an exit status.
+
+Every way to end is one row of `exit_status.py`: errors become one line on standard error, an interrupt and a closed
+pipe end quietly. A traceback is a bug.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from turbosock.cli import exit_status, get
+from turbosock.cli.arguments import Parser
+from turbosock.cli.exit_status import ExitStatus, status_of
+from turbosock.errors import TurbosockError
+from turbosock.version import __version__
+
+
+def make_parser() -> Parser:
+    """The parser of the whole command line."""
+    epilog = f"exit status:\n{exit_status.table()}"
+    parser = Parser("turbosock", "Synchronous, zero-copy networking.", epilog)
+    parser.add_argument("--version", action="version", version=f"turbosock {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    get_help = "fetch one URL"
+    get.add_options(commands.add_parser("get", help=get_help, description=f"{get_help}.", epilog=epilog))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv`, or with the process's own arguments; the exit status."""
+    if sys.stderr is None:
+        # The process was started with its standard error closed; for the life of the process, so nobody closes this.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # as said
+    try:
+        arguments = make_parser().parse_strictly(argv)
+        status: int = arguments.run(arguments)
+    except SystemExit as end:
+        # argparse has said what there is to say: usage, help or version.
+        status = end.code if isinstance(end.code, int) else ExitStatus.OK
+    except TurbosockError as error:
+        status = _complain(status_of(error), str(error))
+    except KeyboardInterrupt:
+        status = _complain(ExitStatus.INTERRUPTED, "interrupted")
+    except BrokenPipeError:
+        status = ExitStatus.PIPE_CLOSED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        status = _complain(ExitStatus.OUTPUT, f"{where}{error.strerror or error}")
+    return _flush(status)
+
+
+def _complain(status: ExitStatus, what: str) -> ExitStatus:
+    try:
+        sys.stderr.write(f"turbosock: {what}\n")
+    except OSError:
+        # Nobody is left to be told; the status still tells.
+        pass
+    return status
+
+
+def _flush(status: int) -> int:
+    """Write out what the streams still hold, so that a closed pipe shows here and not as the interpreter ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            # What is left in the stream has no reader: without this the interpreter tries again and complains.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+            if status == ExitStatus.OK:
+                status = ExitStatus.PIPE_CLOSED
+        except OSError as error:
+            if status == ExitStatus.OK:
+                status = _complain(ExitStatus.OUTPUT, error.strerror or str(error))
+    return status
