@@ -1,7 +1,7 @@
 """turbosock: synchronous, zero-copy networking. One engine; a thread may block on it, a tick may poll() it."""
 
 from turbosock.client.client import CancelToken, Client
-from turbosock.client.events import Event, EventKind
+from turbosock.client.events import DataEvent, Event, EventKind
 from turbosock.client.response import Response
 from turbosock.client.ticking import Exchange
 from turbosock.config import Config, PoolConfig, Timeouts, TransportMode
@@ -12,6 +12,7 @@ __all__ = [
     "CancelToken",
     "Client",
     "Config",
+    "DataEvent",
     "Event",
     "EventKind",
     "Exchange",

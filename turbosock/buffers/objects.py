@@ -55,7 +55,8 @@ class ObjectPool(Generic[T]):
 
     Args:
         make: returns a new object.
-        reset: called with each object that comes back, before it can be lent again. If it raises, the object is
+        reset: called with each object that comes back, before it can be lent again; None where whoever rents does
+            it, for objects that stay readable to those who still hold them. If it raises, the object is
             dropped and the error goes to the caller of give_back().
         max_idle: objects kept; at 0 none is.
         pooling: False makes every rent a new object, for chasing a lifetime bug.
@@ -83,7 +84,7 @@ class ObjectPool(Generic[T]):
     def __init__(
         self,
         make: Callable[[], T],
-        reset: Callable[[T], None],
+        reset: Callable[[T], None] | None,
         *,
         max_idle: int = MAX_IDLE_OBJECTS,
         pooling: bool = True,
@@ -91,7 +92,7 @@ class ObjectPool(Generic[T]):
     ) -> None:
         if not callable(make):
             raise InvalidOption(f"make must be callable, not {make!r}")
-        if not callable(reset):
+        if reset is not None and not callable(reset):
             raise InvalidOption(f"reset must be callable, not {reset!r}")
         if type(max_idle) is not int or max_idle < 0:
             raise InvalidOption(f"max_idle must be an int of at least 0, not {max_idle!r}")
@@ -141,7 +142,8 @@ class ObjectPool(Generic[T]):
         """
         if self._places is not None:
             self._note_return(used)
-        self._reset(used)
+        if self._reset is not None:
+            self._reset(used)
         self._returned += 1.0
         self._keep(used)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from turbosock.cli import exit_status, get
 from turbosock.cli.arguments import Parser
+from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
@@ -25,6 +26,8 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     get_help = "fetch one URL"
     get.add_options(commands.add_parser("get", help=get_help, description=f"{get_help}.", epilog=epilog))
+    demo_help = "show the engine at work against a server of its own on loopback"
+    demo.add_options(commands.add_parser("demo", help=demo_help, description=f"{demo_help}.", epilog=epilog))
     return parser
 
 

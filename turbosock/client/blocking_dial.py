@@ -9,7 +9,7 @@ import socket as socket_module
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from turbosock.errors import Cancelled, ConnectTimeout, Phase
+from turbosock.errors import ConnectTimeout, Phase
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.resolver import Address, Resolver
@@ -91,7 +91,7 @@ def dial_blocking(response: Response, resolver: Resolver) -> socket:
 
     Raises:
         ResolveError, ConnectError: there is no address, or none accepted.
-        ConnectTimeout, TotalTimeout, Cancelled.
+        ConnectTimeout, TotalTimeout, Cancelled, ClientClosed.
     """
     timeouts = response.timeouts
     deadline_ns = min(SYSTEM_CLOCK.now_ns() + timeouts.connect_ns, response.deadline_ns)
@@ -101,7 +101,12 @@ def dial_blocking(response: Response, resolver: Resolver) -> socket:
     if key.path is not None:
         addresses = [Address(socket_module.AF_UNIX, key.path)]
     else:
-        addresses = resolver.resolve(key.host, key.port, deadline_ns)
+        try:
+            addresses = resolver.resolve(key.host, key.port, deadline_ns)
+        except ConnectTimeout:
+            # Where the total deadline was the nearer one, it is named.
+            response.check_deadline()
+            raise
     response.phase = Phase.CONNECT
     dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns)
     try:
@@ -119,7 +124,5 @@ def dial_blocking(response: Response, resolver: Resolver) -> socket:
             raise dial.error
         response.check_deadline()
         return dial.take()
-    except Cancelled:
-        raise
     finally:
         dial.close()

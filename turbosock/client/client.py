@@ -35,7 +35,7 @@ from turbosock.transport.transport import SaeaTransport, StreamTransport
 from turbosock.version import __version__
 
 
-class _Default:
+class Default:
     """The type of DEFAULT, so that signatures can tell "not given" from None."""
 
     def __repr__(self) -> str:
@@ -43,10 +43,13 @@ class _Default:
 
 
 # What `timeout=` means when it is not given: the timeouts of the configuration.
-DEFAULT: Final = _Default()
-TimeoutArgument = float | Timeouts | _Default
+DEFAULT: Final = Default()
+TimeoutArgument = float | Timeouts | Default
 
 _monotonic_ns = time.monotonic_ns
+
+# Exchanges of one token above which it looks for those that have ended.
+_PRUNE_FROM: Final = 64
 
 
 class CancelToken:
@@ -55,11 +58,12 @@ class CancelToken:
     One token may serve many exchanges; once cancelled it stays so, and new exchanges with it fail at once.
     """
 
-    __slots__ = ("_exchanges", "_lock", "cancelled")
+    __slots__ = ("_exchanges", "_lock", "_prune_at", "cancelled")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._exchanges: set[Response] = set()
+        self._prune_at = _PRUNE_FROM
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -74,6 +78,10 @@ class CancelToken:
         """From now on the token cancels `exchange` too; for Client."""
         with self._lock:
             self._exchanges.add(exchange)
+            if len(self._exchanges) > self._prune_at:
+                # A stream that is closed does not say so here: to look now and then costs its hot path nothing.
+                self._exchanges = {other for other in self._exchanges if not other.closed}
+                self._prune_at = max(_PRUNE_FROM, 2 * len(self._exchanges))
             cancelled = self.cancelled
         if cancelled:
             exchange.cancel()
@@ -197,6 +205,7 @@ class Client:
             The response, for a `with` block or an explicit `close()`; its body is still to be read.
         """
         response = self._responses.rent()
+        response.closed = False
         if cancel is not None:
             response.make_cancellable()
         if (
@@ -210,7 +219,7 @@ class Client:
             and timeout is DEFAULT
             and not self.closed
         ):
-            prepared = self._find_get(url) if method == "GET" else None
+            prepared = self._find_get(url) if method == "GET" and type(url) is str else None
             if prepared is None:
                 prepared = self._preparer.prepare(method, url)
             response.perform(prepared, None, self._timeouts)
@@ -234,7 +243,7 @@ class Client:
     ) -> None:
         if self.closed:
             raise ClientClosed("the client is closed: request() and stream() need an open one")
-        timeouts = self._timeouts if isinstance(timeout, _Default) else Timeouts.of(timeout)
+        timeouts = self._timeouts if isinstance(timeout, Default) else Timeouts.of(timeout)
         source, content_type = request_body(content, data, json)
         prepared = self._preparer.prepare(
             method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
@@ -246,8 +255,6 @@ class Client:
         except BaseException:
             if cancel is not None:
                 cancel.detach(response)
-            if self.closed:
-                raise ClientClosed("the client was closed while the request was under way") from None
             raise
 
     def get(
@@ -262,7 +269,7 @@ class Client:
     ) -> Response:
         """GET; see `request`."""
         if params is None and headers is None and auth is None and cancel is None and timeout is DEFAULT:
-            prepared = self._find_get(url)
+            prepared = self._find_get(url) if type(url) is str else None
             if prepared is not None and not self.closed:
                 # The usual request of a program that repeats itself: nothing to validate, nothing to serialise.
                 response = Response(self)
@@ -392,17 +399,21 @@ class Client:
             origin.discard(connection)
         try:
             sock = dial_blocking(response, self._resolver)
+            transport = StreamTransport(sock) if self.config.transport is TransportMode.STREAM else SaeaTransport(sock)
+            connection = Http1Connection(
+                transport,
+                self.rings,
+                max_head_bytes=self.config.max_head_bytes,
+                max_head_fields=self.config.max_head_fields,
+            )
         except BaseException:
             origin.released()
             raise
-        transport = StreamTransport(sock) if self.config.transport is TransportMode.STREAM else SaeaTransport(sock)
-        connection = Http1Connection(
-            transport,
-            self.rings,
-            max_head_bytes=self.config.max_head_bytes,
-            max_head_fields=self.config.max_head_fields,
-        )
         origin.opened(connection)
+        if self.closed:
+            # close() may have looked for connections before this one stood.
+            origin.discard(connection)
+            raise ClientClosed("the client was closed while the request was under way")
         return connection
 
     def _wait_for_connection(self, response: Response, now_ns: int) -> Http1Connection | None:

@@ -1,7 +1,8 @@
 """Events: what a Loop tells its user, pulled and not pushed.
 
-`loop.events` is iterated after `poll()`; leaving early leaves the rest for the next time. An Event and what it lends
-(`data`) are valid until the next `poll()`; the object is then used again, unless somebody still holds it.
+`loop.events` is iterated after `poll()`; leaving early leaves the rest for the next time. A DataEvent and what it lends
+(`data`) are valid until the next `poll()`; the object is then used again, unless somebody still holds it. The end of a
+request is announced by its Exchange, which is an Event itself: nothing is made for it.
 
 Invariant: events come out in the order in which they went in; a queue above its bound stops the loop's reading and
 never drops an event.
@@ -41,6 +42,8 @@ class EventKind(enum.Enum):
 class Event:
     """One thing that happened; valid, with what it lends, until the next `poll()`.
 
+    The end of a request is an event too: the Exchange itself, valid for as long as you hold it.
+
     Attributes:
         kind: what.
         exchange: the request concerned, or None.
@@ -49,10 +52,31 @@ class Event:
         error: why, for ERROR and CLOSED.
     """
 
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        kind: EventKind
+        data: memoryview | None
+        error: TurbosockError | None
+
+        @property
+        def exchange(self) -> Exchange | None: ...
+
+        @property
+        def connection(self) -> object: ...
+
+
+class DataEvent(Event):
+    """Payload that arrived; pooled.
+
+    Attributes:
+        lease: the memory behind `data`; `retain()` it to keep the data past the next `poll()`.
+    """
+
     __slots__ = ("connection", "data", "error", "exchange", "kind", "lease")
 
     def __init__(self) -> None:
-        self.kind = EventKind.ERROR
+        self.kind = EventKind.DATA
         self.exchange: Exchange | None = None
         self.connection: object = None
         self.data: memoryview | None = None
@@ -63,7 +87,6 @@ class Event:
         """Let go of everything; lent data ends."""
         self.exchange = None
         self.connection = None
-        self.error = None
         if self.data is not None:
             self.data.release()
             self.data = None
@@ -72,7 +95,7 @@ class Event:
             self.lease = None
 
     def __repr__(self) -> str:
-        return f"<Event {self.kind.name} {self.exchange or self.connection or ''}>"
+        return f"<DataEvent {len(self.data) if self.data is not None else 0} bytes of {self.exchange}>"
 
 
 class EventQueue:
@@ -82,13 +105,16 @@ class EventQueue:
         pooling, diagnostics: as in Config.
     """
 
-    __slots__ = ("_delivered", "_events", "_pool", "full_count", "max_queued")
+    __slots__ = ("_delivered", "_events", "_pool", "_take", "append", "full_count", "max_queued")
 
     def __init__(self, *, pooling: bool, diagnostics: bool) -> None:
         self._events: deque[Event] = deque()
-        self._delivered: list[Event] = []
+        self._take = self._events.popleft
+        # Adds an event; the queue's own method, for the loop.
+        self.append = self._events.append
+        self._delivered: list[DataEvent] = []
         self._pool = ObjectPool(
-            Event, Event.forget, max_idle=limits.MAX_IDLE_EVENTS, pooling=pooling, diagnostics=diagnostics
+            DataEvent, DataEvent.forget, max_idle=limits.MAX_IDLE_EVENTS, pooling=pooling, diagnostics=diagnostics
         )
         self.max_queued = limits.MAX_QUEUED_EVENTS
         # How often the bound made the loop stop.
@@ -101,21 +127,20 @@ class EventQueue:
         return self
 
     def __next__(self) -> Event:
-        events = self._events
-        if not events:
+        if not self._events:
             raise StopIteration
-        event = events.popleft()
-        self._delivered.append(event)
+        event = self._take()
+        if type(event) is DataEvent:
+            self._delivered.append(event)
         return event
 
-    def put(self, kind: EventKind, exchange: Exchange | None, error: TurbosockError | None = None) -> Event:
-        """Add an event; for the loop."""
+    def put_data(self, exchange: Exchange, lease: PooledBuffer, count: int) -> None:
+        """Add a DATA event for the first `count` bytes of `lease`; for the loop."""
         event = self._pool.rent()
-        event.kind = kind
         event.exchange = exchange
-        event.error = error
+        event.lease = lease
+        event.data = lease.view[:count]
         self._events.append(event)
-        return event
 
     @property
     def is_full(self) -> bool:
@@ -125,14 +150,14 @@ class EventQueue:
     def recycle(self) -> None:
         """The next poll begins: what was delivered before is over."""
         delivered = self._delivered
-        if delivered:
-            give_back = self._pool.give_back
-            while delivered:
-                give_back(delivered.pop())
+        while delivered:
+            self._pool.give_back(delivered.pop())
 
     def clear(self) -> None:
         """Drop everything."""
         self.recycle()
         while self._events:
-            self._events.popleft().forget()
+            event = self._events.popleft()
+            if isinstance(event, DataEvent):
+                event.forget()
         self._pool.clear()

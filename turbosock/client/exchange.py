@@ -119,7 +119,7 @@ class HttpExchange:
 
     @property
     def http_version(self) -> str:
-        """"HTTP/1.1" or "HTTP/1.0"."""
+        """ "HTTP/1.1" or "HTTP/1.0"."""
         return "HTTP/1.1" if self._answer().version == 11 else "HTTP/1.0"
 
     @property

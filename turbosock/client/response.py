@@ -26,12 +26,15 @@ from turbosock.client.gather import Gatherer
 from turbosock.errors import (
     BodyTooLarge,
     Cancelled,
+    ClientClosed,
     InvalidOption,
+    Origin,
     Phase,
     ReadTimeout,
     ResponseClosed,
     TotalTimeout,
     TurbosockError,
+    WriteError,
     WriteTimeout,
 )
 from turbosock.protocol.http1.framing import Framing
@@ -56,6 +59,8 @@ _monotonic_ns = time.monotonic_ns
 
 # An upload looks up this often to see whether the server has answered before the end.
 _UPLOAD_LOOK_NS = 250_000_000
+# A body up to this length fits the send buffer of a new connection, and sending it does not wait.
+_SMALL_BODY_BYTES = 16 * limits.KIB
 
 
 class Response(HttpExchange):
@@ -79,6 +84,7 @@ class Response(HttpExchange):
         self._pool = pool
         self._lock: threading.Lock | None = None if pool is None else threading.Lock()
         self.forget()
+        self.closed = False
 
     def forget(self) -> None:
         """Back to the state of a new exchange; nothing of the last request stays reachable."""
@@ -103,7 +109,8 @@ class Response(HttpExchange):
         self._lease: PooledBuffer | None = None
         # What the exchange waits for before it has a connection, so that cancel() can wake it.
         self.waiter: Interruptible | None = None
-        self.closed = False
+        # One that lies in its pool is closed to whoever kept it; Client opens it again for its next request.
+        self.closed = True
 
     # From nothing to the head
 
@@ -120,13 +127,19 @@ class Response(HttpExchange):
         self.source = source
         self.started_ns = now_ns
         self.deadline_ns = now_ns + timeouts.total_ns
+        wait_ns = timeouts.read_ns
         while True:
             try:
                 # A kept connection was stale: its idle neighbours are probably no better.
                 connection = None if self.retries else prepared.origin.take_idle(now_ns)
                 if connection is None:
                     connection = self._client.connect(self)
+                    now_ns = _monotonic_ns()
+                    wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 self.connection = connection
+                if self.cancelled:
+                    # cancel() came before there was a connection that it could shut down.
+                    self.check_deadline()
                 transport = connection.transport
                 self.phase = _SEND
                 if transport.send_budget_ns != timeouts.write_ns:
@@ -134,15 +147,21 @@ class Response(HttpExchange):
                 if source is None:
                     connection.start(prepared.method, prepared.head, None, prepared.expected)
                     if not connection.sent:
-                        self._send_rest(connection)
+                        self._send_rest(connection, now_ns)
+                        now_ns = _monotonic_ns()
+                        wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 else:
                     self._send_with_body(connection, source)
+                    now_ns = _monotonic_ns()
+                    wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 self.phase = _HEAD
-                if transport.receive_budget_ns != timeouts.read_ns:
-                    transport.await_readable(timeouts.read_ns)
-                head = connection.read_head()
+                head = connection.head
                 if head is None:
-                    head = self._await_head(connection)
+                    if transport.receive_budget_ns != wait_ns:
+                        transport.await_readable(wait_ns)
+                    head = connection.read_head()
+                    if head is None:
+                        head = self._await_head(connection, now_ns)
                 self.head = head
                 if head is not prepared.expected:
                     prepared.expected = head
@@ -171,13 +190,34 @@ class Response(HttpExchange):
 
     def _send_with_body(self, connection: Http1Connection, source: BodySource) -> None:
         prepared = self.prepared
-        connection.start(
-            prepared.method, prepared.head, source, prepared.expected, wait_for_continue=prepared.expect_continue
-        )
-        if prepared.expect_continue and not connection.continued:
-            self._await_continue(connection)
-        if not connection.sent:
-            self._send_rest(connection)
+        now_ns = _monotonic_ns()
+        if not 0 <= source.length <= _SMALL_BODY_BYTES:
+            # One send may wait for all of a large block: it must not sleep through a refusal, or the deadline.
+            limit_ns = min(self.timeouts.write_ns, _UPLOAD_LOOK_NS)
+            connection.transport.allow_send(self._within_deadline(limit_ns, now_ns))
+        try:
+            connection.start(
+                prepared.method, prepared.head, source, prepared.expected, wait_for_continue=prepared.expect_continue
+            )
+            if prepared.expect_continue and not connection.continued:
+                self._await_continue(connection)
+                now_ns = _monotonic_ns()
+            if not connection.sent:
+                self._send_rest(connection, now_ns)
+        except WriteError as error:
+            # A server that refuses an upload answers, closes, and resets what still comes: its answer may be here.
+            if error.origin is not Origin.REMOTE or self.cancelled or not self._answered_anyway(connection):
+                raise
+
+    def _answered_anyway(self, connection: Http1Connection) -> bool:
+        try:
+            while not connection.transport.is_quiet():
+                if self._answered_early(connection):
+                    return True
+        except TurbosockError:
+            # There is no whole answer: the failed write stands as the error.
+            return False
+        return False
 
     def _await_continue(self, connection: Http1Connection) -> None:
         """Wait for a 100, a final answer, or the moment when waiting is pointless (RFC 9110 §10.1.1)."""
@@ -193,12 +233,11 @@ class Response(HttpExchange):
         else:
             connection.abandon_request()
 
-    def _send_rest(self, connection: Http1Connection) -> None:
+    def _send_rest(self, connection: Http1Connection, quiet_since_ns: int) -> None:
         """Send what the first call did not take, until all is sent or the server answers."""
         transport = connection.transport
         timeouts = self.timeouts
         bytes_out = transport.bytes_out
-        quiet_since_ns = _monotonic_ns()
         while not connection.sent:
             now_ns = _monotonic_ns()
             if transport.bytes_out != bytes_out:
@@ -223,24 +262,37 @@ class Response(HttpExchange):
         connection.abandon_request()
         return True
 
-    def _await_head(self, connection: Http1Connection) -> ResponseHead:
+    def _await_head(self, connection: Http1Connection, sent_ns: int) -> ResponseHead:
         self._bytes_seen = connection.transport.bytes_in
-        self._quiet_since_ns = _monotonic_ns()
+        # Without a byte of the answer, the first receive has waited since the request was sent.
+        self._quiet_since_ns = _monotonic_ns() if connection.answered else sent_ns
         while True:
-            if connection.head is not None:
-                # It came before the request was sent whole.
-                return connection.head
             self._wait(connection)
             head = connection.read_head()
             if head is not None:
                 return head
 
     def check_deadline(self) -> None:
-        """Raise Cancelled or TotalTimeout where it is time."""
+        """Raise Cancelled, ClientClosed or TotalTimeout where it is time."""
         if self.cancelled:
             raise Cancelled("the exchange was cancelled")
+        if self._client.closed:
+            raise ClientClosed("the client was closed while the request was under way")
         if _monotonic_ns() >= self.deadline_ns:
             raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it or ask for less")
+
+    def _within_deadline(self, limit_ns: int, now_ns: int) -> int:
+        """`limit_ns`, or what is left until the deadline where that is less; raises as check_deadline."""
+        left_ns = self.deadline_ns - now_ns
+        if left_ns <= 0 or self.cancelled:
+            self.check_deadline()
+        return limit_ns if limit_ns < left_ns else left_ns
+
+    def explained(self, error: TurbosockError) -> TurbosockError:
+        # Client.close() shuts the sockets of calls under way down: what they meet then is its doing.
+        if self._client.closed and not self.cancelled and not isinstance(error, ClientClosed):
+            error = ClientClosed("the client was closed while the request was under way")
+        return super().explained(error)
 
     def make_cancellable(self) -> None:
         """Another thread will be able to reach the response before its request is done; for Client."""
@@ -272,9 +324,12 @@ class Response(HttpExchange):
     # The body
 
     def _await_body(self, connection: Http1Connection, view: memoryview) -> int:
-        if self._quiet_since_ns == 0:
-            self._quiet_since_ns = _monotonic_ns()
-        self._bytes_seen = -1
+        transport = connection.transport
+        self._bytes_seen = transport.bytes_in
+        self._quiet_since_ns = _monotonic_ns()
+        if transport.blocking:
+            # The receive that brought nothing has waited already.
+            self._quiet_since_ns -= transport.receive_budget_ns
         while True:
             self._wait(connection)
             count = connection.read_body(view)
@@ -321,9 +376,17 @@ class Response(HttpExchange):
                 raise ResponseClosed("the response is closed; read its body inside the with block")
             return 0
         try:
+            # Before each receive: a peer that drips, or never ends, must not outlast the deadline.
+            transport = connection.transport
+            left_ns = self._within_deadline(self.timeouts.read_ns, _monotonic_ns())
+            if left_ns < transport.receive_budget_ns:
+                transport.await_readable(left_ns)
             count = connection.read_body(buffer)
             if count < 0:
                 count = self._await_body(connection, buffer)
+            if not count and (self.cancelled or self._client.closed):
+                # A body that ends with its connection: this end was made here.
+                self.check_deadline()
         except TurbosockError as error:
             self.drop_connection()
             raise self.explained(error) from error.__cause__
@@ -369,6 +432,12 @@ class Response(HttpExchange):
         except TurbosockError as error:
             self.drop_connection()
             raise self.explained(error) from error.__cause__
+        except BaseException:
+            # No memory for it, for one.
+            self.drop_connection()
+            raise
+        # From here on it is where the next readinto() begins.
+        self.nbytes = 0
         return gatherer.take()
 
     @property

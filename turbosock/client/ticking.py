@@ -17,7 +17,7 @@ import socket as socket_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from turbosock import limits
-from turbosock.client.events import EventKind
+from turbosock.client.events import Event, EventKind
 from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange
 from turbosock.client.gather import Gatherer
 from turbosock.connection.http1 import Http1Connection
@@ -37,14 +37,15 @@ from turbosock.errors import (
     WriteTimeout,
 )
 from turbosock.protocol.http1.framing import Framing
+from turbosock.reactor.context import PENDING
 from turbosock.reactor.poller import READABLE
 from turbosock.reactor.resolver import Address, Lookup
 from turbosock.transport.dial import Dial
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
-    from turbosock.buffers import BufferPool
-    from turbosock.client.events import Event, EventQueue
+    from turbosock.buffers import BufferPool, PooledBuffer
+    from turbosock.client.events import EventQueue
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Config, Timeouts
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from turbosock.pool.connection_pool import OriginPool
     from turbosock.reactor.context import IOContext
     from turbosock.reactor.reactor import Reactor
+    from turbosock.reactor.timers import TimerHeap
 
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
@@ -62,6 +64,8 @@ _NONE = Phase.NONE
 _QUEUE = Phase.QUEUE
 _RESOLVE = Phase.RESOLVE
 _SEND = Phase.SEND
+_RESPONSE = EventKind.RESPONSE
+_ERROR = EventKind.ERROR
 
 
 class LoopServices(Protocol):
@@ -154,19 +158,26 @@ class LoopConnection(Http1Connection):
 class _QueueTimer:
     """Bounds the time in the pool's line; apart from the exchange, so that the timer does not keep it alive."""
 
-    __slots__ = ("exchange",)
+    __slots__ = ("_exchange", "_timer", "_timers")
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange: Exchange | None = exchange
+    def __init__(self, exchange: Exchange, timers: TimerHeap, deadline_ns: int) -> None:
+        self._exchange: Exchange | None = exchange
+        self._timers = timers
+        self._timer = timers.add(deadline_ns, self)
+
+    def cancel(self) -> None:
+        """The wait is over."""
+        self._exchange = None
+        self._timers.cancel(self._timer)
 
     def on_timer(self, now_ns: int) -> None:
-        exchange = self.exchange
+        exchange = self._exchange
         if exchange is not None:
             exchange.on_queue_timer(now_ns)
 
 
-class Exchange(HttpExchange):
-    """A request under way in a Loop.
+class Exchange(HttpExchange, Event):
+    """A request under way in a Loop, and the event of its end.
 
     Attributes:
         done: whether it has ended, with an answer or an error.
@@ -180,16 +191,22 @@ class Exchange(HttpExchange):
         "_gatherer",
         "_loop",
         "_notify",
+        "_now_ns",
         "_queue_timer",
         "_quiet_since_ns",
         "_stream",
         "done",
         "into",
+        "kind",
         "user",
     )
 
+    # What an event has and an exchange has not.
+    data = None
+
     def __init__(self, loop: LoopServices) -> None:
         self._loop = loop
+        self._now_ns = loop.reactor.clock.now_ns
         # Only the loop's thread touches the connection: cancel() of another thread goes through the loop.
         self._guard = None
         self.forget()
@@ -217,6 +234,7 @@ class Exchange(HttpExchange):
         self._queue_timer: _QueueTimer | None = None
         self._notify = True
         self._stream = False
+        self.kind = _RESPONSE
         self.done = False
         self.into: memoryview | None = None
         self.user: object = None
@@ -229,12 +247,11 @@ class Exchange(HttpExchange):
         source: BodySource | None,
         timeouts: Timeouts,
         into: memoryview | None,
-        *,
         stream: bool,
         notify: bool,
     ) -> None:
         """Take a connection, or ask for one; for Loop only."""
-        now_ns = self._loop.reactor.clock.now_ns()
+        now_ns = self._now_ns()
         self.prepared = prepared
         self.source = source
         self.timeouts = timeouts
@@ -253,14 +270,13 @@ class Exchange(HttpExchange):
 
     def _queue(self, now_ns: int) -> None:
         self.phase = _QUEUE
-        self._queue_timer = target = _QueueTimer(self)
         deadline_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
-        self._loop.reactor.timers.add(deadline_ns, target)
+        self._queue_timer = _QueueTimer(self, self._loop.reactor.timers, deadline_ns)
         self.prepared.origin.wait(self)
 
     def _leave_queue(self) -> None:
         if self._queue_timer is not None:
-            self._queue_timer.exchange = None
+            self._queue_timer.cancel()
             self._queue_timer = None
 
     def offer(self, connection: Http1Connection | None) -> bool:
@@ -320,12 +336,17 @@ class Exchange(HttpExchange):
                 if prepared.expect_continue:
                     limit_ns = min(limit_ns, CONTINUE_WAIT_NS)
             deadline_ns = now_ns + limit_ns
-            connection.timer.move(  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
-                deadline_ns if deadline_ns < self.deadline_ns else self.deadline_ns
-            )
+            if deadline_ns > self.deadline_ns:
+                deadline_ns = self.deadline_ns
+            # An earlier deadline of the same connection is left standing: when it fires, on_timer() puts it right.
+            # That is rare, and this is every request.
+            timer = connection.timer  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
+            if timer.deadline_ns > deadline_ns:
+                timer.move(deadline_ns)
             if connection.sent:
                 self.phase = _HEAD
-            connection.arm()
+            if connection.transport.receive_context.state != PENDING:
+                connection.arm()
         except TurbosockError as error:
             self._broken(error)
 
@@ -401,35 +422,32 @@ class Exchange(HttpExchange):
         assert ring is not None, "a head was read from it"
         if not ring.length:
             return True
-        event = self._data_event()
-        if event is None:
+        lease = self._rent_segment()
+        if lease is None:
             return False
         count = ring.length
-        assert event.lease is not None, "rented with the event"
-        event.lease.view[:count] = ring.readable()
-        event.data = event.lease.view[:count]
+        lease.view[:count] = ring.readable()
         ring.clear()
+        self._loop.events.put_data(self, lease, count)
         self.nbytes = count
         return True
 
-    def _data_event(self) -> Event | None:
-        """A DATA event with memory for a segment, or None: starved, the loop comes again."""
+    def _rent_segment(self) -> PooledBuffer | None:
+        """Memory for a DATA event, or None: starved; the connection waits, and the peer is pushed back."""
         loop = self._loop
         if not loop.events.is_full:
             try:
-                lease = loop.buffers.rent(limits.SEGMENT_BYTES)
+                return loop.buffers.rent(limits.SEGMENT_BYTES)
             except PoolExhausted:
                 pass
-            else:
-                event = loop.events.put(EventKind.DATA, self)
-                event.lease = lease
-                return event
         loop.starved.append(self)
         return None
 
     def _check_fits(self, length: int) -> None:
         if self.into is not None and length > len(self.into):
-            raise BodyTooLarge(f"the body has {length} bytes, into= has room for {len(self.into)}; give a larger buffer")
+            raise BodyTooLarge(
+                f"the body has {length} bytes, into= has room for {len(self.into)}; give a larger buffer"
+            )
 
     def _take_body(self, connection: Http1Connection) -> None:
         """Move what has arrived to where it goes, a quantum at most."""
@@ -480,23 +498,15 @@ class Exchange(HttpExchange):
         return count
 
     def _take_data(self, connection: Http1Connection) -> int:
-        """One DATA event; without memory for it the connection waits, and the peer is pushed back."""
-        loop = self._loop
-        if loop.events.is_full:
-            loop.starved.append(self)
-            return -1
-        try:
-            lease = loop.buffers.rent(limits.SEGMENT_BYTES)
-        except PoolExhausted:
-            loop.starved.append(self)
+        """One DATA event, from one receive at most."""
+        lease = self._rent_segment()
+        if lease is None:
             return -1
         count = connection.read_body(lease.view)
-        if count <= 0:
+        if count > 0:
+            self._loop.events.put_data(self, lease, count)
+        else:
             lease.release()
-            return count
-        event = loop.events.put(EventKind.DATA, self)
-        event.lease = lease
-        event.data = lease.view[:count]
         return count
 
     def _requeue(self, connection: Http1Connection) -> None:
@@ -540,10 +550,18 @@ class Exchange(HttpExchange):
         if self._gatherer is not None:
             self._content = self._gatherer.take()
             self._gatherer = None
-        self.release_connection(self._loop.reactor.clock.now_ns())
+        connection = self.connection
+        assert connection is not None, "finished once"
+        # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
+        # exchange has to wait for it.
+        connection.transport.readable = False
+        self.release_connection(self._now_ns())
+        if connection.transport.fd >= 0 and connection.owner is None:
+            # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
+            connection.transport.arm()
         self.done = True
         if self._notify:
-            self._loop.events.put(EventKind.RESPONSE, self)
+            self._loop.events.append(self)
         self._loop.take_back(self)
 
     def _broken(self, error: TurbosockError) -> None:
@@ -575,20 +593,10 @@ class Exchange(HttpExchange):
             dial.orphan()
         self.finished_ns = self._loop.reactor.clock.now_ns()
         self.drop_connection()
+        self.kind = _ERROR
         if self._notify:
-            self._loop.events.put(EventKind.ERROR, self, self.error)
+            self._loop.events.append(self)
         self._loop.take_back(self)
-
-    def release_connection(self, now_ns: int) -> None:
-        connection = self.connection
-        assert connection is not None, "released once"
-        # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
-        # exchange has to wait for it.
-        connection.transport.readable = False
-        super().release_connection(now_ns)
-        if connection.transport.fd >= 0 and connection.owner is None:
-            # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
-            connection.arm()
 
     def cancel(self) -> None:
         """End the exchange: at once on the loop's thread, in its next turn from any other."""
@@ -617,6 +625,11 @@ class Exchange(HttpExchange):
             self._broken(error)
 
     # What the user reads
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange itself: it is the event of its own end."""
+        return self
 
     @property
     def content(self) -> bytes:
@@ -783,5 +796,3 @@ class TickingDial:
     def close(self) -> None:
         """The loop is closed."""
         self.orphan()
-
-

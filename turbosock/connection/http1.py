@@ -148,6 +148,7 @@ class Http1Connection:
         self.answered = False
         self.whole = False
         self._examined = 0
+        self._interims = 0
         context = self.transport.send_context
         if source is None:
             context.buffer = head
@@ -180,13 +181,17 @@ class Http1Connection:
                 self.on_writable()
 
     def on_writable(self) -> None:
-        """Go on sending; afterwards `sent`, or the socket must become writable first.
+        """Go on sending; afterwards `sent`, or the socket must become writable first, or it is the driver's turn.
+
+        However fast the peer takes a body, and however long it is, one call sends little more than the transport's
+        `burst_bytes` of it.
 
         Raises:
             WriteError: the connection is broken, or the source cannot keep its length.
         """
         transport = self.transport
         context = transport.send_context
+        enough = transport.bytes_out + transport.burst_bytes
         while not self.sent:
             if context.state == PENDING:
                 return
@@ -206,6 +211,10 @@ class Http1Connection:
                     self._end_request()
                     return
                 if not self.continued:
+                    return
+                if transport.bytes_out >= enough:
+                    context.set_vector(self._outgoing, self._outgoing_bytes)
+                    transport.send_later(context)
                     return
             context.set_vector(self._outgoing, self._outgoing_bytes)
             if transport.send(context):
@@ -374,16 +383,7 @@ class Http1Connection:
 
     def arm(self) -> None:
         """Ask to be told when the socket is readable; an idle connection needs no memory for it."""
-        context = self.transport.receive_context
-        if context.state == PENDING:
-            if context.count == 0:
-                return
-            context.disarm()
-        context.buffer = EMPTY
-        context.offset = 0
-        context.count = 0
-        context.state = CONFIGURED
-        self.transport.receive(context)
+        self.transport.arm()
 
     def arm_ready(self) -> None:
         """As `arm`, while the socket is known to be readable: the wait completes when the loop comes round."""
@@ -513,6 +513,8 @@ class Http1Connection:
             and self.sent
             and not self._abandoned
             and (ring is None or not ring.length)
+            # What came in pieces may have more behind it, which the ring never saw.
+            and (self.whole or self.transport.is_quiet())
         )
         if ring is not None:
             self.ring = None

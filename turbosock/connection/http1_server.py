@@ -20,7 +20,7 @@ Left to others: what is answered (floor 7), time, and how much may be unsent.
 from __future__ import annotations
 
 from socket import SHUT_WR
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from turbosock import limits
 from turbosock.errors import BodyTooLarge
@@ -257,7 +257,7 @@ class Http1ServerConnection:
             self.state.on(REQUEST_DONE)
         return count
 
-    def _refuse_size(self, max_bytes: int) -> None:
+    def _refuse_size(self, max_bytes: int) -> NoReturn:
         raise BodyTooLarge(f"a request body is longer than {max_bytes} bytes, the limit max_body_bytes")
 
     def want_body(self) -> None:

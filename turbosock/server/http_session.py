@@ -35,6 +35,7 @@ from turbosock.protocol.http1.serialize import REASONS
 from turbosock.protocol.http1.state import IDLE
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import READABLE, WRITABLE
+from turbosock.reactor.timers import NEVER
 from turbosock.server.http_exchange import Callback, HttpExchange
 from turbosock.server.request import PeerAddress, Request
 from turbosock.server.response_heads import CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
@@ -112,7 +113,13 @@ class HttpSession:
         self._unread = False
         self._body_error: TurbosockError | None = None
         reactor = listener.reactor
-        transport = SaeaTransport(sock, reactor)
+        # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
+        self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.idle_ns, self)
+        try:
+            transport = SaeaTransport(sock, reactor)
+        except LimitError:
+            reactor.timers.cancel(self._timer)
+            raise
         transport.receive_context.completed = self._on_readable
         transport.send_context.completed = self._on_sent
         self.connection = Http1ServerConnection(
@@ -122,8 +129,6 @@ class HttpSession:
             max_head_bytes=listener.max_head_bytes,
             max_head_fields=listener.max_head_fields,
         )
-        self._timer = reactor.timers.idle(self)
-        self._timer.move(reactor.clock.now_ns() + listener.idle_ns)
         self.connection.arm()
 
     # What the reactor calls
@@ -230,7 +235,10 @@ class HttpSession:
         if not self._in_head:
             self._in_head = True
             self._timer.move(now_ns + self.listener.head_ns)
-        return connection.transport.readable
+        if connection.transport.readable:
+            return True
+        connection.arm()
+        return False
 
     def _take_head(self, head: RequestHead) -> None:
         """A request with a body, or one that is not for us."""
@@ -537,7 +545,7 @@ class HttpSession:
         if not connection.body.complete and (connection.waiting or self._body_error is not None):
             self._move_timer(self.listener.body_ns)
         else:
-            self._timer.disarm()
+            self._timer.move(NEVER)
 
 
 def status_of(error: Exception) -> int:

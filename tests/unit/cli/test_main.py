@@ -22,7 +22,7 @@ def test_main_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"turbosock {__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["get", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["get", "--help"], ["demo", "--help"]])
 def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     said = capsys.readouterr().out
@@ -49,6 +49,8 @@ def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.Captu
         (["get", "http://host/", "-X", "GE T"], "method"),
         (["get", "http://host/", "-I", "-X", "PUT"], "-X"),
         (["get", "http://host/", "-I", "-d", "x"], "-d"),
+        (["demo", "--seconds", "0"], "--seconds"),
+        (["demo", "--seconds", "3600"], "--seconds"),
     ],
 )
 def test_main_wrong_argument_is_named_with_status_2(

@@ -65,7 +65,6 @@ def turbosock_loop(task: Task) -> Run:
                 exchange = event.exchange
                 if exchange.nbytes != BODY_BYTES:
                     raise RuntimeError(f"a request failed: {exchange.error}")
-                exchange.close()
                 done += 1
                 if begun < count:
                     request("GET", url, into=buffer)
