@@ -21,7 +21,7 @@ import enum
 import threading
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
@@ -37,9 +37,16 @@ from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
 from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.reactor import Handler, Reactor
+from turbosock.reactor.sockets import ListenAddress
+from turbosock.server.http_listener import HttpHandler, HttpListener
+from turbosock.server.options import HttpOptions
 
 if TYPE_CHECKING:
     from turbosock.client.request import PreparedRequest
+
+
+# What a Loop can listen for.
+PROTOCOLS = ("http",)
 
 
 class Stop(enum.Enum):
@@ -201,6 +208,43 @@ class Loop:
     ) -> Exchange:
         """GET; see `request`."""
         return self.request("GET", url, into=into, params=params, headers=headers, timeout=timeout)
+
+    # Listening
+
+    def listen(
+        self,
+        address: ListenAddress,
+        *,
+        protocol: str = "http",
+        handler: HttpHandler,
+        **options: Unpack[HttpOptions],
+    ) -> HttpListener:
+        """Accept connections at `address` and answer their requests inside `poll()`.
+
+        Args:
+            address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
+            protocol: "http".
+            handler: called with an HttpExchange for each request; it answers at once, or keeps the exchange and
+                answers in a later tick.
+            options: limits and timeouts; see `HttpListener`.
+
+        Returns:
+            The listener; its `address` tells the real port.
+
+        Raises:
+            InvalidOption: an argument cannot work; the message names it.
+            NetworkError: the system refused to listen there.
+            ClientClosed: after `close()`.
+        """
+        if self.closed:
+            raise ClientClosed("the loop is closed: listen() needs an open one")
+        if protocol not in PROTOCOLS:
+            raise InvalidOption(f"protocol={protocol!r}: give one of {', '.join(PROTOCOLS)}")
+        unknown = options.keys() - HttpOptions.__annotations__.keys()
+        if unknown:
+            known = ", ".join(sorted(HttpOptions.__annotations__))
+            raise InvalidOption(f"{min(unknown)}: listen() has no such option; it has {known}")
+        return HttpListener(self.reactor, self.rings, address, handler, **options)
 
     def queue_dial(self, dial: TickingDial) -> None:
         """For exchanges: begin a dial now, or in a later turn when too many begin at once."""

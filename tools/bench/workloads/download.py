@@ -59,7 +59,6 @@ def turbosock_loop(task: Task) -> Run:
         if not exchange.ok:
             raise RuntimeError(f"the request failed: {exchange.error}")
         done = int(exchange.nbytes)
-        exchange.close()
         return done
 
     return repeated(step, BIG_BYTES)

@@ -1,0 +1,24 @@
+"""The options of `Loop.listen()` by name and type, one set for each protocol; `HttpListener` says what they mean."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class HttpOptions(TypedDict, total=False):
+    """What `loop.listen(address, protocol="http", handler=…)` may be told; see `HttpListener`."""
+
+    max_connections: int
+    stream_body: bool
+    max_body_bytes: int | None
+    max_head_bytes: int
+    max_head_fields: int
+    max_unsent_bytes: int
+    head_timeout_s: float
+    body_timeout_s: float
+    idle_timeout_s: float
+    write_timeout_s: float
+    backlog: int
+    reuse_port: bool
+    dual_stack: bool
+    mode: int | None
