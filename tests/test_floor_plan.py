@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "turbosock"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "limits", "version", "config"),
+    ("errors", "limits", "version", "tls_config", "config"),
     ("buffers",),
     ("reactor",),
     ("tls", "protocol"),
@@ -30,7 +30,13 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TOP_FLOOR = len(FLOORS) - 1
 
 # Floor 0 imports nothing of ours, but its settings are checked against its bounds and refused with its errors.
-WITHIN_FLOOR_0 = {"limits": set[str](), "errors": set[str](), "version": set[str](), "config": {"errors", "limits"}}
+WITHIN_FLOOR_0 = {
+    "limits": set[str](),
+    "errors": set[str](),
+    "version": set[str](),
+    "tls_config": {"errors", "limits"},
+    "config": {"errors", "limits", "tls_config"},
+}
 
 # A protocol knows no input or output: bytes and the present time are its arguments.
 FORBIDDEN_IN_PROTOCOL = frozenset(

@@ -13,6 +13,37 @@ from dataclasses import dataclass, field
 
 from turbosock import limits
 from turbosock.errors import InvalidOption
+from turbosock.tls_config import (
+    ClientAuth,
+    PinScope,
+    TlsCertificate,
+    TlsConfig,
+    TlsProviderMode,
+    TlsRoots,
+    TlsServerConfig,
+    TlsVerdict,
+    TlsVersion,
+)
+
+__all__ = [
+    "POLLERS",
+    "SECOND_NS",
+    "ClientAuth",
+    "Config",
+    "PinScope",
+    "PoolConfig",
+    "Timeouts",
+    "TlsCertificate",
+    "TlsConfig",
+    "TlsProviderMode",
+    "TlsRoots",
+    "TlsServerConfig",
+    "TlsVerdict",
+    "TlsVersion",
+    "TransportMode",
+    "check_count",
+    "check_seconds",
+]
 
 SECOND_NS = 1_000_000_000
 POLLERS = ("epoll", "poll", "select")
@@ -90,7 +121,8 @@ class Timeouts:
             return timeout
         if timeout is None:
             raise InvalidOption(
-                "timeout=None would wait for ever: give seconds, or Timeouts(total_s=None) to let the single waits bound it"
+                "timeout=None would wait for ever: give seconds, or Timeouts(total_s=None) to let the single waits "
+                "bound it"
             )
         check_seconds("timeout", timeout)
         return cls(connect_s=timeout, read_s=timeout, write_s=timeout, pool_s=timeout, total_s=timeout)
@@ -133,6 +165,7 @@ class Config:
         poller: "epoll", "poll" or "select"; None takes the best one of the platform.
         timeouts: the defaults of every exchange; a request's own `timeout=` replaces them.
         pool: connection limits.
+        tls: whom to trust over https, and what to show.
         headers: fields sent with every request unless the request names them itself.
         max_head_bytes, max_head_fields: bounds of a response head.
         max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed.
@@ -144,6 +177,7 @@ class Config:
     poller: str | None = None
     timeouts: Timeouts = Timeouts()
     pool: PoolConfig = PoolConfig()
+    tls: TlsConfig = field(default_factory=TlsConfig)
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
     max_head_bytes: int = limits.MAX_HEAD_BYTES
     max_head_fields: int = limits.MAX_HEAD_FIELDS
@@ -161,6 +195,8 @@ class Config:
             raise InvalidOption(f"timeouts={self.timeouts!r}: give a Timeouts")
         if not isinstance(self.pool, PoolConfig):
             raise InvalidOption(f"pool={self.pool!r}: give a PoolConfig")
+        if not isinstance(self.tls, TlsConfig):
+            raise InvalidOption(f"tls={self.tls!r}: give a TlsConfig")
         check_count("max_head_bytes", self.max_head_bytes, 256, limits.MAX_HEAD_BYTES)
         check_count("max_head_fields", self.max_head_fields, 1, limits.MAX_HEAD_FIELDS)
         check_count("max_body_bytes", self.max_body_bytes, 0, 2**48)

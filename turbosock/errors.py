@@ -21,7 +21,11 @@
     │   └── BodyTruncated                         fewer bytes than announced
     ├── DeadlineError (TimeoutError)    TIMEOUT
     │   ├── ConnectTimeout  ReadTimeout  WriteTimeout  PoolTimeout  TotalTimeout
-    ├── TlsError                        TLS
+    ├── TlsError                        TLS       `reason` is a stable word for what failed
+    │   ├── TlsVerificationError                  the peer's certificate was refused: expired, wrong host, pin ...
+    │   ├── TlsHandshakeError                     no agreement, no TLS at all, or the peer refused us
+    │   ├── TlsRecordError                        garbage after the handshake, or an alert
+    │   └── TlsTruncated                          the end of the stream came without close_notify
     ├── LimitError                      LIMIT     a bound of ours was reached
     │   ├── HeadTooLarge
     │   ├── BodyTooLarge
@@ -250,10 +254,43 @@ class TotalTimeout(DeadlineError):
 
 
 class TlsError(TurbosockError):
-    """TLS failed: handshake, verification or record layer."""
+    """TLS failed: handshake, verification or record layer.
+
+    `reason` is a stable, lower-case word for what failed, such as "expired" or "hostname_mismatch".
+    """
 
     origin = Origin.TLS
     code = "tls"
+
+    def __init__(
+        self, message: str = "", *, reason: str = "", code: str | None = None, origin: Origin | None = None
+    ) -> None:
+        super().__init__(message, code=code, origin=origin)
+        self.reason = reason
+
+
+class TlsVerificationError(TlsError):
+    """The peer's certificate was refused. `reason` is one of the words in `turbosock/tls/failures.py`."""
+
+    code = "tls_verification"
+
+
+class TlsHandshakeError(TlsError):
+    """The handshake failed: no agreement on version or ciphers, no TLS at the other end, or the peer refused us."""
+
+    code = "tls_handshake"
+
+
+class TlsRecordError(TlsError):
+    """What came after the handshake was no valid TLS record, or an alert that ends the connection."""
+
+    code = "tls_record"
+
+
+class TlsTruncated(TlsError):
+    """The stream ended without close_notify: what was read may have been cut short by anybody on the path."""
+
+    code = "tls_truncated"
 
 
 class LimitError(TurbosockError):

@@ -177,6 +177,25 @@ LISTEN_BACKLOG = 1024
 # What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
 MAX_DEMO_S = 12.0
 
+# --- TLS --------------------------------------------------------------------------------------------------------
+
+# Contexts kept by one provider, least recently used first out. One with the system's roots holds about 1 MiB.
+MAX_TLS_CONTEXTS = 64
+# Sessions kept for resumption under one configuration; each has a ticket and the peer's chain, some 10 KiB.
+MAX_TLS_SESSIONS = 256
+# Public key pins of one configuration. RFC 7469 expects a handful; a list of hundreds is a mistake.
+MAX_PINS = 64
+# Names offered in ALPN: the extension's list has a 16-bit length (RFC 7301); real ones have under 50 bytes.
+MAX_ALPN_BYTES = 1 * KIB
+# What OpenSSL's PEM reader takes as a password (PEM_BUFSIZE).
+MAX_KEY_PASSWORD_BYTES = 1023
+# Certificates that a listener chooses from by name; more are for its callback.
+MAX_SERVER_CERTIFICATES = 4096
+# The most that one call of `TlsSession.send` encrypts: without a bound, a whole upload would be one step of a tick.
+MAX_TLS_SEND_BYTES = 256 * KIB
+# The plaintext of one TLS record (RFC 8446 section 5.1): no read returns more than this.
+TLS_RECORD_BYTES = 16 * KIB
+
 # --- Time -------------------------------------------------------------------------------------------------------
 
 # Defaults of `Timeouts`: a server that says nothing for 30 s is gone, and nothing waits for ever.
