@@ -175,7 +175,7 @@ class Http1ServerConnection:
         body = self.body
         if body.complete:
             return True
-        if body.run > max_bytes:
+        if len(content) + body.run > max_bytes:
             self._refuse_size(max_bytes)
         self.want_body()
         ring = self.ring

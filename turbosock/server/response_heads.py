@@ -10,7 +10,7 @@ Refused: framing that contradicts the body that will be sent.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
@@ -83,6 +83,8 @@ class ResponseHeads:
             key = (status_code, headers, length, persistence)
         elif isinstance(headers, Mapping):
             key = (status_code, tuple(headers.items()), length, persistence)
+        elif not isinstance(headers, Iterable):
+            raise InvalidHeader("headers: must be a mapping or pairs of a name and a value")
         else:
             headers = HeaderList(headers)
             key = (status_code, headers, length, persistence)

@@ -1,0 +1,470 @@
+"""What a connection of the listener does: requests in order, bodies gathered, refusals, waits and their ends."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import pytest
+from support.http_stage import Stage, read_answers, request
+from support.seeds import seeds
+
+from turbosock import limits
+from turbosock.reactor.poller import available_pollers
+from turbosock.server.http_exchange import HttpExchange
+
+
+def echo(exchange: HttpExchange) -> None:
+    """Answer with what was understood of the request."""
+    asked = exchange.request
+    line = f"{asked.method} {asked.target} {len(asked.content)}\n".encode()
+    exchange.respond(200, {"X-Fields": str(len(asked.headers))}, line + asked.content)
+
+
+CHUNKED = (
+    b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\nhello\r\n1;name=value\r\n \r\nA\r\nchunked 10\r\n0\r\nX-Trailer: t\r\n\r\n"
+)
+# Each row: what a client sends, in one piece, and the statuses that it is to read.
+CONVERSATIONS: dict[str, tuple[bytes, list[int]]] = {
+    "one": (request(), [200]),
+    "old and persistent": (request(version="1.0", fields="Connection: keep-alive\r\n"), [200]),
+    "old": (request(version="1.0", host=""), [200]),
+    "three in a row": (request(target="/1") + request(target="/2") + request(target="/3"), [200, 200, 200]),
+    "body": (request("POST", "/b", body=b"some content"), [200]),
+    "empty lines first": (b"\r\n\r\n" + request("POST", "/b", body=b"1") + b"\r\n" + request(), [200, 200]),
+    "chunks": (CHUNKED, [200]),
+    "bodies in a row": (CHUNKED + request("PUT", "/b", body=b"x" * 60) + CHUNKED + request(), [200] * 4),
+    "asked to close": (request(target="/1") + request(fields="Connection: close\r\n") + request(), [200, 200]),
+    "absolute": (request(target="http://other:80/p?q"), [200]),
+    "asterisk": (request("OPTIONS", "*"), [200]),
+    "then garbage": (request() + b"\x16\x03\x01\x02\x00\x01\x00", [200, 400]),
+    "no host": (request(host=""), [400]),
+    "two hosts": (request(fields="Host: i\r\n"), [400]),
+    "bare line feed": (b"GET / HTTP/1.1\nHost: h\n\n", [400]),
+    "space before colon": (request(fields="X : y\r\n"), [400]),
+    "folded": (request(fields="X: y\r\n z\r\n"), [400]),
+    "two lengths": (request(fields="Content-Length: 1\r\nContent-Length: 2\r\n") + b"ab", [400]),
+    "signed length": (request(fields="Content-Length: +1\r\n") + b"a", [400]),
+    "length and chunks": (
+        request(fields="Content-Length: 5\r\nTransfer-Encoding: chunked\r\n") + b"0\r\n\r\n",
+        [501],
+    ),
+    "unknown coding": (request(fields="Transfer-Encoding: gzip, chunked\r\n"), [501]),
+    "chunked twice": (request(fields="Transfer-Encoding: chunkedchunked\r\n"), [501]),
+    "newer": (request(version="2.0"), [505]),
+    "http/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [505]),
+    "tunnel": (request("CONNECT", "h:443"), [501]),
+    "bad chunk size": (request("POST", fields="Transfer-Encoding: chunked\r\n") + b"5x\r\nhello\r\n0\r\n\r\n", [400]),
+    "bad chunk end": (request("POST", fields="Transfer-Encoding: chunked\r\n") + b"5\r\nhelloXX0\r\n\r\n", [400]),
+    "smuggled in a trailer": (
+        request("POST", fields="Transfer-Encoding: chunked\r\n") + b"0\r\nContent-Length: 5\r\n\r\n",
+        [400],
+    ),
+}
+
+
+def converse(pieces: list[bytes], methods: list[str], *, pooling: bool = True) -> tuple[list[object], bool, bool]:
+    """Send the pieces one by one; the answers' summaries, whether the connection ended, whether all rings are back."""
+    with Stage(echo, pooling=pooling) as stage:
+        peer = stage.connect()
+        for piece in pieces:
+            if peer.look() and peer.ended:
+                break
+            try:
+                peer.send(piece)
+            except BrokenPipeError:
+                break
+        answers = peer.answers(*methods)
+        return [answer.summary() for answer in answers], peer.ended, stage.idle_rings
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_requests_cut_anywhere_get_the_same_answers(name: str) -> None:
+    data, statuses = CONVERSATIONS[name]
+    methods = ["GET"] * len(statuses)
+    whole, ended, idle = converse([data], methods)
+    assert [summary[0] for summary in whole] == statuses  # type: ignore[index]  # a summary begins with the status
+    assert idle or not ended
+    for pieces in (
+        [data[i : i + 1] for i in range(len(data))],
+        *([data[:cut], data[cut:]] for cut in range(1, len(data), 1 if len(data) < 150 else 3)),
+    ):
+        assert converse(pieces, methods)[:2] == (whole, ended)
+
+
+@pytest.mark.parametrize("seed", seeds(5))
+def test_requests_cut_at_random_get_the_same_answers_without_pools(seed: int) -> None:
+    chosen = random.Random(seed)
+    data = b"".join(CONVERSATIONS[name][0] for name in ("three in a row", "body", "chunks", "bodies in a row"))
+    methods = ["GET"] * 9
+    whole, _, _ = converse([data], methods)
+    cuts = sorted(chosen.sample(range(1, len(data)), 12))
+    pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert converse(pieces, methods, pooling=False)[0] == whole
+
+
+@pytest.mark.parametrize("poller", available_pollers())
+def test_connection_serves_request_after_request_and_holds_no_ring_between(poller: str) -> None:
+    with Stage(echo, poller=poller) as stage:
+        peer = stage.connect()
+        for count in range(1, 4):
+            peer.send(request(target=f"/{count}"))
+            assert len(peer.answers(*["GET"] * count)) == count
+            assert stage.idle_rings
+        assert not peer.ended
+        assert stage.listener.stats()[:3] == (1, 1, 3)
+
+
+def test_equal_heads_are_parsed_once_and_a_longer_one_is_not_mistaken() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        for _ in range(2):
+            peer.send(request(target="/a"))
+        first, second = stage.exchanges
+        assert first.request.headers is second.request.headers
+        # The ring still holds an old, longer request behind the bytes that came.
+        peer.send(request(target="/a")[:-2])
+        assert len(stage.exchanges) == 2
+        peer.send(b"X: y\r\n\r\n")
+        assert stage.exchanges[2].request.headers["x"] == "y"
+
+
+def test_pipelined_requests_are_answered_in_order_whoever_is_late() -> None:
+    with Stage() as stage:
+        peer = stage.connect()
+        peer.send(b"".join(request(target=f"/{i}") for i in range(3)))
+        for i in range(3):
+            assert [exchange.request.path for exchange in stage.exchanges] == [f"/{k}" for k in range(i + 1)]
+            stage.turn()
+            stage.exchanges[i].respond(200, None, b"%d" % i)
+            stage.turn()
+        assert [answer.body for answer in peer.answers("GET", "GET", "GET")] == [b"0", b"1", b"2"]
+        assert stage.idle_rings
+
+
+def test_requests_in_a_row_share_a_step_and_then_wait_in_line() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.socket.send(request() * (limits.MAX_PIPELINED_REQUESTS + 1))
+        stage.reactor.collect(0.0)
+        stage.reactor.step()
+        assert len(stage.exchanges) == limits.MAX_PIPELINED_REQUESTS
+        assert stage.reactor.line
+        stage.turn()
+        assert len(stage.exchanges) == limits.MAX_PIPELINED_REQUESTS + 1
+
+
+def test_flood_of_requests_while_one_is_unanswered_is_left_in_the_socket() -> None:
+    with Stage() as stage:
+        peer = stage.connect()
+        flood = request(fields=f"X: {'x' * 1000}\r\n") * 1000
+        with pytest.raises(AssertionError, match="takes no more"):
+            peer.send(flood)
+        assert len(stage.exchanges) == 1
+        assert stage.listener.stats().bytes_in <= limits.RECEIVE_RING_BYTES
+
+
+def test_client_that_ends_its_half_is_still_answered_and_then_closed() -> None:
+    with Stage() as stage:
+        peer = stage.connect()
+        peer.send(request())
+        peer.finish()
+        stage.exchanges[0].respond(200, None, b"late")
+        (answer,) = peer.answers()
+        assert answer.body == b"late" and answer.header("connection") == "close"
+        assert peer.ended and stage.listener.stats().open == 0
+
+
+def test_client_that_leaves_between_requests_is_forgotten_silently() -> None:
+    with Stage(echo) as stage:
+        for data in (b"", request(), request()[:10]):
+            peer = stage.connect()
+            peer.send(data)
+            peer.finish()
+            peer.answers(*["GET"] * len(stage.exchanges[-1:]) if data == request() else ["GET"])
+            assert peer.ended
+        assert stage.listener.stats().open == 0
+        assert stage.listener.stats().refused == 0
+        assert stage.idle_rings
+
+
+def test_head_too_long_or_with_too_many_fields_is_answered_431() -> None:
+    with Stage(echo, max_head_bytes=300, max_head_fields=3) as stage:
+        for data in (request(fields="X: y\r\n" * 3), request(fields=f"X: {'y' * 300}\r\n"), b"GET /" + b"x" * 400):
+            peer = stage.connect()
+            peer.send(data)
+            (answer,) = peer.answers()
+            assert answer.status_code == 431 and answer.header("connection") == "close"
+        assert not stage.exchanges
+
+
+def test_head_that_never_ends_is_refused_within_its_bound() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.send(b"GET / HTTP/1.1\r\nHost: h\r\n")
+        sent = 0
+        while not peer.look():
+            peer.send(b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 8)
+            sent += 1
+            assert sent < 1000
+        assert read_answers(peer.received, ["GET"], ended=False)[0].status_code == 431
+
+
+def test_body_longer_than_its_bound_is_answered_413_however_framed() -> None:
+    with Stage(echo, max_body_bytes=10) as stage:
+        for data in (
+            request("POST", body=b"x" * 11),
+            request("POST", fields="Content-Length: 99999999999999999\r\n"),
+            request("POST", fields="Transfer-Encoding: chunked\r\n") + b"a\r\n" + b"x" * 10 + b"\r\n1\r\n",
+            request("POST", fields="Transfer-Encoding: chunked\r\n") + b"fffffffffffffff\r\n",
+        ):
+            peer = stage.connect()
+            peer.send(data)
+            assert [answer.status_code for answer in peer.answers("POST")] == [413]
+        assert not stage.exchanges
+        peer = stage.connect()
+        peer.send(request("POST", body=b"x" * 10))
+        assert [answer.status_code for answer in peer.answers("POST")] == [200]
+
+
+def test_chunks_of_one_byte_by_the_thousand_are_gathered() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", "/", "Transfer-Encoding: chunked\r\n") + b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+        (answer,) = peer.answers("POST")
+        assert answer.body == b"POST / 50000\n" + b"x" * 50_000
+
+
+def test_long_body_is_gathered_in_shares_of_a_turn() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        body = bytes(range(256)) * 8192
+        peer.send(request("PUT", "/", body=body))
+        (answer,) = peer.answers("PUT")
+        assert answer.body == b"PUT / %d\n" % len(body) + body
+        assert stage.idle_rings
+
+
+def test_waiting_client_is_told_to_continue_and_an_eager_one_is_not() -> None:
+    expecting = request("POST", fields="Expect: 100-continue\r\nContent-Length: 4\r\n")
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.send(expecting)
+        assert peer.look() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.send(b"body")
+        assert [answer.status_code for answer in peer.answers("POST")] == [100, 200]
+        eager = stage.connect()
+        eager.send(expecting + b"body")
+        assert [answer.status_code for answer in eager.answers("POST")] == [200]
+        refused = stage.connect()
+        refused.send(request("POST", fields="Expect: 100-continue\r\nContent-Length: 99999999999\r\n"))
+        assert [answer.status_code for answer in refused.answers("POST")] == [413]
+
+
+def test_refused_client_that_goes_on_sending_reads_the_answer_and_is_dropped() -> None:
+    with Stage(echo, max_body_bytes=10) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", fields="Content-Length: 1000000\r\n"))
+        peer.send(b"x" * 500_000)
+        (answer,) = peer.answers("POST")
+        # Our half is closed, theirs is still read and thrown away: the answer was not lost in a reset.
+        assert answer.status_code == 413 and peer.ended and not peer.reset
+        assert stage.listener.stats().open == 1
+        stage.advance(limits.SERVER_LINGER_S)
+        assert stage.listener.stats().open == 0
+        assert stage.idle_rings
+
+
+def test_lingering_ends_with_the_client_or_after_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_SERVER_LINGER_BYTES", 100_000)
+    with Stage(echo) as stage:
+        polite = stage.connect()
+        polite.send(b"nonsense\r\n\r\n")
+        assert stage.listener.stats().open == 1
+        polite.finish()
+        assert stage.listener.stats().open == 0
+        endless = stage.connect()
+        endless.send(b"nonsense\r\n\r\n")
+        with pytest.raises(BrokenPipeError):
+            endless.send(b"x" * 1_000_000)
+        assert stage.listener.stats().open == 0
+
+
+# Time
+
+
+def test_drip_of_header_bytes_is_answered_408_after_the_time_of_a_head() -> None:
+    with Stage(echo, head_timeout_s=10, idle_timeout_s=60) as stage:
+        peer = stage.connect()
+        stage.advance(30)
+        for byte in request()[:9]:
+            peer.send(bytes([byte]))
+            stage.advance(1)
+        assert not peer.look()
+        stage.advance(1)
+        (answer,) = peer.answers()
+        assert answer.status_code == 408 and answer.header("connection") == "close"
+        assert peer.ended
+        assert stage.listener.stats().timeouts == 1
+
+
+def test_head_in_time_leaves_its_deadline_behind() -> None:
+    with Stage(echo, head_timeout_s=10, idle_timeout_s=60) as stage:
+        peer = stage.connect()
+        for _ in range(3):
+            peer.send(request()[:9])
+            stage.advance(9)
+            peer.send(request()[9:])
+            stage.advance(59)
+        assert len(peer.answers("GET", "GET", "GET")) == 3
+        assert not peer.ended
+
+
+def test_idle_connection_is_closed_silently() -> None:
+    with Stage(echo, idle_timeout_s=60) as stage:
+        silent = stage.connect()
+        served = stage.connect()
+        stage.advance(30)
+        served.send(request())
+        stage.advance(30)
+        assert silent.look() == b"" and silent.ended
+        served.answers()
+        assert not served.ended
+        stage.advance(30)
+        served.look()
+        assert served.ended and stage.listener.stats().open == 0
+
+
+def test_body_that_stands_still_is_answered_408_and_one_that_moves_is_not() -> None:
+    with Stage(echo, body_timeout_s=5) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", fields="Content-Length: 9\r\n"))
+        for _ in range(8):
+            stage.advance(4.9)
+            peer.send(b"x")
+        assert not peer.look()
+        stage.advance(5)
+        (answer,) = peer.answers("POST")
+        assert answer.status_code == 408 and peer.ended
+
+
+def test_client_that_reads_nothing_is_given_up() -> None:
+    lost: list[HttpExchange] = []
+
+    def answer(exchange: HttpExchange) -> None:
+        exchange.on_closed = lost.append
+        exchange.start(200, None)
+        exchange.send(b"x" * 10_000_000)
+
+    with Stage(answer, write_timeout_s=7) as stage:
+        peer = stage.connect()
+        peer.send(request())
+        stage.advance(6)
+        # Every byte taken starts the time anew.
+        peer.look(1_000_000)
+        stage.turn()
+        stage.advance(6)
+        assert stage.listener.stats().open == 1
+        stage.advance(1)
+        assert stage.listener.stats().open == 0
+        assert lost == stage.exchanges and lost[0].closed
+        assert stage.listener.stats().timeouts == 1
+
+
+def test_handler_has_all_the_time_it_wants() -> None:
+    with Stage() as stage:
+        peer = stage.connect()
+        peer.send(request())
+        stage.advance(1_000_000)
+        stage.exchanges[0].respond(200, None, b"done")
+        assert peer.answers()[0].body == b"done"
+
+
+# Handlers that fail
+
+
+def test_handler_error_is_answered_500_logged_without_the_query_and_survived(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(exchange: HttpExchange) -> None:
+        if exchange.request.path == "/bad":
+            raise ValueError("broken handler")
+        exchange.respond(200)
+
+    with Stage(fail) as stage, caplog.at_level(logging.ERROR, "turbosock.server"):
+        peer = stage.connect()
+        peer.send(request(target="/bad?token=secret", fields="Authorization: secret\r\n"))
+        peer.send(request())
+        assert [answer.status_code for answer in peer.answers("GET", "GET")] == [500, 200]
+    assert "broken handler" in caplog.text and "GET /bad" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_handler_error_after_the_head_went_aborts_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(exchange: HttpExchange) -> None:
+        exchange.start(200)
+        exchange.send(b"begun")
+        raise ValueError("broken handler")
+
+    with Stage(fail) as stage:
+        peer = stage.connect()
+        peer.send(request())
+        peer.look()
+        assert peer.ended and not peer.received.endswith(b"0\r\n\r\n")
+    assert "broken handler" in caplog.text
+
+
+def test_interrupt_in_a_handler_passes_and_closes_its_connection() -> None:
+    def interrupt(exchange: HttpExchange) -> None:
+        raise KeyboardInterrupt
+
+    with Stage(interrupt) as stage:
+        peer = stage.connect()
+        with pytest.raises(KeyboardInterrupt):
+            peer.send(request())
+        assert stage.listener.stats().open == 0
+        assert stage.idle_rings
+
+
+def test_connection_lost_while_the_handler_thinks_is_told_once() -> None:
+    lost: list[HttpExchange] = []
+
+    def keep(exchange: HttpExchange) -> None:
+        exchange.on_closed = lost.append
+
+    with Stage(keep) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", body=b"x"))
+        # Unread bytes make the close a reset.
+        peer.close()
+        exchange = stage.exchanges[0]
+        exchange.start(200)
+        for _ in range(3):
+            exchange.send(b"x")
+        assert exchange.closed
+        assert stage.listener.stats().open == 0
+        # The handler's own call told it.
+        assert lost == []
+
+
+@pytest.mark.parametrize("seed", seeds(30))
+def test_garbage_is_refused_or_waited_for_and_the_next_client_served(seed: int) -> None:
+    chosen = random.Random(seed)
+    with Stage(echo) as stage:
+        for _ in range(20):
+            data = bytearray(b"".join(chosen.choices([row[0] for row in CONVERSATIONS.values()], k=2)))
+            for _ in range(chosen.randrange(1, 6)):
+                data[chosen.randrange(len(data))] = chosen.randrange(256)
+            peer = stage.connect()
+            try:
+                peer.send(bytes(data[: chosen.randrange(len(data))]))
+            except BrokenPipeError:
+                pass
+            peer.close()
+        well = stage.connect()
+        well.send(request())
+        assert [answer.status_code for answer in well.answers()] == [200]
+        stage.advance(limits.SERVER_IDLE_TIMEOUT_S)
+        assert stage.listener.stats().open == 0
+        assert stage.idle_rings
