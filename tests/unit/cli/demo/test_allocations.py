@@ -1,0 +1,90 @@
+"""Counting: work that is known to allocate, or to keep, shows as that much."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from turbosock.cli.demo.allocations import Work, allocations, blocks_kept, frames, usable_memray
+
+PIECES = 5
+
+
+def _keeper() -> Work:
+    """Work that keeps PIECES objects for each of its requests."""
+    kept: list[object] = []
+
+    def keep(count: int) -> int:
+        for _ in range(count * PIECES):
+            kept.append([])
+        return count
+
+    return keep
+
+
+def _idle(count: int) -> int:
+    return count
+
+
+def _big(count: int) -> int:
+    # Above what Python's own allocator serves: one allocation from the system each.
+    for _ in range(count):
+        bytes(4096)
+    return count
+
+
+def test_blocks_kept_by_work_that_keeps_are_counted() -> None:
+    # A list is one block; the list that holds them grows by reallocation.
+    assert PIECES <= blocks_kept(_keeper()) < PIECES + 0.5
+
+
+def test_blocks_kept_by_work_that_keeps_nothing_are_none() -> None:
+    assert blocks_kept(_big) < 0.1
+
+
+def test_frames_counts_calls_of_python_functions() -> None:
+    def call() -> None:
+        pass
+
+    def work(count: int) -> int:
+        for _ in range(count):
+            call()
+            call()
+        return count
+
+    calls, large_calls = frames(work)
+    assert calls == pytest.approx(2, abs=0.01)
+    assert large_calls == 0
+    assert sys.getprofile() is None
+
+
+def test_usable_memray_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "memray", None)
+    assert usable_memray() is None
+
+
+def test_usable_memray_already_tracing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tracker:
+        def __init__(self, path: str) -> None:
+            raise RuntimeError("No more than one Tracker instance can be active at the same time")
+
+    class Memray:
+        pass
+
+    memray = Memray()
+    memray.Tracker = Tracker  # type: ignore[attr-defined]  # a stand-in for the module
+    monkeypatch.setitem(sys.modules, "memray", memray)
+    assert usable_memray() is None
+
+
+def test_allocations_by_memray_are_counted_by_kind() -> None:
+    pytest.importorskip("memray")
+    memray = usable_memray()
+    if memray is None:
+        pytest.skip("this run is traced by memray itself")
+    system, python = allocations(memray, _big)
+    assert system == pytest.approx(1, abs=0.1)
+    # The loop's own numbers are Python objects.
+    assert 1 <= python < 2.1
+    assert allocations(memray, _idle) == pytest.approx((0, 0), abs=0.1)

@@ -1,0 +1,156 @@
+"""AllocationsLeg: what one request takes from memory, once everything is warm.
+
+memray counts allocations; it is an extra. Without it the interpreter itself tells how many of its blocks are kept
+after many requests, which is a different figure and is named differently: growth, not traffic.
+
+memray sees Python code through a profile function, and for one the interpreter makes an object of each call's frame,
+which it otherwise keeps on its own stack. Those are the tracer's allocations; they are counted and subtracted.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from turbosock.cli.demo.answers import fetch
+from turbosock.cli.demo.leg import BUFFER_BYTES, CONFIG, Figure, Outcome, Stage
+from turbosock.cli.demo.ticks import IN_FLIGHT, Flight
+from turbosock.client.client import Client
+from turbosock.loop import Loop
+
+WARM_UP_REQUESTS: Final = 500
+COUNTED_REQUESTS: Final = 1000
+GC_HEADER_BYTES: Final = 16
+# Above this an object comes from the system's allocator (pymalloc's bound).
+PYMALLOC_MAX_BYTES: Final = 512
+
+# Performs as many requests as it is told, or a few more; returns how many.
+Work = Callable[[int], int]
+
+
+class AllocationsLeg:
+    """Allocations of a request: counted by memray, or else the blocks that stay."""
+
+    title = "allocations per request"
+    timed = False
+
+    def run(self, stage: Stage) -> Outcome:
+        """See `Leg`."""
+        figures: list[Figure] = []
+        memray = usable_memray()
+        with Client(CONFIG) as client, Loop(CONFIG) as loop:
+            buffer = bytearray(BUFFER_BYTES)
+            view = memoryview(buffer)
+
+            def block(count: int) -> int:
+                for _ in range(count):
+                    fetch(client, stage.url, buffer, view)
+                return count
+
+            flight = Flight(loop, stage.url, IN_FLIGHT)
+
+            def tick(count: int) -> int:
+                before = flight.answers
+                while flight.answers - before < count:
+                    loop.poll(None)
+                    flight.take_events()
+                return flight.answers - before
+
+            for name, work in (("blocking", block), ("ticking", tick)):
+                stage.line.draw(f"{self.title}: {name}")
+                work(WARM_UP_REQUESTS)
+                if memray is not None:
+                    system, python = allocations(memray, work)
+                    figures.append(Figure(f"{name}, from the system", f"{system:.2f}"))
+                    figures.append(Figure(f"{name}, of all kinds", f"{python:.1f}"))
+                else:
+                    figures.append(Figure(f"{name}, blocks kept", f"{blocks_kept(work):.2f}"))
+        return Outcome(figures, (COUNTED_BY_BLOCKS if memray is None else COUNTED_BY_MEMRAY,))
+
+
+COUNTED_BY_MEMRAY: Final = (
+    f"Allocations: counted by memray over {COUNTED_REQUESTS} requests, the demo's own loop and check included, the "
+    "tracer's frame objects subtracted. From the system: malloc and its like. Of all kinds: also what Python serves "
+    "from memory that it has."
+)
+COUNTED_BY_BLOCKS: Final = (
+    "Allocations: not counted, that needs memray (pip install 'turbosock[audit]') and no other tracer at work. Blocks "
+    f"kept: what sys.getallocatedblocks() grew by over {COUNTED_REQUESTS} requests."
+)
+
+
+def usable_memray() -> Any | None:
+    """memray, or None: it is not installed, or it traces this process already and cannot do so twice.
+
+    It is no dependency, so there may be no types of it: hence Any.
+    """
+    try:
+        memray = importlib.import_module("memray")
+    except ImportError:
+        return None
+    with tempfile.TemporaryDirectory(prefix="turbosock-") as directory:
+        try:
+            with memray.Tracker(os.path.join(directory, "trace")):
+                return memray
+        except RuntimeError:
+            return None
+
+
+def allocations(memray: Any, work: Work) -> tuple[float, float]:
+    """Allocations of one request, from the system and of all kinds, without the frame objects of the tracer."""
+    calls, large_calls = frames(work)
+    system = traced(memray, work, python_allocators=False) - large_calls
+    python = traced(memray, work, python_allocators=True) - calls
+    # The three are runs of their own: their difference may fall a hair below nothing.
+    return max(0.0, system), max(0.0, python)
+
+
+def traced(memray: Any, work: Work, *, python_allocators: bool) -> float:
+    """Allocations of one request that memray sees, on average."""
+    kinds = memray.AllocatorType
+    freeing = (kinds.FREE, kinds.MUNMAP, kinds.PYMALLOC_FREE)
+    with tempfile.TemporaryDirectory(prefix="turbosock-") as directory:
+        path = os.path.join(directory, "trace")
+        with memray.Tracker(path, trace_python_allocators=python_allocators):
+            done = work(COUNTED_REQUESTS)
+        with memray.FileReader(path) as reader:
+            made = sum(
+                record.n_allocations
+                for record in reader.get_allocation_records()
+                if kinds(record.allocator) not in freeing
+            )
+    return float(made) / done
+
+
+def frames(work: Work) -> tuple[float, float]:
+    """Python calls of one request, and those whose frame object is too large for Python's own allocator."""
+    calls = large_calls = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls, large_calls
+        if event == "call":
+            calls += 1
+            if frame.__sizeof__() + GC_HEADER_BYTES > PYMALLOC_MAX_BYTES:
+                large_calls += 1
+
+    sys.setprofile(profile)
+    try:
+        done = work(COUNTED_REQUESTS)
+    finally:
+        sys.setprofile(None)
+    return calls / done, large_calls / done
+
+
+def blocks_kept(work: Work) -> float:
+    """Blocks of the interpreter's allocator that a request leaves behind, on average."""
+    gc.collect()
+    before = sys.getallocatedblocks()
+    done = work(COUNTED_REQUESTS)
+    gc.collect()
+    return (sys.getallocatedblocks() - before) / done

@@ -1,0 +1,107 @@
+"""DemoServer: turbosock's own listener in a process of its own, so that client and server each have a processor.
+
+The child learns on its standard input, by its end, that the parent is done or gone; so it outlives nobody. It says
+its port on its standard output, once.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import threading
+from types import TracebackType
+from typing import Final
+
+from turbosock.cli.demo.leg import BODY
+from turbosock.errors import ConnectError
+from turbosock.loop import Loop
+from turbosock.server.http_exchange import HttpExchange
+
+START_TIMEOUT_S: Final = 5.0
+STOP_TIMEOUT_S: Final = 2.0
+
+# The child finds the package where the parent found it, whatever made the parent find it there.
+_SCRIPT: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from turbosock.cli.demo.server import serve; serve()"
+)
+
+
+class DemoServer:
+    """A server for the length of a with block; `url` answers with BODY."""
+
+    __slots__ = ("_process", "url")
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def __enter__(self) -> DemoServer:
+        # A session of its own: an interrupt from the terminal is the parent's to handle.
+        try:
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-c", _SCRIPT, json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConnectError(
+                f"the demo's server could not be started: {error.strerror}", errno=error.errno
+            ) from error
+        assert process.stdout is not None, "asked for above"
+        try:
+            readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
+            if not readable:
+                raise ConnectError(
+                    f"the demo's server did not start within {START_TIMEOUT_S:g} s; try when the machine is less busy"
+                )
+            said = process.stdout.readline()
+            if not said.endswith(b"\n"):
+                raise ConnectError("the demo's server ended as it started; what it wrote above says why")
+        except BaseException:
+            self._stop()
+            raise
+        self.url = f"http://127.0.0.1:{int(said)}/"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None, "started"
+        process.stdin.close()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def serve() -> None:
+    """Answer every request with BODY until standard input ends; the child's whole life."""
+    with Loop() as loop:
+        listener = loop.listen(("127.0.0.1", 0), protocol="http", handler=answer)
+        assert isinstance(listener.address, tuple), "it listens on a port"
+        sys.stdout.write(f"{listener.address[1]}\n")
+        sys.stdout.flush()
+        ended = threading.Event()
+        threading.Thread(target=_await_end, args=(loop, ended), daemon=True).start()
+        while not ended.is_set():
+            loop.poll(None)
+
+
+def answer(exchange: HttpExchange) -> None:
+    """The handler."""
+    exchange.respond(200, content=BODY)
+
+
+def _await_end(loop: Loop, ended: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    ended.set()
+    loop.wakeup()
