@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,8 +19,14 @@ import pytest
 
 from support.peers import SMALL_BODY, Peer, big_body, http_server, nginx, unused_port
 from support.terminal import FakeTerminal
+from turbosock.cli.demo import command
+from turbosock.cli.demo import server as demo_server
+from turbosock.cli.demo.leg import Leg, Outcome, Stage
+from turbosock.cli.demo.server import DemoServer
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
+from turbosock.cli.progress import StatusLine
+from turbosock.errors import ConnectError, ProtocolError, ReadError
 
 BIG_BYTES = 3 * 1024 * 1024 + 17
 COMMAND = [sys.executable, "-m", "turbosock"]
@@ -290,3 +298,110 @@ def test_get_interrupted_ends_with_130_and_leaves_no_file(peer: Peer, tmp_path: 
         assert process.stderr.read() == b"turbosock: interrupted\n"
         assert process.wait(10) == ExitStatus.INTERRUPTED
     assert os.listdir(tmp_path) == []
+
+
+# The demo
+
+ROWS = (
+    "8 threads on one Client",
+    "60 Hz tick, 100 requests in flight",
+    "allocations per request",
+)
+SHORT_SECONDS = 0.3
+
+
+def _stage(url: str) -> Stage:
+    return Stage(url, SHORT_SECONDS / 2, StatusLine(io.StringIO()))
+
+
+def test_demo_prints_a_table_with_every_row_and_nothing_for_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--seconds", str(SHORT_SECONDS)]) == ExitStatus.OK
+    captured = capfd.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert captured.err.splitlines() == [f"{title} ..." for title in ROWS]
+    _, table, notes = re.split(r"^-+\n", captured.out, flags=re.MULTILINE)
+    rows = [re.split(r"  +", line) for line in table.splitlines()]
+    assert [row[0] for row in rows if row[0]] == list(ROWS)
+    values = [(row[1], row[2]) for row in rows]
+    assert [what for what, _ in values[:6]] == [
+        "requests per second", "requests per second", "tick p50", "tick p99", "tick max", "late frames",
+    ]  # fmt: skip
+    assert all(int(value.replace(",", "")) > 0 for what, value in values if what == "requests per second")
+    assert all(re.fullmatch(r"[\d.]+ (µs|ms|s)", value) for what, value in values if what.startswith("tick "))
+    allocations = dict(values[6:])
+    assert len(allocations) in (2, 4)
+    assert all(float(value) < 1000 for value in allocations.values())
+    assert ("memray" in notes) and ("A tick is" in notes)
+
+
+def test_demo_on_a_terminal_shows_progress_and_takes_it_away(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    terminal = FakeTerminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["demo", "--seconds", str(SHORT_SECONDS)]) == ExitStatus.OK
+    drawn = terminal.getvalue()
+    assert "8 threads on one Client: " in drawn
+    assert "60 Hz tick: " in drawn
+    assert drawn.endswith("\r\x1b[K")
+    assert "requests per second" in capfd.readouterr().out
+
+
+class FailingLeg:
+    """A leg whose requests fail."""
+
+    title = "a leg that fails"
+    timed = True
+
+    def run(self, stage: Stage) -> Outcome:
+        raise ReadError("the connection was reset")
+
+
+def test_demo_leg_that_fails_is_named_and_no_table_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "LEGS", (FailingLeg(),))
+    assert main(["demo"]) == ExitStatus.NETWORK
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "a leg that fails: failed\n" in captured.err
+    assert "the connection was reset" in captured.err
+
+
+@pytest.mark.parametrize("leg", command.LEGS, ids=lambda leg: type(leg).__name__)
+def test_demo_leg_refused_by_its_server_fails(leg: Leg) -> None:
+    with pytest.raises(ConnectError):
+        leg.run(_stage(f"http://127.0.0.1:{unused_port()}/"))
+
+
+@pytest.mark.parametrize("leg", command.LEGS, ids=lambda leg: type(leg).__name__)
+def test_demo_leg_with_wrong_answers_fails(leg: Leg, peer: Peer) -> None:
+    with pytest.raises(ProtocolError, match="expected"):
+        leg.run(_stage(peer.url("/100")))
+
+
+def test_demo_server_ends_with_its_block() -> None:
+    with DemoServer() as server:
+        url = server.url
+        assert main(["get", url, "-o", os.devnull]) == ExitStatus.OK
+    assert main(["get", url, "-o", os.devnull]) == ExitStatus.CONNECT
+
+
+def test_demo_server_that_cannot_start_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_server, "_SCRIPT", "raise SystemExit('no such luck')")
+    assert main(["demo"]) == ExitStatus.CONNECT
+    assert "ended as it started" in capfd.readouterr().err
+
+
+def test_demo_interrupted_ends_at_once_with_130() -> None:
+    process = subprocess.Popen([*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stderr.readline() == f"{ROWS[0]} ...\n".encode()
+        process.send_signal(signal.SIGINT)
+        # Both streams end only when the server, which has the same standard error, has ended too.
+        assert process.stderr.read() == b"turbosock: interrupted\n"
+        assert process.stdout.read() == b""
+        assert process.wait(10) == ExitStatus.INTERRUPTED
