@@ -132,8 +132,8 @@ class TicksLeg:
     def _show(self, stage: Stage, answers: int, elapsed_ns: int, ticks_ns: list[int]) -> None:
         elapsed_s = elapsed_ns / NS_PER_S
         stage.line.draw(
-            f"{FRAMES_PER_SECOND} Hz tick: {elapsed_s:.1f} of {stage.seconds:.1f} s, {answers / elapsed_s:,.0f} requests/s, "
-            f"last tick {time_text(ticks_ns[-1] / NS_PER_S)}"
+            f"{FRAMES_PER_SECOND} Hz tick: {elapsed_s:.1f} of {stage.seconds:.1f} s, "
+            f"{answers / elapsed_s:,.0f} requests/s, last tick {time_text(ticks_ns[-1] / NS_PER_S)}"
         )
 
 
