@@ -121,6 +121,14 @@ def test_get_to_standard_output_draws_no_progress(
     assert terminal.getvalue() == ""
 
 
+def test_get_head_to_a_file_draws_no_progress(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = FakeTerminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["get", "-I", peer.url("/big"), "-o", os.fspath(tmp_path / "file")]) == ExitStatus.OK
+    assert terminal.getvalue() == ""
+    assert (tmp_path / "file").read_bytes().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def test_get_verbose_shows_both_heads_and_the_timing_without_credentials(
     peer: Peer, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         if arguments.head:
             sink.write(head.raw)
         line = StatusLine(sys.stderr)
-        # Where the body itself goes to the terminal, a bar would run through it.
-        line.live = line.live and isinstance(sink, FileSink)
+        # Where the body itself goes to the terminal, a bar would run through it; a head alone has nothing to wait for.
+        line.live = line.live and isinstance(sink, FileSink) and not arguments.head
         _copy(response, sink, line, head.content_length if head.content_length >= 0 else None)
         sink.commit()
         if arguments.verbose:
