@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,9 @@ def test_table_has_a_line_with_the_meaning_of_every_status() -> None:
     assert [int(line.split()[0]) for line in lines] == sorted(ExitStatus)
     for line, status in zip(lines, ExitStatus, strict=True):
         assert line.endswith(MEANINGS[status])
+
+
+def test_documentation_has_a_row_with_the_meaning_of_every_status() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "command-line.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert rows == [f"| {status.value} | {MEANINGS[status]} |" for status in ExitStatus]
