@@ -6,9 +6,9 @@ import logging
 import random
 
 import pytest
+
 from support.http_stage import Stage, read_answers, request
 from support.seeds import seeds
-
 from turbosock import limits
 from turbosock.reactor.poller import available_pollers
 from turbosock.server.http_exchange import HttpExchange
