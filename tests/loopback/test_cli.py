@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -21,8 +22,9 @@ from support.peers import SMALL_BODY, Peer, big_body, http_server, nginx, unused
 from support.terminal import FakeTerminal
 from turbosock.cli.demo import command
 from turbosock.cli.demo import server as demo_server
-from turbosock.cli.demo.leg import Leg, Outcome, Stage
+from turbosock.cli.demo.leg import BODY, Leg, Outcome, Stage
 from turbosock.cli.demo.server import DemoServer
+from turbosock.cli.demo.threads import THREADS, ThreadsLeg
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
 from turbosock.cli.progress import StatusLine
@@ -30,6 +32,8 @@ from turbosock.errors import ConnectError, ProtocolError, ReadError
 
 BIG_BYTES = 3 * 1024 * 1024 + 17
 COMMAND = [sys.executable, "-m", "turbosock"]
+# The environment of a command whose streams are buffered, as they are by default.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 @pytest.fixture(scope="module")
@@ -234,11 +238,12 @@ def test_get_unknown_host_has_its_status(capfd: pytest.CaptureFixture[str]) -> N
     assert "nobody.invalid" in capfd.readouterr().err
 
 
-def test_get_silent_server_ends_at_the_timeout(tmp_path: Path) -> None:
+def test_get_silent_server_ends_at_the_timeout(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         status = main(["get", url, "--timeout", "0.05", "-o", os.fspath(tmp_path / "file")])
     assert status == ExitStatus.TIMEOUT
+    assert " 0.05 s" in capfd.readouterr().err
     assert os.listdir(tmp_path) == []
 
 
@@ -272,6 +277,36 @@ def test_get_as_a_process_writes_the_body(peer: Peer) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.OK, SMALL_BODY, b"")
 
 
+def test_get_slow_body_is_written_as_it_arrives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = subprocess.Popen(
+            [*COMMAND, "get", f"http://127.0.0.1:{listener.getsockname()[1]}/"],
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=BUFFERED,
+        )
+        assert process.stdout is not None
+        connection, _ = listener.accept()
+        with process.stdout, connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none")
+            readable, _, _ = select.select([process.stdout], [], [], 10)
+            assert readable
+            assert process.stdout.read(6) == b"one"
+            connection.sendall(b"two")
+            assert process.stdout.read() == b"two"
+        assert process.wait(10) == ExitStatus.OK
+
+
+def test_help_into_a_closed_pipe_is_quiet() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run([*COMMAND, "--help"], stdout=write_end, stderr=subprocess.PIPE, env=BUFFERED)
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (ExitStatus.PIPE_CLOSED, b"")
+
+
 def test_get_closed_pipe_is_quiet(peer: Peer) -> None:
     process = subprocess.Popen(
         [*COMMAND, "get", peer.url("/big")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -285,11 +320,21 @@ def test_get_closed_pipe_is_quiet(peer: Peer) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
-def test_get_full_disk_has_its_status(peer: Peer) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_get_full_disk_has_its_status(unbuffered: str, peer: Peer) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*COMMAND, "get", peer.url("/100")], stdout=full, stderr=subprocess.PIPE)
+        done = subprocess.run([*COMMAND, "get", peer.url("/100")], stdout=full, stderr=subprocess.PIPE, env=environment)
     assert done.returncode == ExitStatus.OUTPUT
     assert done.stderr == b"turbosock: standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+def test_help_onto_a_full_disk_has_its_status() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, env=BUFFERED)
+    assert done.returncode == ExitStatus.OUTPUT
+    assert done.stderr == b"turbosock: <stdout>: No space left on device\n"
 
 
 def test_get_interrupted_ends_with_130_and_leaves_no_file(peer: Peer, tmp_path: Path) -> None:
@@ -388,6 +433,26 @@ def test_demo_leg_with_wrong_answers_fails(leg: Leg, peer: Peer) -> None:
         leg.run(_stage(peer.url("/100")))
 
 
+def test_demo_threads_that_fail_later_fail_the_leg() -> None:
+    right = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            # One connection warms up; then one for each thread.
+            for answer in (right, *[b"garbage\r\n\r\n"] * THREADS):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(ProtocolError):
+            ThreadsLeg().run(_stage(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_demo_server_ends_with_its_block() -> None:
     with DemoServer() as server:
         url = server.url
@@ -404,11 +469,14 @@ def test_demo_server_that_cannot_start_is_an_error(
 
 
 def test_demo_interrupted_ends_at_once_with_130() -> None:
-    process = subprocess.Popen([*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout is not None and process.stderr is not None
     with process.stdout, process.stderr:
         assert process.stderr.readline() == f"{ROWS[0]} ...\n".encode()
-        process.send_signal(signal.SIGINT)
+        # As a terminal does it: to all of the group.
+        os.killpg(process.pid, signal.SIGINT)
         # Both streams end only when the server, which has the same standard error, has ended too.
         assert process.stderr.read() == b"turbosock: interrupted\n"
         assert process.stdout.read() == b""

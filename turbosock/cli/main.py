@@ -70,14 +70,14 @@ def _flush(status: int) -> int:
             continue
         try:
             stream.flush()
-        except BrokenPipeError:
-            # What is left in the stream has no reader: without this the interpreter tries again and complains.
+        except OSError as error:
+            # What is left in the stream can go nowhere; without this the interpreter tries again, and complains.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
             if status == ExitStatus.OK:
-                status = ExitStatus.PIPE_CLOSED
-        except OSError as error:
-            if status == ExitStatus.OK:
-                status = _complain(ExitStatus.OUTPUT, error.strerror or str(error))
+                if isinstance(error, BrokenPipeError):
+                    status = ExitStatus.PIPE_CLOSED
+                else:
+                    status = _complain(ExitStatus.OUTPUT, f"{stream.name}: {error.strerror}")
     return status

@@ -56,9 +56,16 @@ class StandardOutput(Sink):
         self._stream: BinaryIO = sys.stdout.buffer
 
     def write(self, data: bytes | memoryview) -> None:
+        stream = self._stream
+        left = memoryview(data)
         try:
-            self._stream.write(data)
-            self._stream.flush()
+            while left:
+                # Where Python does not buffer (PYTHONUNBUFFERED), this is a plain write(2): it may take a part or none.
+                count: int | None = stream.write(left)
+                if count is None:
+                    raise BlockingIOError(errno.EAGAIN, "it does not block, and is full; pipe it through cat")
+                left = left[count:]
+            stream.flush()
         except OSError as error:
             error.filename = self.NAME
             raise

@@ -130,6 +130,39 @@ def test_standard_output_shows_each_piece_at_once(capfdbinary: pytest.CaptureFix
         assert capfdbinary.readouterr().out == b"two"
 
 
+class Unbuffered:
+    """A standard output as it is without buffers: it takes some bytes at a time, and then no more."""
+
+    def __init__(self, room: int) -> None:
+        self.buffer = self
+        self.taken = b""
+        self._room = room
+
+    def write(self, data: memoryview) -> int | None:
+        count = min(3, len(data), self._room)
+        self._room -= count
+        self.taken += data[:count]
+        return count or None
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+
+def test_standard_output_that_takes_parts_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Unbuffered(room=100)
+    monkeypatch.setattr(sys, "stdout", stream)
+    with StandardOutput() as sink:
+        sink.write(b"in more than one part")
+    assert stream.taken == b"in more than one part"
+
+
+def test_standard_output_that_would_block_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Unbuffered(room=4))
+    with StandardOutput() as sink, pytest.raises(BlockingIOError) as raised:
+        sink.write(b"too much")
+    assert raised.value.filename == "standard output"
+
+
 def test_standard_output_closed_from_the_start_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(OSError, match="closed") as raised:

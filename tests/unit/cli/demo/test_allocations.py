@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -88,3 +89,25 @@ def test_allocations_by_memray_are_counted_by_kind() -> None:
     # The loop's own numbers are Python objects.
     assert 1 <= python < 2.1
     assert allocations(memray, _idle) == pytest.approx((0, 0), abs=0.1)
+
+
+def test_allocations_of_the_tracers_frames_are_not_counted() -> None:
+    pytest.importorskip("memray")
+    memray = usable_memray()
+    if memray is None:
+        pytest.skip("this run is traced by memray itself")
+    names = [f"local_{number}" for number in range(80)]
+    # Its frame object is too large for Python's own allocator.
+    scope: dict[str, Callable[[], None]] = {}
+    exec(f"def large():\n    {' = '.join(names)} = None\n", scope)
+    large = scope["large"]
+
+    def work(count: int) -> int:
+        for _ in range(count):
+            large()
+        return count
+
+    system, python = allocations(memray, work)
+    assert system < 0.1
+    # The loop's own numbers are Python objects.
+    assert python < 1
