@@ -27,6 +27,15 @@ from turbosock.errors import ConnectionClosed, ProtocolError
 from turbosock.protocol.http1.body import BodyFraming
 from turbosock.protocol.http1.head import ResponseHead, parse_response_head
 from turbosock.protocol.http1.serialize import LAST_CHUNK, chunk_prefix
+from turbosock.protocol.http1.state import (
+    CLIENT_TABLE,
+    FINAL_HEAD,
+    IDLE,
+    REQUEST_DONE,
+    REQUEST_STARTED,
+    RESPONSE_DONE,
+    column,
+)
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING
 
 if TYPE_CHECKING:
@@ -40,6 +49,13 @@ if TYPE_CHECKING:
 DIRECT_BYTES: Final = 16 * limits.KIB
 
 
+# The connection's steps through the table of states: one index each.
+_ON_REQUEST_STARTED: Final = column(CLIENT_TABLE, REQUEST_STARTED)
+_ON_REQUEST_DONE: Final = column(CLIENT_TABLE, REQUEST_DONE)
+_ON_FINAL_HEAD: Final = column(CLIENT_TABLE, FINAL_HEAD)
+_ON_RESPONSE_DONE: Final = column(CLIENT_TABLE, RESPONSE_DONE)
+
+
 class Http1Connection:
     """A client's side of one HTTP/1.1 connection; see the module for the calling order.
 
@@ -51,7 +67,8 @@ class Http1Connection:
     Attributes:
         head: the final head of the present exchange, or None before it came.
         body: the framing of its body.
-        sent: whether the request has been sent whole.
+        sent: whether the request has been sent whole, or its rest was given up.
+        state: where the connection stands in the client's table of `protocol/http1/state.py`.
         answered: whether any byte of the answer came.
         whole: whether head and body came together and nothing else: the body is the ring's content, `body` is not
             used, and whoever takes the ring may finish the exchange at once.
@@ -61,7 +78,6 @@ class Http1Connection:
     """
 
     __slots__ = (
-        "_abandoned",
         "_examined",
         "_interims",
         "_max_head_bytes",
@@ -82,6 +98,7 @@ class Http1Connection:
         "rings",
         "sent",
         "served",
+        "state",
         "transport",
         "whole",
     )
@@ -116,7 +133,7 @@ class Http1Connection:
         self._source: BodySource | None = None
         self._outgoing: list[Buffer] = []
         self._outgoing_bytes = 0
-        self._abandoned = False
+        self.state = IDLE
 
     # Sending
 
@@ -142,6 +159,7 @@ class Http1Connection:
         Raises:
             WriteError: the connection is broken.
         """
+        self.state = _ON_REQUEST_STARTED[self.state]
         self._method = method
         self.expected = expected
         self.head = None
@@ -158,6 +176,7 @@ class Http1Connection:
             context.state = CONFIGURED
             if not self.transport.send(context) and context.bytes_transferred == context.count:
                 self.sent = True
+                self.state = _ON_REQUEST_DONE[self.state]
                 return
             self._outgoing = [head]
             self._outgoing_bytes = len(head)
@@ -260,6 +279,7 @@ class Http1Connection:
 
     def _end_request(self) -> None:
         self.sent = True
+        self.state = _ON_REQUEST_DONE[self.state]
         self._outgoing = []
         self._outgoing_bytes = 0
         if self._source is not None:
@@ -269,7 +289,6 @@ class Http1Connection:
     def abandon_request(self) -> None:
         """Stop sending: the final answer came first (RFC 9110 §7.5). The connection is then not reusable."""
         if not self.sent:
-            self._abandoned = True
             if self.transport.send_context.state == PENDING:
                 self.transport.send_context.disarm()
             self._end_request()
@@ -326,6 +345,7 @@ class Http1Connection:
         ring.length -= head.size
         ring.start = ring.start + head.size if ring.length else 0
         self.head = head
+        self.state = _ON_FINAL_HEAD[self.state]
         # -1 without a length, so that this is true only for a body framed by its length that has come to its end.
         if head.content_length == ring.length:
             self.whole = True
@@ -408,6 +428,7 @@ class Http1Connection:
         ring = self.ring
         room = len(view)
         filled = 0
+        asked = False
         while True:
             if not body.run:
                 if body.complete:
@@ -419,8 +440,11 @@ class Http1Connection:
                         continue
                 if filled:
                     return filled
+                if asked:
+                    break
                 if not self._fill():
                     return 0 if body.complete else -1
+                asked = True
                 ring = self.ring
             elif ring is not None and ring.length:
                 start = ring.start
@@ -433,12 +457,19 @@ class Http1Connection:
                     return filled
             elif filled:
                 return filled
+            elif asked:
+                break
             elif room >= DIRECT_BYTES or body.run <= room:
                 return self._receive_payload(view)
             elif not self._fill():
                 return 0 if body.complete else -1
             else:
+                asked = True
                 ring = self.ring
+        # What came was framing alone. However it drips, the driver looks at its deadline before the next receive.
+        if not self.transport.blocking:
+            self.arm_ready()
+        return -1
 
     def _receive_payload(self, view: memoryview) -> int:
         """Receive payload straight into the caller's memory; the ring is empty."""
@@ -506,12 +537,12 @@ class Http1Connection:
         """End the exchange and give the ring back; whether the connection may serve another one."""
         ring = self.ring
         head = self.head
+        if self.whole or self.body.complete:
+            self.state = _ON_RESPONSE_DONE[self.state]
         reusable = (
-            head is not None
+            self.state == IDLE
+            and head is not None
             and head.keep_alive
-            and (self.whole or self.body.complete)
-            and self.sent
-            and not self._abandoned
             and (ring is None or not ring.length)
             # What came in pieces may have more behind it, which the ring never saw.
             and (self.whole or self.transport.is_quiet())

@@ -6,10 +6,19 @@ import pytest
 
 from turbosock.errors import ProtocolError, StateError
 from turbosock.protocol.http1 import state as s
-from turbosock.protocol.http1.state import ClientExchangeState, ExchangeState, ServerExchangeState
+from turbosock.protocol.http1.state import ExchangeState, ServerExchangeState
 
 STATES = range(len(s.STATE_NAMES))
 EVENTS = range(len(s.EVENT_NAMES))
+
+
+class ClientExchangeState(ExchangeState):
+    """The client's table driven by events; a client's connection takes its steps from the columns."""
+
+    table = s.CLIENT_TABLE
+    peer_events = s.CLIENT_PEER_EVENTS
+
+
 SIDES = (ClientExchangeState, ServerExchangeState)
 
 
@@ -35,6 +44,13 @@ def test_every_state_and_event_follows_the_table_or_raises_and_stays(
     with pytest.raises(error, match=s.STATE_NAMES[state]):
         exchange.on(event)
     assert exchange.state == state
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_column_follows_the_table_and_breaks_where_it_has_no_row(event: int) -> None:
+    steps = s.column(s.CLIENT_TABLE, event)
+    assert [steps[state] for state in STATES] == [s.CLIENT_TABLE.get((state, event), s.BROKEN) for state in STATES]
+    assert steps[s.BROKEN] == s.BROKEN
 
 
 @pytest.mark.parametrize("side", SIDES)
