@@ -362,8 +362,6 @@ class Http1ServerConnection:
         self.peer_closed = True
         if self.error is None:
             self.state.on(PEER_CLOSED)
-        # At its end a socket is readable for ever.
-        self.transport.pause()
 
     def arm(self) -> None:
         """Ask to be told when the socket is readable; needs no memory."""

@@ -85,7 +85,6 @@ class HttpSession:
         "_serving",
         "_stalled",
         "_timer",
-        "_unread",
         "connection",
         "exchange",
         "listener",
@@ -109,8 +108,6 @@ class HttpSession:
         self._in_head = False
         # Whether the deadline is that of a client which does not read.
         self._stalled = False
-        # Whether bytes of a refused request may still be coming.
-        self._unread = False
         self._body_error: TurbosockError | None = None
         reactor = listener.reactor
         # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
@@ -463,7 +460,6 @@ class HttpSession:
         head = None if connection.state.state == IDLE else connection.head
         connection.state.end_after_this()
         self._phase = ENDING
-        self._unread = True
         connection.send(raw if head is not None and head.method == "HEAD" else raw + content)
         if connection.error is not None:
             self.close()
@@ -482,7 +478,7 @@ class HttpSession:
         """The last answer has left: close, or let the client read it first where it is still sending."""
         connection = self.connection
         ring = connection.ring
-        unread = self._unread or not connection.body.complete or (ring is not None and ring.length > 0)
+        unread = not connection.body.complete or (ring is not None and ring.length > 0)
         if not unread or connection.peer_closed or not connection.end_output():
             self.close()
             return

@@ -97,14 +97,26 @@ def test_head_after_empty_lines_or_of_great_length_is_not_remembered(pair: Pair)
     connection = pair.connection
     long = GET[:-2] + b"X: " + b"y" * limits.MAX_REMEMBERED_HEAD_BYTES + b"\r\n\r\n"
     heads = []
-    for data in (b"\r\n" + GET, b"\r\n" + GET, long, long):
+    for data in (b"\r\n" + GET, GET, long, long):
         pair.feed(data)
         heads.append(connection.read_head())
         assert heads[-1] is not None
         answer(connection)
         connection.finish()
+        assert pair.idle_rings
         connection.arm()
     assert heads[0] is not heads[1] and heads[2] is not heads[3]
+
+
+def test_empty_lines_before_one_head_are_not_missed_before_the_next(pair: Pair) -> None:
+    connection = pair.connection
+    pair.feed(b"\r\n" + GET + GET * 2)
+    for _ in range(3):
+        head = connection.read_head()
+        assert head is not None and head.raw == GET
+        answer(connection)
+        connection.finish()
+    assert pair.idle_rings
 
 
 def test_requests_in_a_row_wait_in_the_ring(pair: Pair) -> None:
@@ -125,7 +137,8 @@ def test_next_request_before_the_answer_to_this_one_is_out_of_turn(pair: Pair) -
         pair.connection.read_head()
 
 
-def test_long_heads_move_to_the_front_of_the_ring(pair: Pair) -> None:
+@pytest.mark.parametrize("piece", [10_001, 30_001])
+def test_long_heads_move_to_the_front_of_the_ring(pair: Pair, piece: int) -> None:
     connection = pair.connection
     head_bytes = GET[:-2] + b"X: " + b"y" * 40_000 + b"\r\n\r\n"
     data = head_bytes * 4
@@ -135,7 +148,7 @@ def test_long_heads_move_to_the_front_of_the_ring(pair: Pair) -> None:
         head = None
         while head is None:
             try:
-                sent += pair.client.send(data[sent : sent + 10_001])
+                sent += pair.client.send(data[sent : sent + piece])
             except BlockingIOError:
                 pass
             pair.look()
@@ -340,6 +353,15 @@ def test_memory_of_others_is_free_to_change_once_handed_over(pair: Pair) -> None
     # A view that was left somewhere would not let it shrink.
     mine.clear()
     assert drain(pair, 501_004) == b"head" + b"m" * 501_000
+
+
+def test_memory_that_was_sent_at_once_is_not_held() -> None:
+    pair = Pair()
+    mine = bytearray(20_000)
+    pair.connection.send_parts([b"head", mine], 20_004)
+    assert pair.connection.unsent == 0
+    mine.clear()
+    pair.close()
 
 
 def test_one_turn_sends_its_share(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,6 +330,19 @@ def test_slow_client_makes_send_full_and_room_is_told() -> None:
         assert peer.answers()[0].body == bytes(taken) + b"more"
 
 
+def test_room_is_not_told_to_who_was_not_refused() -> None:
+    told: list[HttpExchange] = []
+    with Stage() as stage:
+        peer = stage.connect()
+        peer.send(request())
+        exchange = stage.exchanges[0]
+        exchange.on_writable = told.append
+        exchange.start(200)
+        exchange.send(b"x" * 900_000)
+        stage.settle(peer)
+        assert not told
+
+
 def test_million_tiny_pieces_for_a_slow_client_stay_small() -> None:
     with Stage() as stage:
         peer = stage.connect()
@@ -493,6 +506,24 @@ def test_waiting_client_is_told_to_send_when_the_handler_reads() -> None:
         exchange.respond()
         assert [answer.status_code for answer in peer.answers("POST")] == [100, 200]
         assert not peer.ended
+
+
+def test_waiting_client_is_told_to_send_when_the_handler_wants_to_be_called() -> None:
+    with Stage(Reading(), stream_body=True) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", fields="Expect: 100-continue\r\nContent-Length: 4\r\n"))
+        assert peer.look().startswith(b"HTTP/1.1 100 ")
+        peer.send(b"body")
+        assert peer.answers("POST")[1].body == b"body"
+
+
+def test_connection_goes_on_after_a_body_that_filled_the_handlers_memory() -> None:
+    with Stage(Reading(20_000), stream_body=True) as stage:
+        peer = stage.connect()
+        for count in (1, 2):
+            peer.send(request("POST", fields="Content-Length: 20000\r\n"))
+            peer.send(b"x" * 20_000)
+            assert len(peer.answers(*["POST"] * count)) == count
 
 
 def test_answer_before_the_body_was_read_is_the_last_and_not_lost() -> None:

@@ -117,13 +117,14 @@ def test_connection_serves_request_after_request_and_holds_no_ring_between(polle
 
 
 def test_equal_heads_are_parsed_once_and_a_longer_one_is_not_mistaken() -> None:
-    with Stage(echo) as stage:
+    # Without diagnostics: they poison the old bytes that this is about.
+    with Stage(echo, diagnostics=False) as stage:
         peer = stage.connect()
         for _ in range(2):
             peer.send(request(target="/a"))
         first, second = stage.exchanges
         assert first.request.headers is second.request.headers
-        # The ring still holds an old, longer request behind the bytes that came.
+        # The ring still holds the end of the old request behind the bytes that came.
         peer.send(request(target="/a")[:-2])
         assert len(stage.exchanges) == 2
         peer.send(b"X: y\r\n\r\n")
@@ -262,6 +263,56 @@ def test_waiting_client_is_told_to_continue_and_an_eager_one_is_not() -> None:
         assert [answer.status_code for answer in refused.answers("POST")] == [413]
 
 
+def test_long_body_shares_the_turn_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TURN_QUANTUM_BYTES", 10_000)
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        data = request("PUT", "/", body=b"x" * 180_000)
+        view = memoryview(data)
+        before = 0
+        while not stage.exchanges:
+            try:
+                view = view[peer.socket.send(view) :] if view else view
+            except BlockingIOError:
+                pass
+            stage.reactor.collect(0.0)
+            stage.reactor.step()
+            assert stage.reactor.bytes_in - before <= 2 * limits.RECEIVE_RING_BYTES
+            before = stage.reactor.bytes_in
+        assert peer.answers("PUT")[0].status_code == 200
+
+
+def test_refused_bytes_are_thrown_away_in_shares_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TURN_QUANTUM_BYTES", 10_000)
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.socket.send(b"nonsense\r\n\r\n" + b"x" * 190_000)
+        before = 0
+        steps = 0
+        while stage.reactor.bytes_in < 190_000:
+            stage.reactor.collect(0.0)
+            stage.reactor.step()
+            assert stage.reactor.bytes_in - before <= 3 * limits.RECEIVE_RING_BYTES
+            before = stage.reactor.bytes_in
+            steps += 1
+        assert steps > 1
+
+
+def test_refusal_after_a_head_request_has_its_body() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.send(request("HEAD") + b"nonsense\r\n\r\n")
+        refusal = peer.answers("HEAD", "GET")[1]
+        assert (refusal.status_code, refusal.body) == (400, b"400 Bad Request\n")
+
+
+def test_refused_head_request_has_no_body() -> None:
+    with Stage(echo, max_body_bytes=1) as stage:
+        peer = stage.connect()
+        peer.send(request("HEAD", body=b"long"))
+        assert peer.answers("HEAD")[0].status_code == 413
+
+
 def test_refused_client_that_goes_on_sending_reads_the_answer_and_is_dropped() -> None:
     with Stage(echo, max_body_bytes=10) as stage:
         peer = stage.connect()
@@ -370,6 +421,39 @@ def test_client_that_reads_nothing_is_given_up() -> None:
         assert stage.listener.stats().open == 0
         assert lost == stage.exchanges and lost[0].closed
         assert stage.listener.stats().timeouts == 1
+
+
+def test_sending_more_does_not_save_a_client_that_reads_nothing() -> None:
+    with Stage(write_timeout_s=7) as stage:
+        peer = stage.connect()
+        peer.send(request())
+        exchange = stage.exchanges[0]
+        exchange.start(200)
+        exchange.send(b"x" * 500_000)
+        for _ in range(6):
+            stage.advance(1)
+            exchange.send(b"more")
+        assert not exchange.closed
+        stage.advance(1)
+        assert exchange.closed
+
+
+def test_client_that_reads_and_stops_again_gets_its_time_each_time() -> None:
+    with Stage(write_timeout_s=7) as stage:
+        peer = stage.connect()
+        peer.send(request())
+        exchange = stage.exchanges[0]
+        exchange.start(200)
+        for _ in range(2):
+            exchange.send(b"x" * 500_000)
+            stage.advance(6)
+            stage.settle(peer)
+            stage.advance(1000)
+        exchange.send(b"x" * 500_000)
+        stage.advance(6)
+        assert not exchange.closed
+        stage.advance(1)
+        assert exchange.closed and stage.listener.stats().open == 0
 
 
 def test_handler_has_all_the_time_it_wants() -> None:
