@@ -41,8 +41,8 @@ class HttpExchange:
         started: the head of the answer has been handed over.
         done: the answer has been handed over whole; what of it is still unsent leaves by itself.
         closed: the connection went before the answer was done; calls that send return Send.CLOSED.
-        on_data: called when there is something to `readinto`, the body's end or its failure included, after a
-            `readinto` returned -1 or if the handler has not called it.
+        on_data: called when there is something to `readinto`, the body's end included. Set it in the handler; it is
+            called when the handler has returned, and again whenever more has come after a `readinto` returned -1.
         on_writable: called when there is room again after `send` returned Send.FULL.
         on_closed: called when the connection is lost before the answer was done, but not from inside a call of the
             handler's own, whose answer says so.

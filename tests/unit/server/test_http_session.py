@@ -342,6 +342,24 @@ def test_lingering_ends_with_the_client_or_after_so_many_bytes(monkeypatch: pyte
         assert stage.listener.stats().open == 0
 
 
+@pytest.mark.parametrize("byte", [value for value in range(256) if value < 0x20 or value == 0x7F])
+def test_control_byte_anywhere_in_a_head_is_never_served(byte: int) -> None:
+    stray = bytes([byte])
+    whole = request("GET", "/path", "Name: value\r\n")
+    with Stage(echo) as stage:
+        for inside in (b"GET", b"/path", b"HTTP/1.1", b"Name", b"value"):
+            at = whole.index(inside) + 1
+            peer = stage.connect()
+            peer.send(whole[:at] + stray + whole[at:])
+            peer.finish()
+            answers = peer.answers()
+            if inside == b"value" and byte == 0x09:
+                assert [answer.status_code for answer in answers] == [200]
+            else:
+                assert [answer.status_code for answer in answers] in ([400], [505])
+        assert len(stage.exchanges) == (byte == 0x09)
+
+
 # Time
 
 

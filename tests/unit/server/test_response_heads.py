@@ -132,3 +132,11 @@ def test_memory_for_heads_is_bounded() -> None:
 def test_fields_that_contradict_the_body_or_break_the_head_are_refused(headers: Any, length: int) -> None:
     with pytest.raises(InvalidHeader, match="headers"):
         ResponseHeads(ManualClock(), Wall(0)).head(200, headers, length, UNSAID)
+
+
+@pytest.mark.parametrize("byte", [value for value in range(256) if (value < 0x20 and value != 9) or value == 0x7F])
+def test_control_byte_in_a_field_of_an_answer_is_refused(byte: int) -> None:
+    heads = ResponseHeads(ManualClock(), Wall(0))
+    for headers in ({f"X{chr(byte)}Y": "z"}, {"X": f"a{chr(byte)}b"}):
+        with pytest.raises(InvalidHeader, match="headers"):
+            heads.head(200, headers, 0, UNSAID)
