@@ -5,13 +5,14 @@ giving it back one append, most recently used first. Everything slower (expiry, 
 one lock and off that path.
 
 The order for a caller: `take_idle()`; without one `reserve()` a place and dial, then `opened(connection)` or
-`released()`; without a place `wait(waiter)`, and the waiter is offered a connection, or a place to dial into. At the end
-`give_back(connection)` or `discard(connection)`.
+`released()`; without a place `wait(waiter)`, and the waiter is offered a connection, or a place to dial into. At the
+end `give_back(connection)` or `discard(connection)`.
 
 Invariants: `open` counts connections and reserved places, 0 <= open <= its limit; an idle connection has no owner; a
-place is offered to exactly one waiter, and one that declines passes it on; waiters are served in order.
-A waiter appends itself and then looks for an idle connection, and who gives back appends and then looks for a waiter:
-whoever comes second sees the other, so no wake-up is lost.
+place is offered to exactly one waiter, and one that declines passes it on; waiters are served in order; one OriginPool
+stands for a key as long as anybody knows it.
+A waiter appends itself and then looks for an idle connection, and who gives back appends and then looks for a waiter,
+and for the pool's end: whoever comes second sees the other, so no wake-up is lost, and no connection forgotten.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from turbosock import limits
 from turbosock.config import SECOND_NS, PoolConfig
@@ -64,7 +66,7 @@ class PoolStats(NamedTuple):
 class OriginPool:
     """The connections to one origin."""
 
-    __slots__ = ("_keep", "_pool", "_take", "idle", "key", "open", "waiters")
+    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "idle", "key", "open", "waiters")
 
     def __init__(self, pool: ConnectionPool, key: OriginKey) -> None:
         self._pool = pool
@@ -103,33 +105,34 @@ class OriginPool:
     def give_back(self, connection: Http1Connection, now_ns: int) -> None:
         """Keep a reusable connection for the next exchange, or hand it to who waits."""
         connection.idle_since_ns = now_ns
-        if self._pool.closed:
-            self.discard(connection)
-            return
         self._keep(connection)
-        if self.waiters:
-            self._hand_over()
-        elif len(self.idle) > self._pool.config.max_idle:
-            self._drop_oldest()
+        pool = self._pool
+        if pool.waiting or pool.closed or len(pool.connections) > pool.config.max_idle:
+            pool.settle(self)
 
-    def _hand_over(self) -> None:
-        while True:
-            with self._pool.lock:
-                if not self.waiters or not self.idle:
-                    return
-                waiter = self.waiters.popleft()
-                connection = self.idle.pop()
-                self._pool.note_waiters(self)
-            if waiter.offer(connection):
+    def hand_over(self) -> None:
+        """Give an idle connection to the first waiter who takes it, if there are both; for ConnectionPool."""
+        while self.waiters:
+            try:
+                connection = self._take()
+            except IndexError:
                 return
-            self.idle.append(connection)
+            with self._pool.lock:
+                waiter = self.waiters.popleft() if self.waiters else None
+                self._pool.note_waiters(self)
+            if waiter is not None and waiter.offer(connection):
+                return
+            # Back where it was; whoever began to wait meanwhile is seen by the next round.
+            self._keep(connection)
 
-    def _drop_oldest(self) -> None:
-        try:
-            connection = self.idle.popleft()
-        except IndexError:
-            return
-        self.discard(connection)
+    def close_idle(self) -> None:
+        """Close every idle connection; for ConnectionPool."""
+        while self.idle:
+            try:
+                connection = self._take()
+            except IndexError:
+                return
+            self.discard(connection)
 
     def reserve(self) -> bool:
         """Take a place to dial into, if the limits allow one more connection."""
@@ -152,11 +155,17 @@ class OriginPool:
             self._pool.free_place(self)
 
     def wait(self, waiter: Waiter) -> None:
-        """Stand in line; the waiter may be offered something before this returns."""
+        """Stand in line; the waiter may be offered something before this returns.
+
+        Raises:
+            ClientClosed: the pool is closed, and nobody would come.
+        """
         with self._pool.lock:
+            if self._pool.closed:
+                raise _closed_error()
             self.waiters.append(waiter)
             self._pool.note_waiters(self)
-        self._hand_over()
+        self.hand_over()
         self._pool.serve_places(self)
 
     def leave(self, waiter: Waiter) -> bool:
@@ -175,10 +184,14 @@ class ConnectionPool:
 
     Args:
         config: the limits.
-        closed_error: makes the error for waiters when the pool closes.
+
+    Attributes:
+        open: connections and reserved places in all.
+        connections: every connection, idle or in use.
+        waiting: the origins with waiters, in the order in which they began to wait.
     """
 
-    __slots__ = ("_origins", "_waiting_origins", "closed", "config", "connections", "lock", "max_idle_ns", "open")
+    __slots__ = ("_forgotten", "_origins", "closed", "config", "connections", "lock", "max_idle_ns", "open", "waiting")
 
     def __init__(self, config: PoolConfig) -> None:
         self.config = config
@@ -188,15 +201,16 @@ class ConnectionPool:
         self.open = 0
         self.connections: set[Http1Connection] = set()
         self._origins: OrderedDict[OriginKey, OriginPool] = OrderedDict()
-        # Origins with waiters, in the order in which they began to wait.
-        self._waiting_origins: OrderedDict[OriginPool, None] = OrderedDict()
+        # Those that had to go, as long as a prepared request remembers them: it must not meet a second one.
+        self._forgotten: WeakValueDictionary[OriginKey, OriginPool] = WeakValueDictionary()
+        self.waiting: OrderedDict[OriginPool, None] = OrderedDict()
 
     def origin(self, key: OriginKey) -> OriginPool:
         """The pool of one origin, made at first use."""
         with self.lock:
             origin = self._origins.get(key)
             if origin is None:
-                origin = OriginPool(self, key)
+                origin = self._forgotten.pop(key, None) or OriginPool(self, key)
                 self._origins[key] = origin
                 if len(self._origins) > limits.MAX_ORIGINS:
                     self._forget_one_origin()
@@ -208,47 +222,84 @@ class ConnectionPool:
         for key, origin in self._origins.items():
             if not origin.open and not origin.waiters:
                 del self._origins[key]
+                self._forgotten[key] = origin
                 return
 
     def reserve(self, origin: OriginPool) -> bool:
-        """Take a place for `origin`; closes another origin's oldest idle connection where the total demands it."""
-        if self.closed:
-            raise ClientClosed("the connection pool is closed")
+        """Take a place for `origin`; closes the oldest idle connection of any where the total demands it.
+
+        Raises:
+            ClientClosed: the pool is closed.
+        """
         with self.lock:
+            if self.closed:
+                raise _closed_error()
             if origin.open >= self.config.max_connections_per_origin:
                 return False
+            victim = None
+            if self.open >= self.config.max_connections:
+                victim = self._oldest_idle()
+                if victim is None:
+                    return False
             # A prepared request may know an origin that was forgotten here meanwhile.
             self._origins.setdefault(origin.key, origin)
-            if self.open < self.config.max_connections:
-                origin.open += 1
-                self.open += 1
-                return True
-            victim = self._oldest_idle()
-            if victim is None:
-                return False
-            origin.open += 1
-            self.open += 1
-        owner = victim.origin
-        assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
-        # Its freed place is the one just taken: nobody else may be offered it.
-        victim.close()
-        self.connections.discard(victim)
-        with self.lock:
-            owner.open -= 1
-            self.open -= 1
+            self._take_place(origin, victim)
+        self._close_victim(victim)
         return True
 
     def _oldest_idle(self) -> Http1Connection | None:
+        """The idle connection that was used least recently, no longer idle, or None; under the lock."""
         oldest: OriginPool | None = None
+        oldest_ns = 0
         for origin in self._origins.values():
-            if origin.idle and (oldest is None or origin.idle[0].idle_since_ns < oldest.idle[0].idle_since_ns):
+            try:
+                since_ns = origin.idle[0].idle_since_ns
+            except IndexError:
+                continue
+            if oldest is None or since_ns < oldest_ns:
                 oldest = origin
+                oldest_ns = since_ns
         if oldest is None:
             return None
         try:
             return oldest.idle.popleft()
         except IndexError:
+            # take_idle() asks for no lock; what it took comes back, and is looked for again then.
             return None
+
+    def _take_place(self, origin: OriginPool, victim: Http1Connection | None) -> None:
+        """Count a new place for `origin`: a free one, or that of `victim`; under the lock."""
+        if victim is None:
+            self.open += 1
+        else:
+            owner = victim.origin
+            assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
+            owner.open -= 1
+        origin.open += 1
+
+    def _close_victim(self, victim: Http1Connection | None) -> None:
+        """Close a connection whose place was taken already: nobody else may be offered it."""
+        if victim is not None:
+            victim.close()
+            self.connections.discard(victim)
+
+    def settle(self, origin: OriginPool) -> None:
+        """A connection came back to `origin` and may be wanted here or elsewhere, or be one too many."""
+        if self.closed:
+            origin.close_idle()
+            return
+        origin.hand_over()
+        self.serve_places(origin)
+        while True:
+            with self.lock:
+                if sum(len(other.idle) for other in self._origins.values()) <= self.config.max_idle:
+                    return
+                victim = self._oldest_idle()
+            if victim is None:
+                return
+            owner = victim.origin
+            assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
+            owner.discard(victim)
 
     def free_place(self, origin: OriginPool) -> None:
         """A connection to `origin` is gone, or a dial failed: offer the place to who waits."""
@@ -258,21 +309,28 @@ class ConnectionPool:
         self.serve_places(origin)
 
     def serve_places(self, first: OriginPool) -> None:
-        """Offer free places to waiters: of `first`, then of the origin that waits longest."""
-        while True:
+        """Offer places to waiters, of `first`, then of the origin that waits longest.
+
+        A place is a free one, or that of an idle connection which nobody asks for.
+        """
+        while self.waiting:
             with self.lock:
                 chosen: OriginPool | None = None
-                if self.open < self.config.max_connections:
-                    for origin in (first, *self._waiting_origins):
-                        if origin.waiters and origin.open < self.config.max_connections_per_origin:
-                            chosen = origin
-                            break
+                for origin in (first, *self.waiting):
+                    if origin.waiters and origin.open < self.config.max_connections_per_origin:
+                        chosen = origin
+                        break
                 if chosen is None:
                     return
+                victim = None
+                if self.open >= self.config.max_connections:
+                    victim = self._oldest_idle()
+                    if victim is None:
+                        return
                 waiter = chosen.waiters.popleft()
                 self.note_waiters(chosen)
-                chosen.open += 1
-                self.open += 1
+                self._take_place(chosen, victim)
+            self._close_victim(victim)
             if not waiter.offer(None):
                 with self.lock:
                     chosen.open -= 1
@@ -281,20 +339,21 @@ class ConnectionPool:
     def note_waiters(self, origin: OriginPool) -> None:
         """Keep the set of origins with waiters true; under the lock."""
         if origin.waiters:
-            self._waiting_origins.setdefault(origin, None)
+            self.waiting.setdefault(origin, None)
         else:
-            self._waiting_origins.pop(origin, None)
+            self.waiting.pop(origin, None)
 
     def close_expired(self, now_ns: int) -> None:
-        """Close the connections that have been idle for too long; on use and on poll."""
-        for origin in tuple(self._origins.values()):
-            idle = origin.idle
-            while idle and now_ns - idle[0].idle_since_ns > self.max_idle_ns:
-                try:
-                    connection = idle.popleft()
-                except IndexError:
-                    break
-                origin.discard(connection)
+        """Close the connections that have been idle for too long."""
+        with self.lock:
+            origins = tuple(self._origins.values())
+        for origin in origins:
+            try:
+                while now_ns - origin.idle[0].idle_since_ns > self.max_idle_ns:
+                    origin.discard(origin.idle.popleft())
+            except IndexError:
+                # None is left, or another thread took it.
+                continue
 
     def close(self, notify: Callable[[Waiter], object]) -> None:
         """Close idle connections and wake everybody else; a second call does nothing.
@@ -310,24 +369,24 @@ class ConnectionPool:
             waiters = [waiter for origin in origins for waiter in origin.waiters]
             for origin in origins:
                 origin.waiters.clear()
-            self._waiting_origins.clear()
+            self.waiting.clear()
         for waiter in waiters:
             notify(waiter)
         for origin in origins:
-            while origin.idle:
-                try:
-                    connection = origin.idle.pop()
-                except IndexError:
-                    break
-                origin.discard(connection)
+            origin.close_idle()
         for connection in tuple(self.connections):
             connection.transport.abort()
 
     def stats(self) -> PoolStats:
         """Counts at this moment."""
-        origins = tuple(self._origins.values())
+        with self.lock:
+            origins = tuple(self._origins.values())
         return PoolStats(
             open=self.open,
             idle=sum(len(origin.idle) for origin in origins),
             waiting=sum(len(origin.waiters) for origin in origins),
         )
+
+
+def _closed_error() -> ClientClosed:
+    return ClientClosed("the connection pool is closed: what it belongs to was closed")
