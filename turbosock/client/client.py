@@ -380,6 +380,8 @@ class Client:
     def connect(self, response: Response) -> Http1Connection:
         """A connection for an exchange that found none idle: dialled, or waited for; for Response only."""
         origin = response.prepared.origin
+        # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
+        self.pool.close_expired(_monotonic_ns())
         while True:
             if origin.reserve():
                 break

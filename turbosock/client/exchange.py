@@ -171,8 +171,8 @@ class HttpExchange:
     def _decode(self, content: bytes) -> str:
         try:
             return content.decode(self.encoding, "replace")
-        except LookupError:
-            # A charset that nobody knows says nothing; UTF-8 is what the web means.
+        except (LookupError, UnicodeError):
+            # A charset that nobody knows, or that cannot replace, says nothing; UTF-8 is what the web means.
             return content.decode("utf-8", "replace")
 
     # Cancelling
@@ -260,7 +260,7 @@ def writable_bytes(buffer: object, argument: str) -> memoryview:
     """
     try:
         view = memoryview(buffer)  # type: ignore[arg-type]  # the except clause answers for it
-        if view.format != "B" or view.ndim != 1:
+        if view.format != "B" or view.ndim != 1 or not view.c_contiguous:
             view = view.cast("B")
     except TypeError as error:
         raise InvalidOption(f"{argument}: give a contiguous buffer of bytes, such as a bytearray") from error

@@ -34,12 +34,7 @@ class Gatherer:
         self._room = 0
         self._view: memoryview | None = None
         if expected > max_bytes:
-            raise self._too_large()
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"the body is larger than max_body_bytes={self.max_bytes}; stream it, or raise the bound in Config"
-        )
+            raise too_large(max_bytes)
 
     def writable(self) -> memoryview:
         """Where the next bytes go; lent until `advance` or `take`. Never empty."""
@@ -57,7 +52,7 @@ class Gatherer:
         if room > self.max_bytes:
             room = self.max_bytes + 1
         if self._room > self.max_bytes:
-            raise self._too_large()
+            raise too_large(self.max_bytes)
         self._file.seek(room - 1)
         self._file.write(b"\0")
         self._room = room
@@ -71,7 +66,7 @@ class Gatherer:
         """
         self.length += count
         if self.length > self.max_bytes:
-            raise self._too_large()
+            raise too_large(self.max_bytes)
 
     def take(self) -> bytes:
         """The body; the gatherer is empty afterwards."""
@@ -82,3 +77,8 @@ class Gatherer:
         self._file = io.BytesIO()
         self._room = self.length = 0
         return content
+
+
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """The error for a body that is not gathered."""
+    return BodyTooLarge(f"the body is larger than max_body_bytes={max_bytes}; stream it, or raise the bound in Config")

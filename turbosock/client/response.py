@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from turbosock import limits
 from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange, writable_bytes
-from turbosock.client.gather import Gatherer
+from turbosock.client.gather import Gatherer, too_large
+from turbosock.config import check_count
 from turbosock.errors import (
     BodyTooLarge,
     Cancelled,
@@ -323,11 +324,11 @@ class Response(HttpExchange):
 
     # The body
 
-    def _await_body(self, connection: Http1Connection, view: memoryview) -> int:
+    def _await_body(self, connection: Http1Connection, view: memoryview, bytes_before: int) -> int:
         transport = connection.transport
         self._bytes_seen = transport.bytes_in
         self._quiet_since_ns = _monotonic_ns()
-        if transport.blocking:
+        if transport.blocking and transport.bytes_in == bytes_before:
             # The receive that brought nothing has waited already.
             self._quiet_since_ns -= transport.receive_budget_ns
         while True:
@@ -347,7 +348,7 @@ class Response(HttpExchange):
             ResponseClosed: after close().
             TurbosockError: as the exchange ends.
         """
-        if type(buffer) is not memoryview or buffer.readonly or buffer.format != "B":
+        if type(buffer) is not memoryview or buffer.readonly or buffer.format != "B" or not buffer.c_contiguous:
             buffer = writable_bytes(buffer, "buffer")
         ring = self.ring
         if ring is not None and self._view is None:
@@ -381,9 +382,10 @@ class Response(HttpExchange):
             left_ns = self._within_deadline(self.timeouts.read_ns, _monotonic_ns())
             if left_ns < transport.receive_budget_ns:
                 transport.await_readable(left_ns)
+            bytes_before = transport.bytes_in
             count = connection.read_body(buffer)
             if count < 0:
-                count = self._await_body(connection, buffer)
+                count = self._await_body(connection, buffer, bytes_before)
             if not count and (self.cancelled or self._client.closed):
                 # A body that ends with its connection: this end was made here.
                 self.check_deadline()
@@ -411,6 +413,8 @@ class Response(HttpExchange):
         """Read the body whole into `content`; for Client, which then lets the connection go."""
         ring = self.ring
         if ring is not None:
+            if ring.length > self._client.config.max_body_bytes:
+                raise self.explained(too_large(self._client.config.max_body_bytes))
             start = ring.start
             self._content = bytes(ring.root[start : start + ring.length])
             self.ring = None
@@ -475,7 +479,17 @@ class Response(HttpExchange):
         return json_module.loads(self.content)
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """The body in pieces of owned bytes, as they arrive, or of exactly `chunk_size` but for the last."""
+        """The body in pieces of owned bytes, as they arrive, or of exactly `chunk_size` but for the last.
+
+        Raises:
+            InvalidOption: `chunk_size` is not a number of bytes above 0.
+            ResponseClosed, TurbosockError: as readinto(), while it is iterated.
+        """
+        if chunk_size is not None:
+            check_count("chunk_size", chunk_size, 1, limits.MAX_WRITER_BYTES)
+        return self._pieces(chunk_size)
+
+    def _pieces(self, chunk_size: int | None) -> Iterator[bytes]:
         if self._content is not None:
             step = chunk_size or max(1, len(self._content))
             for start in range(0, len(self._content), step):
@@ -499,22 +513,30 @@ class Response(HttpExchange):
         Raises:
             BodyTooLarge: a line is longer than `Config.max_body_bytes`.
         """
-        rest = b""
-        for piece in self.iter_bytes():
-            # A CR at the end waits: an LF may follow it.
-            rest += piece
-            held = rest.endswith(b"\r")
-            lines = (rest[:-1] if held else rest).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-            rest = lines.pop() + (b"\r" if held else b"")
+        # The pieces of a line whose end has not come, put together once it has.
+        begun: list[bytes] = []
+        length = 0
+        ended_with_cr = False
+        for piece in self._pieces(None):
+            if ended_with_cr and piece.startswith(b"\n"):
+                # The line ended with the piece before.
+                piece = piece[1:]
+            ended_with_cr = piece.endswith(b"\r") if piece else False
+            lines = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            rest = lines.pop()
             for line in lines:
-                yield self._decode(line)
-            if len(rest) > self._client.config.max_body_bytes:
-                raise self._too_long_line()
-        if rest:
-            yield self._decode(rest.removesuffix(b"\r"))
-
-    def _too_long_line(self) -> TurbosockError:
-        return self.explained(BodyTooLarge("a line is longer than max_body_bytes; use iter_bytes()"))
+                begun.append(line)
+                yield self._decode(b"".join(begun))
+                begun.clear()
+                length = 0
+            if rest:
+                begun.append(rest)
+                length += len(rest)
+                if length > self._client.config.max_body_bytes:
+                    self.drop_connection()
+                    raise self.explained(BodyTooLarge("a line is longer than max_body_bytes; use iter_bytes()"))
+        if begun:
+            yield self._decode(b"".join(begun))
 
     def view(self) -> memoryview:
         """The body as a read-only view of pooled memory, read whole at first use; lent until close().

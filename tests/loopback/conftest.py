@@ -1,0 +1,56 @@
+"""Fixtures of the loopback tests: a Client of every kind, and the real peers, one process each for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support import peers
+from support.clients import VARIANTS, MakeClient, variant_config
+from turbosock import Client
+
+
+@pytest.fixture(params=VARIANTS)
+def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
+    """Makes clients of one transport mode, with or without pooled memory; closed when the test ends."""
+    made: list[Client] = []
+
+    def make(**options: object) -> Client:
+        made.append(Client(variant_config(request.param, **options)))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> Client:
+    """One client with the tests' own time limits."""
+    return make_client()
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    """nginx on a loopback port."""
+    with peers.nginx(tmp_path_factory.mktemp("nginx"), big_bytes=3_000_000) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="session")
+def nginx_unix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    """nginx on a Unix socket."""
+    with peers.nginx(tmp_path_factory.mktemp("unix"), unix=True, big_bytes=3_000_000) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="session")
+def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    """`python -m http.server` over a directory with a few files."""
+    directory = tmp_path_factory.mktemp("files")
+    (directory / "hello.txt").write_bytes(b"hello\n")
+    (directory / "big.bin").write_bytes(peers.big_body(500_000))
+    (directory / "empty.txt").write_bytes(b"")
+    with peers.http_server(directory) as peer:
+        yield peer
