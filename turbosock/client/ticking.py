@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from turbosock.config import Config, Timeouts
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.connection.source import BodySource
-    from turbosock.pool.connection_pool import OriginPool
+    from turbosock.pool.connection_pool import ConnectionPool, OriginPool
     from turbosock.reactor.context import IOContext
     from turbosock.reactor.reactor import Reactor
     from turbosock.reactor.timers import TimerHeap
@@ -76,6 +76,7 @@ class LoopServices(Protocol):
     rings: RingPool
     buffers: BufferPool
     events: EventQueue
+    pool: ConnectionPool
     starved: list[Exchange]
 
     def queue_dial(self, dial: TickingDial) -> None:
@@ -186,7 +187,7 @@ class Exchange(HttpExchange, Event):
     """
 
     __slots__ = (
-        "_bytes_seen",
+        "_bytes_moved",
         "_dial",
         "_gatherer",
         "_loop",
@@ -227,7 +228,7 @@ class Exchange(HttpExchange, Event):
         self.started_ns = 0
         self.finished_ns = 0
         self.deadline_ns = 0
-        self._bytes_seen = 0
+        self._bytes_moved = 0
         self._quiet_since_ns = 0
         self._dial: TickingDial | None = None
         self._gatherer: Gatherer | None = None
@@ -361,8 +362,17 @@ class Exchange(HttpExchange, Event):
             connection.on_writable()
             if connection.sent and self.phase is _SEND:
                 self.phase = _HEAD
+            self._note_progress(connection)
         except TurbosockError as error:
             self._broken(error)
+
+    def _note_progress(self, connection: Http1Connection) -> None:
+        """A step is over and the exchange is not: if it moved bytes, the limits of read and write count from now."""
+        transport = connection.transport
+        moved = transport.bytes_in + transport.bytes_out
+        if moved != self._bytes_moved:
+            self._bytes_moved = moved
+            self._quiet_since_ns = self._now_ns()
 
     def on_readable(self) -> None:
         """The socket has bytes, or its end."""
@@ -378,6 +388,10 @@ class Exchange(HttpExchange, Event):
                         self._requeue(connection)
                     else:
                         connection.arm()
+                    if connection.sent and self.phase is _SEND:
+                        # An interim 100 let the body go, whole.
+                        self.phase = _HEAD
+                    self._note_progress(connection)
                     return
                 if not connection.sent:
                     connection.abandon_request()
@@ -462,11 +476,13 @@ class Exchange(HttpExchange, Event):
                 count = self._take_gathered(connection)
             if count < 0:
                 # Armed by the step, or starved of memory and resumed by the loop.
+                self._note_progress(connection)
                 return
             self.nbytes += count
             moved += count
             if moved >= limits.TURN_QUANTUM_BYTES and not body.complete:
                 self._requeue(connection)
+                self._note_progress(connection)
                 return
         self._finish()
 
@@ -502,7 +518,11 @@ class Exchange(HttpExchange, Event):
         lease = self._rent_segment()
         if lease is None:
             return -1
-        count = connection.read_body(lease.view)
+        try:
+            count = connection.read_body(lease.view)
+        except BaseException:
+            lease.release()
+            raise
         if count > 0:
             self._loop.events.put_data(self, lease, count)
         else:
@@ -520,22 +540,28 @@ class Exchange(HttpExchange, Event):
         connection = self.connection
         assert connection is not None, "the timer of a connection finds its exchange through it"
         transport = connection.transport
+        assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
         timeouts = self.timeouts
-        seen = transport.bytes_in + transport.bytes_out
-        if seen != self._bytes_seen:
-            self._bytes_seen = seen
-            self._quiet_since_ns = now_ns
         if now_ns >= self.deadline_ns:
             self.fail(TotalTimeout(f"the total deadline of {timeouts.total_s} s passed; raise it or ask for less"))
             return
-        limit_ns = timeouts.read_ns if connection.sent else timeouts.write_ns
+        if transport.receive_context.state != PENDING or transport.queued:
+            # Bytes wait here for memory, for room or for their turn. The peer is not late.
+            self._quiet_since_ns = now_ns
         if not connection.sent and not connection.continued and self.source is not None:
-            try:
-                connection.send_body()
-            except TurbosockError as error:
-                self._broken(error)
-                return
-        elif now_ns - self._quiet_since_ns >= limit_ns:
+            limit_ns = min(CONTINUE_WAIT_NS, timeouts.write_ns)
+            if now_ns - self._quiet_since_ns >= limit_ns:
+                try:
+                    connection.send_body()
+                except TurbosockError as error:
+                    self._broken(error)
+                    return
+                if connection.sent:
+                    self.phase = _HEAD
+                self._note_progress(connection)
+        else:
+            limit_ns = timeouts.read_ns if connection.sent else timeouts.write_ns
+        if now_ns - self._quiet_since_ns >= limit_ns:
             if connection.sent:
                 self.fail(ReadTimeout(f"the peer sent nothing for {timeouts.read_s} s; raise read_s or try later"))
             else:
@@ -559,6 +585,10 @@ class Exchange(HttpExchange, Event):
         if connection.transport.fd >= 0 and connection.owner is None:
             # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
             connection.transport.arm()
+            due_ns = self.finished_ns + self._loop.pool.max_idle_ns
+            timer = connection.timer  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
+            if timer.deadline_ns > due_ns:
+                timer.move(due_ns)
         self.done = True
         if self._notify:
             self._loop.events.append(self)
