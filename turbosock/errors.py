@@ -40,6 +40,7 @@ doing what, and what to do next. URLs in messages carry no user information, no 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 
 class Origin(enum.Enum):
@@ -109,6 +110,21 @@ class TurbosockError(Exception):
         subject = f"{self.method} {self.url}: " if self.method and self.url else ""
         done = f" after {self.bytes_done} body bytes" if self.bytes_done else ""
         return f"{subject}{message} (while {self.phase.value}{done})"
+
+    def __reduce__(self) -> tuple[Callable[..., TurbosockError], tuple[object, ...]]:
+        # Errors travel between processes; a response, which holds sockets, stays where it is.
+        state = {name: value for name, value in self.__dict__.items() if name != "response"}
+        if isinstance(self, OSError):
+            state["errno"] = self.errno
+        return _restored, (type(self), self.args[0] if self.args else "", state)
+
+
+def _restored(kind: type[TurbosockError], message: str, state: dict[str, object]) -> TurbosockError:
+    """The error that was pickled."""
+    error = kind(message)
+    for name, value in state.items():
+        setattr(error, name, value)
+    return error
 
 
 class MisuseError(TurbosockError):

@@ -1,0 +1,184 @@
+"""Settings: each wrong value refused by its name where it is given, the rest frozen, hashable and picklable."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+
+from turbosock import limits
+from turbosock.config import Config, PoolConfig, Timeouts, TransportMode, check_count, check_seconds
+from turbosock.errors import InvalidOption
+
+BAD_SECONDS: list[Any] = [0, -1, 0.0, float("nan"), float("inf"), True, "1", b"1", limits.MAX_TIMEOUT_S + 1, [1]]
+
+
+@pytest.mark.parametrize("name", ["connect_s", "read_s", "write_s", "pool_s", "total_s"])
+@pytest.mark.parametrize("value", BAD_SECONDS)
+def test_timeouts_with_no_time_are_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name}="):
+        Timeouts(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["connect_s", "read_s", "write_s", "pool_s"])
+def test_timeouts_without_a_part_are_refused(name: str) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name}="):
+        Timeouts(**{name: None})  # type: ignore[arg-type]  # what is refused
+
+
+def test_timeouts_parts_do_not_outlast_the_total() -> None:
+    timeouts = Timeouts(read_s=5, total_s=2)
+    assert timeouts.total_ns == 2_000_000_000
+    assert timeouts.read_ns == timeouts.connect_ns == timeouts.write_ns == timeouts.pool_ns == 2_000_000_000
+
+
+def test_timeouts_without_a_total_are_bounded_by_their_parts() -> None:
+    timeouts = Timeouts(read_s=5, total_s=None)
+    assert timeouts.read_ns == 5_000_000_000
+    assert timeouts.total_ns == int(limits.MAX_TIMEOUT_S * 1_000_000_000)
+
+
+def test_timeouts_too_short_to_count_are_still_more_than_nothing() -> None:
+    assert Timeouts(read_s=1e-12).read_ns == 1
+
+
+def test_timeouts_of_a_number_is_one_limit_for_everything() -> None:
+    assert Timeouts.of(2) == Timeouts(connect_s=2, read_s=2, write_s=2, pool_s=2, total_s=2)
+    given = Timeouts(read_s=1)
+    assert Timeouts.of(given) is given
+
+
+def test_timeouts_of_none_is_refused_because_nothing_waits_for_ever() -> None:
+    with pytest.raises(InvalidOption, match=r"timeout=None.*for ever"):
+        Timeouts.of(None)  # type: ignore[arg-type]  # what is refused
+
+
+@pytest.mark.parametrize("value", BAD_SECONDS)
+def test_timeouts_of_no_time_are_refused_by_name(value: Any) -> None:
+    with pytest.raises(InvalidOption, match=r"^timeout="):
+        Timeouts.of(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_connections", 0),
+        ("max_connections", 65_537),
+        ("max_connections", 1.0),
+        ("max_connections", True),
+        ("max_connections", "8"),
+        ("max_connections_per_origin", 0),
+        ("max_connections_per_origin", None),
+        ("max_idle", -1),
+        ("max_idle", 65_537),
+        ("max_idle_s", 0),
+        ("max_idle_s", None),
+    ],
+)
+def test_pool_config_with_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name}="):
+        PoolConfig(**{name: value})
+
+
+def test_pool_config_that_contradicts_itself_is_refused_naming_both() -> None:
+    with pytest.raises(InvalidOption, match=r"max_connections_per_origin=9 is above max_connections=8"):
+        PoolConfig(max_connections=8, max_connections_per_origin=9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("transport", "stream"),
+        ("transport", None),
+        ("zero_alloc", 1),
+        ("zero_alloc", None),
+        ("diagnostics", "yes"),
+        ("poller", "kqueue"),
+        ("poller", 1),
+        ("timeouts", 5),
+        ("timeouts", None),
+        ("pool", {}),
+        ("max_head_bytes", 255),
+        ("max_head_bytes", limits.MAX_HEAD_BYTES + 1),
+        ("max_head_fields", 0),
+        ("max_head_fields", limits.MAX_HEAD_FIELDS + 1),
+        ("max_body_bytes", -1),
+        ("max_body_bytes", 2**48 + 1),
+        ("headers", 5),
+        ("headers", "abc"),
+        ("headers", [("a",)]),
+        ("headers", {"a": 1}),
+        ("headers", {1: "a"}),
+        ("headers", [("a", b"b")]),
+    ],
+)
+def test_config_with_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=rf"^{name}\b"):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"A": "b", "C": "d"}, [("A", "b"), ("C", "d")], (["A", "b"], ["C", "d"]), iter([("A", "b"), ("C", "d")])],
+)
+def test_config_headers_of_any_kind_become_pairs(headers: Any) -> None:
+    assert Config(headers=headers).header_pairs == (("A", "b"), ("C", "d"))
+
+
+CONFIGS = [
+    Config(),
+    Config(
+        transport=TransportMode.SAEA,
+        zero_alloc=False,
+        diagnostics=True,
+        poller="select",
+        timeouts=Timeouts(read_s=1, total_s=None),
+        pool=PoolConfig(max_idle=3),
+        headers={"A": "b"},
+        max_body_bytes=5,
+    ),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_config_pickled_copied_and_hashed_stays_equal(config: Config) -> None:
+    again = pickle.loads(pickle.dumps(config))
+    assert again == config
+    assert hash(again) == hash(config)
+    assert again.timeouts.read_ns == config.timeouts.read_ns
+    assert again.timeouts.total_ns == config.timeouts.total_ns
+    assert copy.deepcopy(config) == config
+    assert {config: 1}[again] == 1
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().zero_alloc = False  # type: ignore[misc]  # what is refused
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Timeouts().read_s = 1  # type: ignore[misc]  # what is refused
+
+
+def test_config_replaced_is_validated_again() -> None:
+    config = dataclasses.replace(Config(headers={"A": "b"}), max_body_bytes=7)
+    assert (config.max_body_bytes, config.header_pairs) == (7, (("A", "b"),))
+    with pytest.raises(InvalidOption, match=r"^max_body_bytes="):
+        dataclasses.replace(config, max_body_bytes=-7)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("", False)])
+def test_config_diagnostics_follow_the_environment(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+    monkeypatch.setenv("TURBOSOCK_POOL_DIAGNOSTICS", value)
+    assert Config().diagnostics is expected
+    assert Config(diagnostics=not expected).diagnostics is not expected
+
+
+def test_checks_accept_their_bounds() -> None:
+    check_seconds("x", limits.MAX_TIMEOUT_S)
+    check_seconds("x", None, optional=True)
+    check_count("x", 1, 1, 2)
+    check_count("x", 2, 1, 2)
+    with pytest.raises(InvalidOption, match=r"^x=3: give 1 to 2"):
+        check_count("x", 3, 1, 2)
