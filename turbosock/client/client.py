@@ -439,8 +439,8 @@ class Client:
             response.check_deadline()
             limit = self.config.pool.max_connections_per_origin
             raise PoolTimeout(
-                f"no connection was free for {response.timeouts.pool_s} s: all {limit} to this origin, or all of the pool, "
-                "are in use; close responses, raise the limits of PoolConfig, or raise pool_s"
+                f"no connection was free for {response.timeouts.pool_s} s: all {limit} to this origin, or all of the "
+                "pool, are in use; close responses, raise the limits of PoolConfig, or raise pool_s"
             )
         except BaseException:
             if not origin.leave(waiter):

@@ -155,7 +155,8 @@ class HttpExchange:
             return
         whose = "the request" if head.status_code < 500 else "the server"
         raise StatusError(
-            f"{self.prepared.method} {self.prepared.url.safe}: status {head.status_code} {head.reason} ({whose} is at fault)",
+            f"{self.prepared.method} {self.prepared.url.safe}: "
+            f"status {head.status_code} {head.reason} ({whose} is at fault)",
             response=self,
         )
 

@@ -98,19 +98,20 @@ class Preparer:
         if source is not None or params is not None or auth is not None:
             return self._make(method, url, params, headers, auth, source, content_type)
         if headers is None:
-            urls = self.by_method.get(method)
+            urls = self.by_method.get(method) if isinstance(method, str) else None
             prepared = urls.get(url) if urls is not None and isinstance(url, str) else None
             if prepared is None:
                 prepared = self._make(method, url, None, None, None, None, None)
                 self._remember(self.by_method.setdefault(method, {}), url, prepared)
             return prepared
-        pairs = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
+        fields = _pairs(headers)
+        pairs = tuple(fields.items() if isinstance(fields, (Mapping, HeaderList)) else fields)
         key = (method, url, pairs)
         try:
             prepared = self._with_headers.get(key)
         except TypeError:
-            # Something unhashable: validation names it.
-            prepared = None
+            # Something unhashable: a pair that is a list, or what validation will name.
+            return self._make(method, url, None, pairs, None, None, None)
         if prepared is None:
             prepared = self._make(method, url, None, pairs, None, None, None)
             self._remember(self._with_headers, key, prepared)
@@ -130,6 +131,8 @@ class Preparer:
             self._with_headers.clear()
             for urls in self.by_method.values():
                 urls.clear()
+            # A program's own methods must not accumulate either; who finds GET's dictionary keeps it.
+            self.by_method = {"GET": self.by_method["GET"]}
             self._count = 0
 
     def _make(
@@ -146,18 +149,20 @@ class Preparer:
             raise InvalidHeader(f"method: a {type(method).__name__} was given; give a str such as 'GET'")
         parsed = Url(url, params)
         given = HeaderList(_pairs(headers)) if headers is not None else HeaderList()
-        names = {name.lower() for name in given.keys()}
-        fields: list[tuple[bytes, bytes]] = []
-        if "host" not in names:
-            fields.append((b"Host", parsed.authority.encode("ascii")))
-        fields += [field for field in self._defaults.raw if field[0].decode("latin-1").lower() not in names]
-        fields += [field for field in given.raw if field[0].lower() not in (b"content-length", b"transfer-encoding")]
+        names = {name.lower() for name, _ in given.raw}
+        own: list[tuple[bytes, bytes]] = []
+        if b"host" not in names and not self._defaults.count(b"host"):
+            own.append((b"Host", parsed.authority.encode("ascii")))
         credentials = auth if auth is not None else parsed.credentials
-        if credentials is not None and "authorization" not in names:
-            fields.append((b"Authorization", basic_credentials(credentials)))
+        if credentials is not None and b"authorization" not in names:
+            own.append((b"Authorization", basic_credentials(credentials)))
+        if content_type is not None and b"content-type" not in names:
+            own.append((b"Content-Type", content_type.encode("ascii")))
+        # What this request says in any way replaces the default field of that name.
+        names.update(name.lower() for name, _ in own)
+        fields = own + [field for field in self._defaults.raw if field[0].lower() not in names]
+        fields += [field for field in given.raw if field[0].lower() not in (b"content-length", b"transfer-encoding")]
         fields += _framing_fields(method, given, source)
-        if content_type is not None and "content-type" not in names:
-            fields.append((b"Content-Type", content_type.encode("ascii")))
         expect = (given.get("expect") or "").lower() == "100-continue" and source is not None
         head = request_head(method, parsed.target, fields)
         return PreparedRequest(method, parsed, self._pool.origin(parsed.key), head, expect_continue=expect)
@@ -206,7 +211,13 @@ def basic_credentials(credentials: Auth) -> bytes:
     user, password = credentials
     if ":" in user:
         raise InvalidOption("auth: a user name for basic authentication cannot hold a colon")
-    return b"Basic " + b64encode(f"{user}:{password}".encode())
+    if any(character < " " or character == "\x7f" for part in credentials for character in part):
+        raise InvalidOption("auth: user and password cannot hold control characters (RFC 7617 §2)")
+    try:
+        return b"Basic " + b64encode(f"{user}:{password}".encode())
+    except UnicodeEncodeError:
+        # The cause would show the password.
+        raise InvalidOption("auth: user or password holds a lone surrogate, which is half a character") from None
 
 
 def request_body(content: object, data: object, json: object) -> tuple[BodySource | None, str | None]:
@@ -219,10 +230,10 @@ def request_body(content: object, data: object, json: object) -> tuple[BodySourc
         raise InvalidOption("content, data, json: give only one of them")
     if json is not None:
         try:
-            text = json_module.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json_module.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidOption(f"json: it cannot be written as JSON: {error}") from error
-        return BufferSource(text.encode()), "application/json"
+        return BufferSource(text), "application/json"
     if isinstance(data, (Mapping, list, tuple)):
         try:
             form = encode_params(data)
@@ -230,5 +241,5 @@ def request_body(content: object, data: object, json: object) -> tuple[BodySourc
             raise InvalidOption("data: give a mapping, pairs of key and value, str or bytes") from error
         return BufferSource(form.encode()), "application/x-www-form-urlencoded"
     if data is not None:
-        return body_source(data), None
-    return body_source(content), None
+        return body_source(data, "data"), None
+    return body_source(content, "content"), None

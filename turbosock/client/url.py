@@ -54,7 +54,8 @@ class Url:
                 raise InvalidUrl(f"url: it holds the control character {character!r}; remove or percent-encode it")
         scheme, separator, rest = url.partition("://")
         scheme = scheme.lower()
-        if not separator:
+        if not separator or not scheme.replace("+", "").isalnum():
+            # Without one, what stands there may be a password: it is not shown.
             raise InvalidUrl("url: it has no scheme; begin with 'http://'")
         if scheme not in DEFAULT_PORTS:
             raise InvalidUrl(f"url: the scheme {scheme[:20]!r} is not known here; use {' or '.join(DEFAULT_PORTS)}")
@@ -79,15 +80,14 @@ class Url:
             self.key = OriginKey(scheme, host, port)
             shown = f"[{host.partition('%')[0]}]" if ":" in host else host
             self.authority = shown if port == DEFAULT_PORTS[scheme] else f"{shown}:{port}"
-        target = quote(rest[end:], safe=_KEPT) if rest[end:] else "/"
-        check_percent(target)
+        target = quoted(rest[end:], "url") or "/"
         if target.startswith("?"):
             target = "/" + target
-        if params:
+        if params is not None:
             query = params if isinstance(params, str) else encode_params(params)
-            query = quote(query, safe=_KEPT)
+            query = quoted(query, "params").removeprefix("?")
             if query:
-                target += ("&" if "?" in target else "?") + query.removeprefix("?")
+                target += ("&" if "?" in target else "?") + query
         self.target = target
         where = quote(self.key.path, safe="") if self.key.path is not None else self.authority
         self.full = f"{scheme}://{where}{target}"
@@ -97,13 +97,22 @@ class Url:
         return f"<Url {self.safe}>"
 
 
-def check_percent(target: str) -> None:
-    """Raise InvalidUrl for a '%' that encodes nothing: a server might read it in another way."""
+def quoted(text: str, argument: str) -> str:
+    """A path or query in ASCII, percent-encoded where it is not.
+
+    Raises:
+        InvalidUrl: a '%' that encodes nothing, which a server might read in another way; or half a character.
+    """
+    try:
+        target = quote(text, safe=_KEPT)
+    except UnicodeEncodeError as error:
+        raise InvalidUrl(f"{argument}: it holds a lone surrogate, which is half a character") from error
     at = target.find("%")
     while at >= 0:
         if not (target[at + 1 : at + 2] in _HEX_DIGITS and target[at + 2 : at + 3] in _HEX_DIGITS):
-            raise InvalidUrl("url: a '%' without two hexadecimal digits; write '%25' for a percent sign")
+            raise InvalidUrl(f"{argument}: a '%' without two hexadecimal digits; write '%25' for a percent sign")
         at = target.find("%", at + 3)
+    return target
 
 
 def encode_params(params: object) -> str:
@@ -116,19 +125,20 @@ def encode_params(params: object) -> str:
         items = list(params.items()) if hasattr(params, "items") else [(key, value) for key, value in params]  # type: ignore[attr-defined]  # the except clause answers for it
     except (TypeError, ValueError) as error:
         raise InvalidUrl("params: give a mapping, pairs of key and value, or a str") from error
-    pairs: list[tuple[str, str]] = []
+    pairs: list[tuple[str | bytes, str | bytes]] = []
     for key, value in items:
         values = value if isinstance(value, (list, tuple)) else (value,)
-        pairs.extend((str(key), _param_text(one)) for one in values if one is not None)
-    return urlencode(pairs)
+        pairs.extend((_param_text(key), _param_text(one)) for one in values if one is not None)
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError as error:
+        raise InvalidUrl("params: a text holds a lone surrogate, which is half a character") from error
 
 
-def _param_text(value: object) -> str:
+def _param_text(value: object) -> str | bytes:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return str(value)
+    return value if isinstance(value, bytes) else str(value)
 
 
 def split_host_port(hostport: str, default_port: int) -> tuple[str, int]:
@@ -137,6 +147,7 @@ def split_host_port(hostport: str, default_port: int) -> tuple[str, int]:
     Raises:
         InvalidUrl: either is not valid.
     """
+    # Nothing of a wrong authority is shown: with a '/' or '#' in it, a password ends up here.
     if hostport.startswith("["):
         literal, bracket, rest = hostport[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -147,7 +158,7 @@ def split_host_port(hostport: str, default_port: int) -> tuple[str, int]:
         try:
             socket.inet_pton(socket.AF_INET6, address)
         except (OSError, ValueError) as error:
-            raise InvalidUrl(f"url: {literal[:60]!r} is not an IPv6 address") from error
+            raise InvalidUrl("url: what stands in brackets is not an IPv6 address") from error
         if zone_mark and not (zone and zone.isascii() and all(c.isalnum() or c in "-._" for c in zone)):
             raise InvalidUrl("url: the zone of the IPv6 address is not valid")
         host = address.lower() + ("%" + zone if zone_mark else "")
@@ -160,13 +171,14 @@ def split_host_port(hostport: str, default_port: int) -> tuple[str, int]:
         if not host:
             raise InvalidUrl("url: it has no host; write 'http://host/path'")
         if not host.isascii():
-            raise InvalidUrl(f"url: the host {host[:60]!r} is not ASCII; give its 'xn--' form")
+            raise InvalidUrl("url: the host is not ASCII; give its 'xn--' form")
         if not _HOST_BYTES.issuperset(host):
-            raise InvalidUrl(f"url: the host {host[:60]!r} has characters that no host name has")
-        if len(host) > 253 or any(not 0 < len(label) <= 63 for label in host.removesuffix(".").split(".")):
-            raise InvalidUrl(f"url: the host {host[:60]!r} has an empty or overlong label")
+            raise InvalidUrl("url: the host has characters that no host name has")
+        labels = host.removesuffix(".").split(".")
+        if len(host) > limits.MAX_HOST_LENGTH or any(not 0 < len(label) <= limits.MAX_LABEL_LENGTH for label in labels):
+            raise InvalidUrl("url: the host has an empty or overlong label, or is too long as a whole")
     if not given or not port_text:
         return host, default_port
     if not port_text.isascii() or not port_text.isdigit() or len(port_text) > 5 or not 0 < int(port_text) <= 65_535:
-        raise InvalidUrl(f"url: the port {port_text[:20]!r} is not a number from 1 to 65535")
+        raise InvalidUrl("url: the port is not a number from 1 to 65535; percent-encode '/', '?' and '#' in a password")
     return host, int(port_text)

@@ -7,6 +7,7 @@ Content-Length will say, or -1 when it is not known, and then the body is sent i
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -53,11 +54,11 @@ class BufferSource(BodySource):
 
     __slots__ = ("_given", "_view")
 
-    def __init__(self, data: Buffer) -> None:
+    def __init__(self, data: Buffer, argument: str = "content") -> None:
         try:
             self._view = memoryview(data).cast("B")
         except TypeError as error:
-            raise InvalidOption(f"content: a {type(data).__name__} is not a contiguous buffer of bytes") from error
+            raise InvalidOption(f"{argument}: a {type(data).__name__} is not a contiguous buffer of bytes") from error
         self._given = False
         super().__init__(self._view.nbytes, replayable=True)
 
@@ -163,6 +164,8 @@ class IterableSource(BodySource):
         for block in self._iterator:
             if not isinstance(block, (bytes, bytearray, memoryview)):
                 raise InvalidOption(f"content: the iterable gave {type(block).__name__}; give bytes or buffers")
+            if isinstance(block, memoryview) and not block.c_contiguous:
+                raise InvalidOption("content: the iterable gave a memoryview that is not contiguous; copy it")
             data = block.cast("B") if isinstance(block, memoryview) else block
             if not len(data):
                 continue
@@ -177,7 +180,8 @@ class IterableSource(BodySource):
 
     def _refuse(self, amount: str) -> None:
         raise WriteError(
-            f"the iterable gave {amount} than the {self.length} bytes that Content-Length announced; leave the field out",
+            f"the iterable gave {amount} than the {self.length} bytes that Content-Length announced; "
+            "leave the field out",
             origin=Origin.LOCAL,
         )
 
@@ -186,8 +190,12 @@ class IterableSource(BodySource):
         self._left = self.length
 
 
-def body_source(content: object) -> BodySource | None:
-    """The source for a `content=` argument: a buffer, a str (UTF-8), a binary file or an iterable of buffers.
+def body_source(content: object, argument: str = "content") -> BodySource | None:
+    """The source for a body: a buffer, a str (UTF-8), a binary file or an iterable of buffers.
+
+    Args:
+        content: the body, or None.
+        argument: what an error calls it.
 
     Raises:
         InvalidOption: anything else.
@@ -195,9 +203,14 @@ def body_source(content: object) -> BodySource | None:
     if content is None:
         return None
     if isinstance(content, str):
-        return BufferSource(content.encode())
+        try:
+            return BufferSource(content.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidOption(f"{argument}: it holds a lone surrogate, which is half a character") from error
     if isinstance(content, (bytes, bytearray, memoryview)):
-        return BufferSource(content)
+        return BufferSource(content, argument)
+    if isinstance(content, io.TextIOBase):
+        raise InvalidOption(f"{argument}: a text file was given; open it in binary mode")
     if hasattr(content, "read"):
         return FileSource(content)
     try:
@@ -206,6 +219,7 @@ def body_source(content: object) -> BodySource | None:
         if isinstance(content, Iterable):
             return IterableSource(content)
         raise InvalidOption(
-            f"content: a {type(content).__name__} cannot be sent; give bytes, a buffer, str, a binary file or an iterable"
+            f"{argument}: a {type(content).__name__} cannot be sent; "
+            "give bytes, a buffer, str, a binary file or an iterable"
         ) from None
-    return BufferSource(content)  # type: ignore[arg-type]  # it just was one
+    return BufferSource(content, argument)  # type: ignore[arg-type]  # it just was one

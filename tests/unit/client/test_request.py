@@ -1,0 +1,403 @@
+"""Prepared requests: what is sent, what is refused before a byte is, and what is kept for the next time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turbosock import limits
+from turbosock.client.request import PreparedRequest, Preparer, basic_credentials, request_body
+from turbosock.config import PoolConfig
+from turbosock.connection.source import BodySource
+from turbosock.errors import InvalidHeader, InvalidOption
+from turbosock.pool.connection_pool import ConnectionPool
+from turbosock.protocol.http1.headers import HeaderList
+
+URL = "http://host:81/path"
+
+
+def preparer(*defaults: tuple[str, str]) -> Preparer:
+    return Preparer(ConnectionPool(PoolConfig()), defaults)
+
+
+def prepare(method: str = "GET", url: str = URL, content: object = None, **arguments: Any) -> PreparedRequest:
+    """A request prepared by a new Preparer with one default field."""
+    source, content_type = request_body(content, arguments.pop("data", None), arguments.pop("json", None))
+    return preparer(("User-Agent", "test")).prepare(method, url, source=source, content_type=content_type, **arguments)
+
+
+def fields_of(prepared: PreparedRequest) -> list[tuple[str, str]]:
+    lines = prepared.head.decode("latin-1").split("\r\n")
+    assert lines[-2:] == ["", ""]
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines[1:-2])]
+
+
+def field_of(prepared: PreparedRequest, name: str) -> str | None:
+    """The one value of a field, or None; more than one fails."""
+    values = [value for own, value in fields_of(prepared) if own.lower() == name.lower()]
+    assert len(values) <= 1, f"{name} stands {len(values)} times"
+    return values[0] if values else None
+
+
+def test_request_line_and_host_come_first() -> None:
+    prepared = prepare(url="http://host:81/a?b=c")
+    assert prepared.head.startswith(b"GET /a?b=c HTTP/1.1\r\nHost: host:81\r\n")
+    assert prepared.head.endswith(b"\r\n\r\n")
+
+
+# --- Framing -----------------------------------------------------------------------------------------------------
+
+
+def blocks() -> Iterator[bytes]:
+    yield b"abc"
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "length", "encoding"),
+    [
+        ("GET", None, None, None),
+        ("HEAD", None, None, None),
+        ("DELETE", None, None, None),
+        ("OPTIONS", None, None, None),
+        ("POST", None, "0", None),
+        ("PUT", None, "0", None),
+        ("PATCH", None, "0", None),
+        ("POST", b"", "0", None),
+        ("POST", b"abc", "3", None),
+        ("POST", "ä", "2", None),
+        ("GET", b"abc", "3", None),
+        ("POST", memoryview(bytearray(8)).cast("I"), "8", None),
+        ("POST", [b"abc"], None, "chunked"),
+        ("POST", blocks(), None, "chunked"),
+        ("POST", io.BytesIO(b"abc"), None, "chunked"),
+    ],
+)
+def test_framing_fields_say_what_the_body_is(
+    method: str, content: object, length: str | None, encoding: str | None
+) -> None:
+    prepared = prepare(method, content=content)
+    assert field_of(prepared, "Content-Length") == length
+    assert field_of(prepared, "Transfer-Encoding") == encoding
+
+
+def test_framing_of_a_file_is_what_is_left_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        file.seek(4)
+        assert field_of(prepare("PUT", content=file), "Content-Length") == "6"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "message"),
+    [
+        (None, {"Content-Length": "5"}, "without a body"),
+        (b"abc", {"content-length": "5"}, "says 5, the body has 3"),
+        (b"abc", {"Content-Length": "+3"}, "one decimal number"),
+        (b"abc", {"Content-Length": "3, 3"}, "one decimal number"),
+        (b"abc", {"Content-Length": "\uff19"}, "Latin-1"),
+        (b"abc", {"Content-Length": "²"}, "one decimal number"),
+        ([b"abc"], {"Content-Length": "1" * 19}, "one decimal number"),
+        (io.BytesIO(b"abc"), {"Content-Length": "3"}, "not known"),
+        (None, {"Transfer-Encoding": "chunked"}, "Transfer-Encoding"),
+        (b"abc", {"transfer-encoding": "identity"}, "Transfer-Encoding"),
+    ],
+)
+def test_framing_fields_of_the_user_that_cannot_be_true_are_refused(
+    content: object, headers: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidHeader, match=f"^headers: .*{message}"):
+        prepare("POST", content=content, headers=headers)
+
+
+def test_framing_of_an_iterable_with_an_announced_length_needs_no_chunks() -> None:
+    prepared = prepare("POST", content=[b"abc"], headers={"content-length": "3"})
+    assert field_of(prepared, "Content-Length") == "3"
+    assert field_of(prepared, "Transfer-Encoding") is None
+
+
+def test_framing_by_the_defaults_of_the_configuration_is_refused() -> None:
+    source, _ = request_body(b"abc", None, None)
+    for field in (("Content-Length", "3"), ("Transfer-Encoding", "chunked")):
+        with pytest.raises(InvalidHeader, match=r"^headers: "):
+            preparer(field).prepare("POST", URL, source=source)
+
+
+# --- Fields ------------------------------------------------------------------------------------------------------
+
+
+def test_default_fields_give_way_to_the_request_whatever_the_case() -> None:
+    prepared = prepare(headers={"user-AGENT": "mine", "X-Other": "1"})
+    assert field_of(prepared, "User-Agent") == "mine"
+    assert field_of(prepared, "X-Other") == "1"
+
+
+def test_repeated_fields_of_the_request_are_all_sent_in_order() -> None:
+    prepared = prepare(headers=[("X-A", "1"), ("X-B", "2"), ("x-a", "3")])
+    assert [pair for pair in fields_of(prepared) if pair[0].lower().startswith("x-")] == [
+        ("X-A", "1"),
+        ("X-B", "2"),
+        ("x-a", "3"),
+    ]
+
+
+def test_host_of_the_request_replaces_that_of_the_url() -> None:
+    assert field_of(prepare(headers={"host": "other"}), "Host") == "other"
+
+
+def test_host_of_the_defaults_replaces_that_of_the_url() -> None:
+    assert field_of(preparer(("Host", "other")).prepare("GET", URL), "Host") == "other"
+
+
+def test_headers_of_a_response_can_be_sent_again() -> None:
+    prepared = prepare(headers=HeaderList([("X-A", "1"), ("X-A", "2")]))
+    assert [value for name, value in fields_of(prepared) if name == "X-A"] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "headers", [5, "X: y", b"X: y", ["X: y"], [("X",)], [("X", "y", "z")], {"X": 1}, {1: "x"}, {"X": None}]
+)
+@pytest.mark.parametrize("content", [None, b"x"])
+def test_headers_that_are_none_are_refused_by_name(headers: Any, content: bytes | None) -> None:
+    with pytest.raises(InvalidHeader, match=r"^headers"):
+        prepare("POST", content=content, headers=headers)
+
+
+CONTROLS = [i for i in range(0x20) if i != 0x09] + [0x7F]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("place", ["{}X", "X{}", "X{}Y"])
+def test_control_byte_in_any_part_is_refused_before_a_byte_is_sent(control: int, place: str) -> None:
+    text = place.format(chr(control))
+    cases: list[dict[str, Any]] = [
+        {"method": text},
+        {"headers": {text: "value"}},
+        {"headers": {"Name": text}},
+        {"headers": [("Name", "ok"), ("Name", text)]},
+        {"headers": {"Host": text}},
+        {"auth": ("user", text)},
+        {"auth": (text, "password")},
+        {"url": f"http://host/{text}"},
+        {"url": f"http://{text}/"},
+        {"url": f"http://user:%{control:02x}@host/"},
+    ]
+    for arguments in cases:
+        with pytest.raises(InvalidOption):
+            prepare(**arguments)
+    for defaults in ((text, "value"), ("Name", text)):
+        with pytest.raises(InvalidHeader):
+            preparer(defaults)
+
+
+@pytest.mark.parametrize("method", ["", " ", "GET ", "G ET", "GÉT", "GET/", "GET:", "(GET)", None, 5, b"GET", ["GET"]])
+def test_method_that_is_no_token_is_refused_by_name(method: Any) -> None:
+    with pytest.raises(InvalidHeader, match=r"^method: "):
+        prepare(method)
+
+
+@pytest.mark.parametrize("url", [None, 5, b"http://host/", ["http://host/"]])
+def test_url_of_another_type_is_refused_by_name(url: Any) -> None:
+    with pytest.raises(InvalidOption, match=r"^url: "):
+        prepare(url=url)
+    with pytest.raises(InvalidOption, match=r"^url: "):
+        prepare(url=url, headers={"a": "b"})
+
+
+@pytest.mark.parametrize("value", ["é\u0100", "\ud800"])
+def test_header_value_outside_latin_1_is_refused(value: str) -> None:
+    with pytest.raises(InvalidHeader, match="Latin-1"):
+        prepare(headers={"X": value})
+
+
+def test_header_error_does_not_show_the_value() -> None:
+    with pytest.raises(InvalidHeader) as caught:
+        prepare(headers={"Authorization": "hunter2\r\n"})
+    assert "hunter2" not in str(caught.value)
+
+
+# --- Credentials -------------------------------------------------------------------------------------------------
+
+
+def test_basic_credentials_are_those_of_rfc_7617() -> None:
+    assert basic_credentials(("Aladdin", "open sesame")) == b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+    assert basic_credentials(("test", "123£")) == b"Basic dGVzdDoxMjPCow=="
+
+
+@pytest.mark.parametrize(
+    "auth", ["user:pw", ("user",), ("user", "pw", "x"), ("user", None), (b"user", b"pw"), 5, {"u": "p"}]
+)
+def test_auth_of_another_shape_is_refused_by_name(auth: Any) -> None:
+    with pytest.raises(InvalidOption, match=r"^auth: "):
+        prepare(auth=auth)
+
+
+@pytest.mark.parametrize("auth", [("us:er", "hunter2"), ("user", "hunter2\n"), ("user", "hunter2\ud800")])
+def test_auth_that_cannot_be_sent_is_refused_without_showing_it(auth: tuple[str, str]) -> None:
+    with pytest.raises(InvalidOption, match=r"^auth: ") as caught:
+        prepare(auth=auth)
+    assert "hunter2" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_credentials_of_the_url_are_sent_and_shown_nowhere() -> None:
+    prepared = prepare(url="http://user:hunter2@host/")
+    assert field_of(prepared, "Authorization") == "Basic dXNlcjpodW50ZXIy"
+    assert "hunter2" not in repr(prepared)
+    assert b"user" not in prepared.head.replace(b"User-Agent", b"")
+
+
+def test_credentials_given_go_before_those_of_the_url_and_the_defaults() -> None:
+    source = preparer(("Authorization", "Bearer default"))
+    assert field_of(source.prepare("GET", URL), "Authorization") == "Bearer default"
+    assert field_of(source.prepare("GET", "http://a:b@host/"), "Authorization") == "Basic YTpi"
+    assert field_of(source.prepare("GET", "http://x:y@host/", auth=("a", "b")), "Authorization") == "Basic YTpi"
+    own = source.prepare("GET", "http://x:y@host/", auth=("a", "b"), headers={"authorization": "mine"})
+    assert field_of(own, "Authorization") == "mine"
+
+
+# --- Bodies ------------------------------------------------------------------------------------------------------
+
+
+def whole(source: BodySource | None) -> bytes:
+    """All blocks of a body."""
+    assert source is not None
+    return b"".join(bytes(block) for block in iter(source.next_block, None))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body", "content_type"),
+    [
+        ((b"abc", None, None), b"abc", None),
+        (("ä", None, None), b"\xc3\xa4", None),
+        ((None, {"a": "b c", "d": ["1", "2"]}, None), b"a=b+c&d=1&d=2", "application/x-www-form-urlencoded"),
+        ((None, [("a", "b"), ("a", "c")], None), b"a=b&a=c", "application/x-www-form-urlencoded"),
+        ((None, b"raw", None), b"raw", None),
+        ((None, "raw", None), b"raw", None),
+        ((None, None, {"a": [1, None, "ä"]}), b'{"a":[1,null,"\xc3\xa4"]}', "application/json"),
+        ((None, None, []), b"[]", "application/json"),
+        ((None, None, 0), b"0", "application/json"),
+        ((None, None, False), b"false", "application/json"),
+    ],
+)
+def test_body_of_each_argument_is_what_it_says(
+    arguments: tuple[object, object, object], body: bytes, content_type: str | None
+) -> None:
+    source, own_type = request_body(*arguments)
+    assert (whole(source), own_type) == (body, content_type)
+
+
+def test_body_of_nothing_is_none() -> None:
+    assert request_body(None, None, None) == (None, None)
+
+
+def circular() -> list[object]:
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((b"a", b"b", None), "^content, data, json: "),
+        ((b"a", None, 1), "^content, data, json: "),
+        ((None, b"a", 1), "^content, data, json: "),
+        ((None, None, {1, 2}), "^json: "),
+        ((None, None, float("nan")), "^json: "),
+        ((None, None, b"abc"), "^json: "),
+        ((None, None, "\ud800"), "^json: "),
+        ((None, None, circular()), "^json: "),
+        ((5, None, None), "^content: a int"),
+        ((object(), None, None), "^content: "),
+        (("\ud800", None, None), "^content: .*surrogate"),
+        ((memoryview(bytearray(8))[::2], None, None), "^content: .*contiguous"),
+        ((io.StringIO("text"), None, None), "^content: .*binary"),
+        ((None, 5, None), "^data: "),
+        ((None, ["abc"], None), "^data: "),
+        ((None, "\ud800", None), "^data: "),
+        ((None, io.StringIO("text"), None), "^data: .*binary"),
+    ],
+)
+def test_body_that_cannot_be_sent_is_refused_by_name(arguments: tuple[object, object, object], message: str) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        request_body(*arguments)
+
+
+def test_content_type_of_the_body_gives_way_to_the_request_and_replaces_a_default() -> None:
+    assert field_of(prepare("POST", json={}), "Content-Type") == "application/json"
+    assert field_of(prepare("POST", json={}, headers={"content-type": "x/y"}), "Content-Type") == "x/y"
+    source, content_type = request_body(None, None, {})
+    prepared = preparer(("Content-Type", "x/y")).prepare("POST", URL, source=source, content_type=content_type)
+    assert field_of(prepared, "Content-Type") == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("value", "content", "expected"),
+    [("100-continue", b"x", True), ("100-Continue", b"x", True), ("100-continue", None, False), ("other", b"x", False)],
+)
+def test_expect_continue_is_for_requests_with_a_body(value: str, content: bytes | None, expected: bool) -> None:
+    assert prepare("POST", content=content, headers={"Expect": value}).expect_continue is expected
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "CONNECT", "get"]
+)
+def test_idempotence_is_that_of_rfc_9110(method: str) -> None:
+    idempotent = method in ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+    assert prepare(method).idempotent is idempotent
+
+
+# --- Kept for the next time --------------------------------------------------------------------------------------
+
+
+def test_equal_requests_without_a_body_are_prepared_once() -> None:
+    source = preparer()
+    assert source.prepare("GET", URL) is source.prepare("GET", URL)
+    assert source.prepare("HEAD", URL) is not source.prepare("GET", URL)
+    headers = {"X": "y"}
+    assert source.prepare("GET", URL, headers=headers) is source.prepare("GET", URL, headers=list(headers.items()))
+    assert source.prepare("GET", URL, headers={"X": "z"}) is not source.prepare("GET", URL, headers=headers)
+    assert source.prepare("GET", URL, headers=[["X", "y"]]).head == source.prepare("GET", URL, headers=headers).head  # type: ignore[list-item]  # pairs that are lists are taken too
+
+
+def test_requests_with_a_body_params_or_credentials_are_not_kept() -> None:
+    source = preparer()
+    for arguments in ({"params": {"a": 1}}, {"auth": ("a", "b")}):
+        first = source.prepare("GET", URL, **arguments)
+        assert source.prepare("GET", URL, **arguments) is not first
+    body, _ = request_body(b"x", None, None)
+    assert source.prepare("PUT", URL, source=body) is not source.prepare("PUT", URL, source=body)
+
+
+def kept(source: Preparer) -> int:
+    return len(source._with_headers) + sum(len(urls) for urls in source.by_method.values())
+
+
+def test_requests_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_PREPARED_REQUESTS", 10)
+    source = preparer()
+    for i in range(50):
+        source.prepare("GET", f"http://host/{i}")
+        assert kept(source) <= 10
+    assert source.prepare("GET", "http://host/49") is source.prepare("GET", "http://host/49")
+    for i in range(50):
+        source.prepare("GET", URL, headers={"X": str(i)})
+        source.prepare(f"METHOD{i}", URL)
+        assert kept(source) <= 10
+        assert len(source.by_method) <= 12
+
+
+def test_requests_forgotten_are_prepared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_PREPARED_REQUESTS", 3)
+    source = preparer()
+    first = source.prepare("GET", "http://host/0")
+    for i in range(1, 5):
+        source.prepare("GET", f"http://host/{i}")
+    again = source.prepare("GET", "http://host/0")
+    assert again is not first
+    assert again.head == first.head
