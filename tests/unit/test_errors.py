@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import re
+import threading
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_error_pickled_keeps_everything_that_can_travel(kind: type[TurbosockErro
         error.errno = 111
     if isinstance(error, errors.StatusError):
         # A lock cannot be pickled, nor can a response.
-        error.response = __import__("threading").Lock()
+        error.response = threading.Lock()
     again = pickle.loads(pickle.dumps(error, protocol))
     assert type(again) is kind
     assert str(again) == str(error)
@@ -97,7 +98,7 @@ def test_error_pickled_keeps_everything_that_can_travel(kind: type[TurbosockErro
 def test_error_copied_is_equal_in_what_it_says() -> None:
     error = errors.ReadError("reset", errno=104).during(Phase.HEAD, "GET", "http://host/")
     again = copy.copy(error)
-    assert (str(again), again.errno, again.code) == (str(error), 104, "read")
+    assert (str(again), getattr(again, "errno", None), again.code) == (str(error), 104, "read")
 
 
 def test_timeouts_are_caught_as_timeouts_and_networks_as_oserrors() -> None:
