@@ -14,13 +14,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import READABLE, WRITABLE, make_poller
 from turbosock.reactor.resolver import Resolver
 from turbosock.reactor.timers import TimerHeap
 from turbosock.reactor.waker import Waker
+
+# Writable and nothing else; and what makes a descriptor both, an error or a hang-up, which is left to a turn.
+_OUT: Final = WRITABLE & ~READABLE
+_BROKEN: Final = WRITABLE & READABLE
 
 
 class Handler(Protocol):
@@ -155,14 +159,33 @@ class Reactor:
     def flush_writable(self) -> None:
         """Serve what is waiting to write and can, without touching what is waiting to be read."""
         self.collect(0.0)
-        for handler in tuple(self.line):
-            if handler.mask & WRITABLE and not handler.mask & READABLE:
-                handler.mask = 0
-                handler.on_ready(WRITABLE)
+        line = self.line
+        for _ in range(len(line)):
+            handler = line.popleft()
+            mask = handler.mask
+            if mask & _OUT and not mask & _BROKEN:
+                handler.mask = mask & ~_OUT
+                handler.on_ready(_OUT)
+            if handler.mask:
+                line.append(handler)
+            else:
+                handler.queued = False
 
-    def expire_timers(self) -> int:
-        """Call the targets of the timers that are due; how many."""
-        return self.timers.expire(self.clock.now_ns())
+    def expire_timers(self, end_ns: int | None = None) -> bool:
+        """Call the targets of the timers that are due; whether `end_ns` came before all were called."""
+        timers = self.timers
+        now_ns = self.clock.now_ns()
+        if end_ns is None:
+            timers.expire(now_ns)
+            return False
+        due_ns = timers.next_deadline_ns()
+        while due_ns is not None and due_ns <= now_ns:
+            timers.expire(now_ns, 1)
+            due_ns = timers.next_deadline_ns()
+            now_ns = self.clock.now_ns()
+            if now_ns >= end_ns:
+                return due_ns is not None and due_ns <= now_ns
+        return False
 
     def next_deadline_ns(self) -> int | None:
         """When the reactor wants to run again without any descriptor being ready; None: never."""
