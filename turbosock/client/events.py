@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from turbosock import limits
 from turbosock.buffers import ObjectPool
+from turbosock.errors import LeaseError
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
@@ -87,15 +88,46 @@ class DataEvent(Event):
         """Let go of everything; lent data ends."""
         self.exchange = None
         self.connection = None
-        if self.data is not None:
-            self.data.release()
+        data = self.data
+        if data is not None:
             self.data = None
-        if self.lease is not None:
-            self.lease.release()
+            try:
+                data.release()
+            except BufferError:
+                # Some object still looks at it through this very view. As with a slice that was kept, what it sees is
+                # another's from now on; diagnostics report the memory's live view.
+                pass
+        lease = self.lease
+        if lease is not None:
             self.lease = None
+            lease.release()
 
     def __repr__(self) -> str:
         return f"<DataEvent {len(self.data) if self.data is not None else 0} bytes of {self.exchange}>"
+
+
+class GuardedDataEvent(DataEvent):
+    """A DataEvent of diagnostics: made anew each time, and one that is used past its life says so."""
+
+    __slots__ = ()
+
+    def forget(self) -> None:
+        super().forget()
+        del self.data, self.exchange, self.lease
+
+    def __getattr__(self, name: str) -> object:
+        # Only for attributes that are missing: forget() deletes them.
+        if name in ("data", "exchange", "lease"):
+            raise LeaseError(
+                f"{name} of a DATA event after the next poll(): copy the data, or retain() its lease, before"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        try:
+            return super().__repr__()
+        except LeaseError:
+            return "<DataEvent, over>"
 
 
 class EventQueue:
@@ -113,8 +145,9 @@ class EventQueue:
         # Adds an event; the queue's own method, for the loop.
         self.append = self._events.append
         self._delivered: list[DataEvent] = []
-        self._pool = ObjectPool(
-            DataEvent, DataEvent.forget, max_idle=limits.MAX_IDLE_EVENTS, pooling=pooling, diagnostics=diagnostics
+        kind: type[DataEvent] = GuardedDataEvent if diagnostics else DataEvent
+        self._pool: ObjectPool[DataEvent] = ObjectPool(
+            kind, kind.forget, max_idle=limits.MAX_IDLE_EVENTS, pooling=pooling and not diagnostics
         )
         self.max_queued = limits.MAX_QUEUED_EVENTS
         # How often the bound made the loop stop.
@@ -130,7 +163,7 @@ class EventQueue:
         if not self._events:
             raise StopIteration
         event = self._take()
-        if type(event) is DataEvent:
+        if isinstance(event, DataEvent):
             self._delivered.append(event)
         return event
 
