@@ -132,6 +132,9 @@ MAX_QUEUED_EXCHANGES = 65_536
 MAX_QUEUED_EVENTS = 65_536
 # Event objects kept for reuse: as many as one busy turn delivers.
 MAX_IDLE_EVENTS = 4096
+# Memory that one Loop lends in DATA events: a thousand segments. Beyond it connections are left unread until some are
+# taken, so that a program that stops iterating costs this much and no more.
+MAX_LENT_BYTES = 64 * MIB
 # What a gathered body may hold unless the configuration says otherwise.
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.

@@ -65,7 +65,7 @@ class PollResult:
     Attributes:
         delivered: events put into `loop.events` by this turn.
         backlog: connections that were ready and not served: poll again soon.
-        bytes_in, bytes_out: moved since the last turn began.
+        bytes_in, bytes_out: moved since the last turn ended.
         stop: IDLE: nothing was left to do. TIME, EVENTS, BYTES: that budget was spent. POOL: memory ran out, and
             reading resumes when it is back.
     """
@@ -109,7 +109,15 @@ class Loop:
         self.closed = False
         self.reactor = Reactor(config.poller, clock)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
-        self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.buffers = BufferPool(
+            max_outstanding_bytes=limits.MAX_LENT_BYTES,
+            pooling=config.zero_alloc,
+            diagnostics=config.diagnostics,
+            name="segments of DATA events",
+        )
+        # How often a connection was left unread because there was no memory.
+        self.exhausted_count = 0
+        self.max_body_bytes = config.max_body_bytes
         self.events = EventQueue(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.pool = ConnectionPool(config.pool)
         self.starved: list[Exchange] = []
@@ -121,7 +129,10 @@ class Loop:
             self._make_exchange, None, max_idle=limits.MAX_IDLE_EVENTS, pooling=config.zero_alloc
         )
         self._result = PollResult()
+        # Dials under way, and those of them that have not begun.
+        self.dials: set[TickingDial] = set()
         self._dials: deque[TickingDial] = deque()
+        self._dials_left = limits.MAX_DIALS_PER_TURN
         self._cancelled: deque[Exchange] = deque()
         self._under_way = 0
         self._thread = threading.get_ident()
@@ -176,7 +187,11 @@ class Loop:
         if content is None and data is None and json is None:
             if params is None and headers is None and auth is None:
                 # The usual request of a tick: nothing to validate, nothing to serialise.
-                prepared = self._find_get(url) if method == "GET" else None
+                try:
+                    prepared = self._find_get(url) if method == "GET" else None
+                except TypeError:
+                    # Unhashable, and so no str: what follows says so.
+                    prepared = None
                 if prepared is None:
                     prepared = self._preparer.prepare(method, url)
             else:
@@ -189,8 +204,20 @@ class Loop:
         if into is not None:
             if stream:
                 raise InvalidOption("into, stream: give one of them")
-            if type(into) is not memoryview or into.readonly or into.format != "B":
-                into = writable_bytes(into, "into")
+            view = None
+            try:
+                if (
+                    type(into) is memoryview
+                    and into.format == "B"
+                    and into.ndim == 1
+                    and into.c_contiguous
+                    and not into.readonly
+                ):
+                    view = into
+            except ValueError:
+                # A released view: what follows says so.
+                pass
+            into = writable_bytes(into, "into") if view is None else view
         exchange = self._exchanges.rent()
         exchange.forget()
         self._under_way += 1
@@ -294,11 +321,12 @@ class Loop:
             raise ClientClosed("the loop is closed: poll() needs an open one")
         if timeout is None:
             timeout = limits.MAX_POLL_WAIT_S
-        elif timeout < 0:
-            raise InvalidOption(f"timeout={timeout!r}: give 0 or more seconds, or None")
+        elif timeout != 0.0:
+            check_seconds("timeout", timeout)
         if max_time is not None or max_events is not None or max_bytes is not None:
             _check_budgets(max_time, max_events, max_bytes)
         self._thread = threading.get_ident()
+        self._dials_left = limits.MAX_DIALS_PER_TURN
         events = self.events
         events.recycle()
         before = len(events)
@@ -310,9 +338,11 @@ class Loop:
         reactor.collect(timeout)
         stop = Stop.IDLE
         line = reactor.line
+        end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
         if line:
-            stop = self._work(max_time, max_events, max_bytes)
-        reactor.expire_timers()
+            stop = self._work(end_ns, max_events, max_bytes)
+        if reactor.expire_timers(end_ns):
+            stop = Stop.TIME
         if reactor.resolver.pending:
             reactor.resolver.deliver()
         if self._dials:
@@ -324,15 +354,17 @@ class Loop:
         result.bytes_out = reactor.bytes_out - self._bytes_out
         self._bytes_in = reactor.bytes_in
         self._bytes_out = reactor.bytes_out
-        result.stop = Stop.POOL if self.starved and stop is Stop.IDLE else stop
+        if self.starved and stop is Stop.IDLE:
+            stop = Stop.EVENTS if events.is_full else Stop.POOL
+        result.stop = stop
         return result
 
-    def _work(self, max_time: float | None, max_events: int | None, max_bytes: int | None) -> Stop:
+    def _work(self, end_ns: int | None, max_events: int | None, max_bytes: int | None) -> Stop:
         """Serve the line until it is empty or a budget is spent."""
         reactor = self.reactor
         line = reactor.line
         events = self.events
-        if max_time is None and max_events is None and max_bytes is None:
+        if end_ns is None and max_events is None and max_bytes is None:
             # Nothing is counted: but a handler that comes back to the line waits for the next turn, so that a
             # flood cannot hold the caller here.
             room = events.max_queued - len(events)
@@ -351,12 +383,18 @@ class Loop:
             return Stop.IDLE
         step = reactor.step
         now_ns = reactor.clock.now_ns
-        end_ns = now_ns() + int(max_time * NS_PER_S) if max_time is not None else None
-        last_event = len(events) + max_events if max_events is not None else events.max_queued
+        last_event = events.max_queued
+        if max_events is not None and len(events) + max_events < last_event:
+            last_event = len(events) + max_events
         last_byte = reactor.bytes_in + max_bytes if max_bytes is not None else None
-        while line:
+        # Events alone do not bound a flood into a buffer: then, too, each is served once.
+        steps_left = len(line) if end_ns is None and last_byte is None else -1
+        while line and steps_left:
+            steps_left -= 1
             step()
             if len(events) >= last_event:
+                if events.is_full:
+                    events.full_count += 1
                 return Stop.EVENTS
             if last_byte is not None and reactor.bytes_in >= last_byte:
                 return Stop.BYTES
@@ -368,14 +406,26 @@ class Loop:
         while self._cancelled:
             self._cancelled.popleft().end_cancelled()
         if self.starved:
-            starved = self.starved
-            self.starved = []
-            for exchange in starved:
-                exchange.resume()
+            self._resume_starved()
         self._start_dials()
 
+    def _resume_starved(self) -> None:
+        """Let the exchange that starves for longest try; if it is fed, the others follow, each in its own step."""
+        waiting = [exchange for exchange in self.starved if not exchange.done]
+        self.starved = []
+        if not waiting:
+            return
+        waiting[0].resume()
+        if self.starved:
+            # Behind the others, so that they get what little there is in turns.
+            self.starved = waiting[1:] + self.starved
+            return
+        for exchange in waiting[1:]:
+            exchange.resume_later()
+
     def _start_dials(self) -> None:
-        for _ in range(min(len(self._dials), limits.MAX_DIALS_PER_TURN)):
+        while self._dials and self._dials_left:
+            self._dials_left -= 1
             self._dials.popleft().start()
 
     def flush(self, max_time: float = 0.0) -> int:
@@ -389,7 +439,7 @@ class Loop:
         """
         if self.closed:
             raise ClientClosed("the loop is closed: flush() needs an open one")
-        if max_time:
+        if max_time != 0.0:
             check_seconds("max_time", max_time)
         reactor = self.reactor
         if self._dials:
@@ -424,18 +474,24 @@ class Loop:
     # The end
 
     def close(self) -> None:
-        """Close every connection and fail what is under way with ClientClosed; idempotent."""
+        """Close every connection and fail what is under way with ClientClosed; idempotent.
+
+        Events that were not taken are gone, and lent data with them; exchanges stay readable.
+        """
         if self.closed:
             return
         self.closed = True
-        while self._dials:
-            self._dials.popleft().close()
         self.pool.close(_fail_waiter)
+        self._dials.clear()
+        for dial in tuple(self.dials):
+            dial.close()
         for connection in tuple(self.pool.connections):
             owner = connection.owner
             if isinstance(owner, Exchange):
                 owner.fail(ClientClosed("the loop was closed while the request was under way"))
         self.reactor.close(_close_handler)
+        self.starved.clear()
+        self._cancelled.clear()
         self.events.clear()
         self._exchanges.clear()
         self.rings.clear()

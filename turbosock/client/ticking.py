@@ -5,8 +5,8 @@ place, `on_readable()` and `on_writable()` when the socket is ready, `on_timer()
 Where the body goes is one of three: into the caller's buffer (`into=`), gathered into owned bytes, or delivered in
 DATA events (`stream=True`).
 
-Invariants: an exchange ends exactly once, with one RESPONSE or ERROR event if it asked for events; one step moves at
-most a quantum of bytes, then the connection goes to the back of the line; nothing here runs outside the loop's thread
+Invariants: an exchange ends exactly once, with one RESPONSE or ERROR event if it asked for events; one step moves
+about a quantum of bytes, then the connection goes to the back of the line; nothing here runs outside the loop's thread
 except `cancel()`.
 """
 
@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import json as json_module
 import socket as socket_module
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from turbosock import limits
 from turbosock.client.events import Event, EventKind
 from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange
-from turbosock.client.gather import Gatherer
+from turbosock.client.gather import Gatherer, too_large
 from turbosock.connection.http1 import Http1Connection
 from turbosock.errors import (
     BodyTooLarge,
     Cancelled,
+    ClientClosed,
     ConnectTimeout,
     Origin,
     Phase,
@@ -78,6 +80,9 @@ class LoopServices(Protocol):
     events: EventQueue
     pool: ConnectionPool
     starved: list[Exchange]
+    dials: set[TickingDial]
+    exhausted_count: int
+    max_body_bytes: int
 
     def queue_dial(self, dial: TickingDial) -> None:
         """Begin a dial in this turn or a later one."""
@@ -182,14 +187,16 @@ class Exchange(HttpExchange, Event):
 
     Attributes:
         done: whether it has ended, with an answer or an error.
-        into: the buffer that the body goes into, or None.
+        into: the buffer that the body goes into, or None; None once the exchange is done.
         error: what failed, or None.
+        user: yours.
     """
 
     __slots__ = (
         "_bytes_moved",
         "_dial",
         "_gatherer",
+        "_gathers",
         "_loop",
         "_notify",
         "_now_ns",
@@ -235,6 +242,7 @@ class Exchange(HttpExchange, Event):
         self._queue_timer: _QueueTimer | None = None
         self._notify = True
         self._stream = False
+        self._gathers = False
         self.kind = _RESPONSE
         self.done = False
         self.into: memoryview | None = None
@@ -258,6 +266,7 @@ class Exchange(HttpExchange, Event):
         self.timeouts = timeouts
         self.into = into
         self._stream = stream
+        self._gathers = into is None and not stream
         self._notify = notify
         self.started_ns = now_ns
         self.deadline_ns = now_ns + timeouts.total_ns
@@ -420,6 +429,8 @@ class Exchange(HttpExchange, Event):
             start = ring.start
             into = self.into
             if into is None:
+                if count > self._loop.max_body_bytes:
+                    raise too_large(self._loop.max_body_bytes)
                 self._content = bytes(ring.root[start : start + count])
             elif count > len(into):
                 self._check_fits(count)
@@ -449,11 +460,13 @@ class Exchange(HttpExchange, Event):
     def _rent_segment(self) -> PooledBuffer | None:
         """Memory for a DATA event, or None: starved; the connection waits, and the peer is pushed back."""
         loop = self._loop
-        if not loop.events.is_full:
+        if loop.events.is_full:
+            loop.events.full_count += 1
+        else:
             try:
                 return loop.buffers.rent(limits.SEGMENT_BYTES)
             except PoolExhausted:
-                pass
+                loop.exhausted_count += 1
         loop.starved.append(self)
         return None
 
@@ -471,9 +484,9 @@ class Exchange(HttpExchange, Event):
             if self._stream:
                 count = self._take_data(connection)
             elif self.into is not None:
-                count = self._take_into(connection, self.into)
+                count = self._take_into(connection, self.into, moved)
             else:
-                count = self._take_gathered(connection)
+                count = self._take_gathered(connection, moved)
             if count < 0:
                 # Armed by the step, or starved of memory and resumed by the loop.
                 self._note_progress(connection)
@@ -486,29 +499,31 @@ class Exchange(HttpExchange, Event):
                 return
         self._finish()
 
-    def _take_into(self, connection: Http1Connection, into: memoryview) -> int:
+    def _take_into(self, connection: Http1Connection, into: memoryview, moved: int) -> int:
         nbytes = self.nbytes
-        if nbytes == 0:
-            if connection.body.run > len(into) and connection.body.framing is Framing.LENGTH:
-                self._check_fits(connection.body.run)
-            if len(into):
-                return connection.read_body(into)
-        if nbytes < len(into):
-            return connection.read_body(into[nbytes:])
+        size = len(into)
+        if nbytes == 0 and connection.body.run > size and connection.body.framing is Framing.LENGTH:
+            self._check_fits(connection.body.run)
+        if nbytes < size:
+            if nbytes or size > limits.TURN_QUANTUM_BYTES:
+                into = into[nbytes : nbytes + _left_in_step(moved)]
+            return connection.read_body(into)
         # Full: all that may come is the end.
         probe = memoryview(bytearray(1))
         count = connection.read_body(probe)
         if count > 0:
-            raise BodyTooLarge(f"the body is longer than the {len(into)} bytes of into=; give a larger buffer")
+            raise BodyTooLarge(f"the body is longer than the {size} bytes of into=; give a larger buffer")
         return count
 
-    def _take_gathered(self, connection: Http1Connection) -> int:
+    def _take_gathered(self, connection: Http1Connection, moved: int) -> int:
         body = connection.body
         gatherer = self._gatherer
         if gatherer is None:
             length = body.run if body.framing is Framing.LENGTH else -1
-            gatherer = self._gatherer = Gatherer(length, self._loop.config.max_body_bytes)
-        count = connection.read_body(gatherer.writable())
+            gatherer = self._gatherer = Gatherer(length, self._loop.max_body_bytes)
+        room = gatherer.writable()
+        left = _left_in_step(moved)
+        count = connection.read_body(room if len(room) <= left else room[:left])
         if count > 0:
             gatherer.advance(count)
         return count
@@ -589,6 +604,9 @@ class Exchange(HttpExchange, Event):
             timer = connection.timer  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
             if timer.deadline_ns > due_ns:
                 timer.move(due_ns)
+        # The caller's memory is free again, though the exchange may be held for long.
+        self.into = None
+        self.source = None
         self.done = True
         if self._notify:
             self._loop.events.append(self)
@@ -613,6 +631,8 @@ class Exchange(HttpExchange, Event):
             return
         self.explained(error)
         self.done = True
+        self.into = None
+        self.source = None
         self._gatherer = None
         self._leave_queue()
         if self.phase is _QUEUE:
@@ -640,12 +660,16 @@ class Exchange(HttpExchange, Event):
         if not self.done:
             self.fail(Cancelled("the exchange was cancelled"))
 
-    def resume(self) -> None:
-        """Memory or room for events is there again."""
-        if not self.done and self.connection is not None:
-            self._take_body_again(self.connection)
+    def resume_later(self) -> None:
+        """There seems to be memory, and room for events, again: go on in a step of its own."""
+        if self.connection is not None:
+            self._requeue(self.connection)
 
-    def _take_body_again(self, connection: Http1Connection) -> None:
+    def resume(self) -> None:
+        """See whether there is memory, and room for events, again."""
+        connection = self.connection
+        if connection is None:
+            return
         try:
             if connection.whole:
                 self._take_whole(connection, connection.ring)
@@ -672,7 +696,7 @@ class Exchange(HttpExchange, Event):
             raise StateError("the exchange is not done: poll() until `done`, or wait for its RESPONSE event")
         if self.error is not None:
             raise StateError("the exchange failed: look at its `error`")
-        if self.into is not None or self._stream:
+        if not self._gathers:
             raise StateError("the body went into your buffer or into DATA events; there is no content")
         return self._content or b""
 
@@ -680,6 +704,12 @@ class Exchange(HttpExchange, Event):
     def text(self) -> str:
         """The gathered body as text, by its charset or UTF-8."""
         return self._decode(self.content)
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the start of the request to the end of the answer, or to now."""
+        end_ns = self.finished_ns or self._now_ns()
+        return timedelta(microseconds=(end_ns - self.started_ns) / 1000)
 
     def json(self) -> Any:
         """The gathered body as JSON; ValueError where it is not."""
@@ -691,6 +721,11 @@ class Exchange(HttpExchange, Event):
         return f"<Exchange {self.prepared.method} {self.prepared.url.safe} {status} {state}>"
 
 
+def _left_in_step(moved: int) -> int:
+    """What a step that moved so much may still ask for; the kernel may hold megabytes."""
+    return max(limits.TURN_QUANTUM_BYTES - moved, limits.SEGMENT_BYTES)
+
+
 class TickingDial:
     """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
 
@@ -699,6 +734,7 @@ class TickingDial:
     def __init__(self, exchange: Exchange, loop: LoopServices) -> None:
         self._exchange: Exchange | None = exchange
         self._loop = loop
+        loop.dials.add(self)
         self._origin: OriginPool = exchange.prepared.origin
         now_ns = loop.reactor.clock.now_ns()
         self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
@@ -782,17 +818,18 @@ class TickingDial:
 
     def _succeed(self, dial: Dial) -> None:
         exchange = self._exchange
+        assert exchange is not None, "a dial ends with its exchange"
+        sock = dial.take()
+        try:
+            transport = SaeaTransport(sock, self._loop.reactor)
+        except TurbosockError:
+            # select() has no room for its number, say.
+            sock.close()
+            raise
         self._end()
-        connection = LoopConnection(SaeaTransport(dial.take(), self._loop.reactor), self._loop)
+        connection = LoopConnection(transport, self._loop)
         self._origin.opened(connection)
-        if exchange is not None:
-            exchange.on_connected(connection)
-            return
-        # Its exchange was cancelled meanwhile: the connection serves another.
-        now_ns = self._loop.reactor.clock.now_ns()
-        self._origin.give_back(connection, now_ns)
-        connection.arm()
-        connection.timer.move(now_ns + 1)
+        exchange.on_connected(connection)
 
     def _fail(self, error: TurbosockError) -> None:
         exchange = self._exchange
@@ -808,7 +845,7 @@ class TickingDial:
         self._exchange = None
         if exchange is not None:
             exchange._dial = None
-        self._timer.disarm()
+        self._loop.dials.discard(self)
         self._loop.reactor.timers.cancel(self._timer)
         if self._lookup is not None:
             self._lookup.cancel()
@@ -825,4 +862,6 @@ class TickingDial:
 
     def close(self) -> None:
         """The loop is closed."""
-        self.orphan()
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(ClientClosed("the loop was closed while the request waited for its connection"))
