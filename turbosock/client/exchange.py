@@ -263,7 +263,7 @@ def writable_bytes(buffer: object, argument: str) -> memoryview:
         view = memoryview(buffer)  # type: ignore[arg-type]  # the except clause answers for it
         if view.format != "B" or view.ndim != 1 or not view.c_contiguous:
             view = view.cast("B")
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidOption(f"{argument}: give a contiguous buffer of bytes, such as a bytearray") from error
     if view.readonly:
         raise InvalidOption(f"{argument}: the buffer is read-only; give a bytearray or a writable memoryview")
