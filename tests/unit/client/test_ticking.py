@@ -1,0 +1,288 @@
+"""Exchange and TickingDial: what a reused one forgets, what its properties say when, and dials that cannot be."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.loop_peer import OK, Peer, answer, connect, make_clock, make_config, settle, turns
+from turbosock import EventKind, Exchange, Loop
+from turbosock.client import ticking
+from turbosock.errors import (
+    BodyTooLarge,
+    LimitError,
+    NetworkError,
+    Origin,
+    Phase,
+    StateError,
+    StatusError,
+    TurbosockError,
+)
+from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.resolver import Resolver
+from turbosock.reactor.sockets import open_unix
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    with Peer() as peer:
+        yield peer
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return make_clock()
+
+
+@pytest.fixture
+def loop(clock: ManualClock) -> Iterator[Loop]:
+    with Loop(make_config(), clock=clock) as loop:
+        yield loop
+
+
+def finished(loop: Loop, peer: Peer, data: bytes = OK, **options: Any) -> Exchange:
+    """An exchange that was answered with `data`."""
+    exchange = loop.request("GET", peer.url, **options)
+    connect(loop, peer).send(data)
+    turns(loop, lambda: exchange.done)
+    return exchange
+
+
+# What is forgotten
+
+# Made with the exchange and good for all its life; or set by every begin() before anybody can look.
+KEPT = {"_guard", "_loop", "_now_ns", "prepared", "timeouts"}
+
+
+def slots(kind: type) -> set[str]:
+    return {name for base in kind.__mro__ for name in getattr(base, "__slots__", ())}
+
+
+def test_forget_resets_every_slot(loop: Loop) -> None:
+    fresh, used = Exchange(loop), Exchange(loop)
+    names = slots(Exchange) - KEPT
+    assert {"head", "error", "user", "into", "trailers"} <= names
+    poison = object()
+    for name in names:
+        setattr(used, name, poison)
+    used.forget()
+    left = {name for name in names if getattr(used, name) is poison}
+    assert left == set()
+    assert {name: getattr(used, name) for name in names} == {name: getattr(fresh, name) for name in names}
+
+
+def test_poisoned_exchange_that_is_begun_again_works(loop: Loop, peer: Peer) -> None:
+    exchange = Exchange(loop)
+    for name in slots(Exchange) - {"_guard", "_loop", "_now_ns"}:
+        setattr(exchange, name, object())
+    exchange.forget()
+    prepared = loop._preparer.prepare("GET", peer.url)
+    loop._under_way += 1
+    exchange.begin(prepared, None, loop.config.timeouts, None, False, True)
+    connect(loop, peer).send(OK)
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok" and [event.exchange for event in loop.events] == [exchange]
+
+
+# What it says, and when
+
+
+def test_content_before_the_end_is_refused(loop: Loop, peer: Peer) -> None:
+    exchange = loop.request("GET", peer.url)
+    with pytest.raises(StateError, match="not done"):
+        _ = exchange.content
+    with pytest.raises(StateError, match="no response yet"):
+        _ = exchange.status_code
+
+
+@pytest.mark.parametrize("options", [{"stream": True}, {"into": bytearray(8)}])
+@pytest.mark.parametrize("body", [b"ok", b""])
+def test_content_that_went_elsewhere_is_refused(loop: Loop, peer: Peer, options: dict[str, Any], body: bytes) -> None:
+    exchange = finished(loop, peer, answer(body), **options)
+    with pytest.raises(StateError, match="went into"):
+        _ = exchange.content
+
+
+def test_empty_content_is_empty_bytes(loop: Loop, peer: Peer) -> None:
+    assert finished(loop, peer, answer(b"")).content == b""
+
+
+def test_text_follows_the_charset(loop: Loop, peer: Peer) -> None:
+    exchange = finished(loop, peer, answer("é".encode("latin-1"), "Content-Type: text/plain; charset=latin-1"))
+    assert exchange.text == "é"
+
+
+def test_failed_status_is_an_answer_until_it_is_asked_about(loop: Loop, peer: Peer) -> None:
+    exchange = finished(loop, peer, answer(b"", status="503 Service Unavailable"))
+    assert exchange.error is None and not exchange.ok and exchange.kind is EventKind.RESPONSE
+    with pytest.raises(StatusError, match="503"):
+        exchange.raise_for_status()
+
+
+def test_elapsed_is_told_by_the_loops_clock(loop: Loop, peer: Peer, clock: ManualClock) -> None:
+    exchange = loop.request("GET", peer.url)
+    connection = connect(loop, peer)
+    clock.advance(1.5)
+    assert exchange.elapsed == timedelta(seconds=1.5)
+    connection.send(OK)
+    turns(loop, lambda: exchange.done)
+    clock.advance(1.0)
+    assert exchange.elapsed == timedelta(seconds=1.5)
+
+
+def test_exchange_is_the_event_of_its_own_end(loop: Loop, peer: Peer) -> None:
+    exchange = finished(loop, peer)
+    event = next(loop.events)
+    assert event is exchange and event.exchange is exchange and event.kind is EventKind.RESPONSE
+    assert event.data is None and event.connection is None and event.error is None
+
+
+def test_cancel_after_the_end_changes_nothing(loop: Loop, peer: Peer) -> None:
+    exchange = finished(loop, peer)
+    exchange.cancel()
+    settle(loop)
+    assert exchange.ok and not exchange.cancelled and [event.kind for event in loop.events] == [EventKind.RESPONSE]
+    assert loop.stats().idle == 1
+
+
+def test_exchange_that_is_over_declines_a_connection(loop: Loop, peer: Peer) -> None:
+    exchange = finished(loop, peer)
+    assert exchange.offer(None) is False
+    assert loop.stats().open == 1
+
+
+def test_late_callbacks_of_an_exchange_that_is_over_do_nothing(loop: Loop, peer: Peer) -> None:
+    exchange = finished(loop, peer)
+    exchange.on_readable()
+    exchange.on_writable()
+    exchange.resume()
+    exchange.resume_later()
+    exchange.fail(LimitError("too late"))
+    assert exchange.ok and len(loop.events) == 1
+
+
+# Bounds
+
+
+@pytest.mark.parametrize("framing", ["whole", "length", "chunked", "close"])
+def test_gathered_body_above_its_bound_is_an_error_event(clock: ManualClock, peer: Peer, framing: str) -> None:
+    head = {
+        "whole": answer(bytes(101)),
+        "length": b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n",
+        "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" + bytes(101),
+        "close": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(101),
+    }[framing]
+    with Loop(make_config(max_body_bytes=100), clock=clock) as loop:
+        exchange = finished(loop, peer, head)
+        assert type(exchange.error) is BodyTooLarge and "max_body_bytes=100" in str(exchange.error)
+        assert loop.stats().open == 0
+
+
+def test_gathered_body_of_exactly_the_bound_is_taken(clock: ManualClock, peer: Peer) -> None:
+    with Loop(make_config(max_body_bytes=100), clock=clock) as loop:
+        assert len(finished(loop, peer, answer(bytes(100))).content) == 100
+        chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n64\r\n%s\r\n0\r\n\r\n"
+        exchange = loop.request("GET", peer.url)
+        settle(loop)
+        peer.connections[0].read_head()
+        peer.connections[0].send(chunk % bytes(100))
+        turns(loop, lambda: exchange.done)
+        assert len(exchange.content) == 100
+
+
+def test_announced_terabyte_makes_no_memory(loop: Loop, peer: Peer) -> None:
+    exchange = loop.request("GET", peer.url, stream=True)
+    connect(loop, peer).send(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999999999\r\n\r\nten bytes.")
+    turns(loop, lambda: len(loop.events))
+    assert loop.buffers.stats().outstanding == 1 and exchange.nbytes == 10
+
+
+# Dials that cannot be
+
+
+def test_socket_that_cannot_be_had_is_an_error_event(loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(family: int) -> Any:
+        raise NetworkError("cannot open a TCP socket: too many open files", code="exhausted", origin=Origin.LOCAL)
+
+    monkeypatch.setattr("turbosock.transport.dial.open_tcp", none_left)
+    exchange = loop.request("GET", peer.url)
+    settle(loop)
+    assert exchange.error is not None and exchange.error.code == "exhausted"
+    assert exchange.error.method == "GET" and loop.stats().open == 0
+
+
+def test_connected_socket_that_cannot_be_watched_is_closed_and_told(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def remembered() -> Any:
+        opened.append(open_unix())
+        return opened[-1]
+
+    def refuse(fd: int, handler: object, *, read: bool, write: bool) -> None:
+        raise LimitError("select() takes no such descriptor")
+
+    monkeypatch.setattr("turbosock.transport.dial.open_unix", remembered)
+    # A Unix socket connects at once: it is watched for the first time when it is connected.
+    monkeypatch.setattr(type(loop.reactor), "register", staticmethod(refuse))
+    with Peer(tmp_path / "s") as unix:
+        exchange = loop.request("GET", unix.url)
+        settle(loop)
+        assert type(exchange.error) is LimitError and loop.stats().open == 0
+        assert [sock.fileno() for sock in opened] == [-1]
+
+
+def test_look_up_that_is_refused_is_an_error_event(loop: Loop) -> None:
+    loop.reactor.resolver.close()
+    loop.reactor.resolver = Resolver(clock=loop.reactor.clock, waker=loop.reactor.waker, max_pending=1)
+    loop.reactor.resolver._waiting = 1
+    exchange = loop.request("GET", "http://name.test/")
+    settle(loop)
+    assert type(exchange.error) is LimitError and exchange.error.phase is Phase.RESOLVE
+    assert loop.stats().open == 0
+    loop.reactor.resolver._waiting = 0
+
+
+def test_every_address_gets_its_share_of_the_time(
+    loop: Loop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Addresses that answer nothing: connects stay under way, whatever the network of this machine.
+    attempts: list[Any] = []
+
+    def pending(sock: Any, address: Any) -> int:
+        attempts.append(address)
+        return errno.EINPROGRESS
+
+    def addresses(host: str, port: int, family: int, kind: int) -> list[tuple[Any, ...]]:
+        return [(2, kind, 6, "", (f"192.0.2.{number}", 0)) for number in range(1, 5)]
+
+    loop.reactor.resolver._getaddrinfo = addresses
+    monkeypatch.setattr("turbosock.transport.dial.start_connect", pending)
+    exchange = loop.request("GET", "http://many.test/")
+    turns(loop, lambda: attempts)
+    begun_s = []
+    for tenth in range(1, 200):
+        before = len(attempts)
+        clock.advance(0.1)
+        # An unconnected socket is ready, with a hang-up: only the timers are looked at here.
+        loop.reactor.expire_timers()
+        if len(attempts) > before:
+            begun_s.append(round(tenth / 10, 1))
+        if exchange.done:
+            break
+    # A quarter of the ten seconds each.
+    assert begun_s == [2.5, 5.0, 7.5] and type(exchange.error).__name__ == "ConnectTimeout"
+    assert clock.now_ns() == 11_000_000_000
+    assert isinstance(exchange.error, TurbosockError)
+
+
+def test_a_step_asks_for_a_quantum_in_all_and_a_segment_at_least() -> None:
+    assert ticking._left_in_step(0) == 256 * 1024
+    assert ticking._left_in_step(100 * 1024) == 156 * 1024
+    assert ticking._left_in_step(255 * 1024) == 64 * 1024
