@@ -101,7 +101,7 @@ class PeerConnection:
         """Send all of `data`; more than a socket's buffer needs `fill`."""
         self.socket.sendall(data)
 
-    def fill(self, data: bytes) -> int:
+    def fill(self, data: bytes | memoryview) -> int:
         """Send what the socket takes at once; how much."""
         self.socket.setblocking(False)
         try:

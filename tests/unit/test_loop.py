@@ -48,6 +48,7 @@ from turbosock.errors import (
     WriteTimeout,
 )
 from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.context import IOContext
 
 Mode = tuple[str, bool]
 
@@ -383,7 +384,7 @@ def test_dials_begun_in_one_turn_are_capped(wide: Loop, peer: Peer, monkeypatch:
     monkeypatch.setattr(limits, "MAX_DIALS_PER_TURN", 3)
     for number in range(8):
         wide.request("GET", f"{peer.url}/{number}")
-    begun = []
+    begun: list[int] = []
     while sum(begun) < 8:
         wide.poll()
         begun.append(peer.waiting())
@@ -606,13 +607,12 @@ def test_max_time_is_overrun_by_one_step_at_most(mode: Mode, peer: Peer, steps: 
         served: list[int] = []
         # Each step takes a second, whoever is served.
         for exchange in exchanges:
-            connection = exchange.connection
-            assert connection is not None
-            context = connection.transport.receive_context
+            assert exchange.connection is not None
+            context = exchange.connection.transport.receive_context
             inner = context.completed
             assert inner is not None
 
-            def slow(done: object, inner: Callable[..., object] = inner) -> None:
+            def slow(done: IOContext, inner: Callable[[IOContext], object] = inner) -> None:
                 served.append(1)
                 clock.time_ns += 1_000_000_000
                 inner(done)
@@ -704,8 +704,9 @@ def test_flood_on_one_connection_does_not_starve_the_others(wide: Loop, peer: Pe
 
 
 def test_step_moves_a_quantum_at_most(wide: Loop, peer: Peer) -> None:
-    for options in ({"into": bytearray(50_000_000)}, {}, {"stream": True}):
-        exchange = wide.request("GET", peer.url, **options)  # type: ignore[arg-type]  # each is one of its arguments
+    ways: list[dict[str, Any]] = [{"into": bytearray(50_000_000)}, {}, {"stream": True}]
+    for options in ways:
+        exchange = wide.request("GET", peer.url, **options)
         connection = connect(wide, peer)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
         sent = 0
@@ -828,7 +829,7 @@ def test_starved_exchanges_take_turns(wide: Loop, peer: Peer) -> None:
     for connection in connections:
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
     settle(wide)
-    order = []
+    order: list[int] = []
     while len(order) < 12:
         for connection in connections:
             connection.fill(bytes(300_000))
@@ -1086,7 +1087,7 @@ def test_lent_data_ends_at_the_next_poll(mode: Mode, peer: Peer) -> None:
         connect(loop, peer).send(OK)
         turns(loop, lambda: len(loop.events))
         data = next(loop.events).data
-        assert data is not None and data == b"ok"
+        assert data is not None and bytes(data) == b"ok"
         loop.poll()
         with pytest.raises(ValueError, match="released"):
             bytes(data)
