@@ -141,6 +141,7 @@ HANDSHAKE: Final = (
 )
 
 CLOSED: Final = Finding("closed", "the peer closed the connection", "see its log; it may speak no TLS here")
+SNI_CALLBACK: Final = Finding("sni_callback", "no certificate could be chosen", "see the cause of this error")
 _GARBAGE: Final = "the peer broke the protocol, or something between changed the bytes"
 
 

@@ -17,6 +17,7 @@ import socket as socket_module
 from collections.abc import Callable
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from turbosock import limits
@@ -28,6 +29,7 @@ from turbosock.tls.failures import (
     ADDRESS_MISMATCH,
     CLOSED,
     HOSTNAME_MISMATCH,
+    SNI_CALLBACK,
     handshake_error,
     handshake_failure,
     record_error,
@@ -56,6 +58,7 @@ MAX_SEND: Final = limits.MAX_TLS_SEND_BYTES
 # The interpreter's own choice for TLS 1.2 (PEP 644 and Python 3.10's ssl), so that both providers agree on the same.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 VERSIONS: Final = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
+KEY_MARK: Final = b"PRIVATE KEY-----"
 AUTH: Final = {
     ClientAuth.NONE: SSL.VERIFY_NONE,
     ClientAuth.OPTIONAL: SSL.VERIFY_PEER,
@@ -174,7 +177,7 @@ class PyOpenSslSession(TlsSession):
         except SSL.WantWriteError:
             return WANTS_WRITE
         except SSL.Error as error:
-            raise self._handshake_failure(error) from error
+            raise self._handshake_failure(error) from self._checks.failure or error
         self.alpn = connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
         self.version = connection.get_protocol_version_name()
         self.cipher = connection.get_cipher_name() or ""
@@ -182,7 +185,7 @@ class PyOpenSslSession(TlsSession):
         # A handshake in full verifies a certificate, even where nothing comes of it.
         self.session_reused = self._offered is not None and not self._checks.asked
         if self._checks.failure is not None:
-            raise self._handshake_failure(SSL.Error())
+            raise self._handshake_failure(SSL.Error()) from self._checks.failure
         self._check_peer()
         self._read = connection.recv_into
         self._write = connection.send
@@ -289,9 +292,7 @@ class PyOpenSslSession(TlsSession):
     def _handshake_failure(self, error: SSL.Error) -> TlsError:
         checks = self._checks
         if checks.failure is not None:
-            failure = handshake_error("sni_callback failed", self.host)
-            failure.__cause__ = checks.failure
-            return failure
+            return handshake_failure(SNI_CALLBACK, self.host)
         if checks.code:
             return verification_error(checks.code, "", self.host)
         if isinstance(error, (SSL.SysCallError, SSL.ZeroReturnError)):
@@ -300,7 +301,8 @@ class PyOpenSslSession(TlsSession):
 
     def _end(self, error: SSL.Error) -> int:
         """A read that gave no bytes: 0 at the end of the stream, or the error of what broke."""
-        if isinstance(error, SSL.ZeroReturnError):
+        # Asked again after its end, OpenSSL fails without a reason.
+        if isinstance(error, SSL.ZeroReturnError) or self.truncated:
             return 0
         if isinstance(error, SSL.SysCallError) and error.args[0] == -1:
             self.truncated = True
@@ -308,12 +310,13 @@ class PyOpenSslSession(TlsSession):
         raise self._read_failure(error) from error
 
     def _read_failure(self, error: SSL.Error) -> Exception:
-        self._ticket_due = 0
+        self._fail()
         if isinstance(error, SSL.SysCallError):
             return ReadError(f"reading failed: {explain(error.args[0])}", errno=error.args[0])
         return record_error(words_of(error), self.host)
 
     def _send_failure(self, error: SSL.Error) -> Exception:
+        self._fail()
         if isinstance(error, SSL.ZeroReturnError) or (isinstance(error, SSL.SysCallError) and error.args[0] == -1):
             return WriteError("writing failed: the peer closed the connection")
         if isinstance(error, SSL.SysCallError):
@@ -475,19 +478,43 @@ def load_data(native: SSL.Context, data: bytes) -> None:
 
 
 def load_certificate(native: SSL.Context, certificate: TlsCertificate) -> None:
-    """Load a chain and its key. Without a password OpenSSL would ask the terminal: an empty one is given instead."""
-    password = certificate.key_password or ""
-    secret = password.encode() if isinstance(password, str) else password
-    native.set_passwd_cb(lambda *_: secret)
-    key_file = certificate.key_file
+    """Load a chain and its key."""
     load("cert_file", certificate.cert_file, native.use_certificate_chain_file, certificate.cert_file)
-    load(
-        "cert_file or key_password" if key_file is None else "key_file or key_password",
-        certificate.cert_file if key_file is None else key_file,
-        native.use_privatekey_file,
-        certificate.cert_file if key_file is None else key_file,
-    )
-    load("key_file", key_file, native.check_privatekey)
+    if certificate.key_file is None:
+        load("cert_file or key_password", certificate.cert_file, load_key, native, certificate.cert_file, certificate)
+    else:
+        load("key_file or key_password", certificate.key_file, load_key, native, certificate.key_file, certificate)
+    load("key_file", certificate.key_file, native.check_privatekey)
+
+
+def load_key(native: SSL.Context, path: str, certificate: TlsCertificate) -> None:
+    """Load the private key in the PEM file at `path`, which may hold certificates beside it."""
+    with open(path, "rb") as file:
+        data = file.read()
+    start = data.rfind(b"-----BEGIN ", 0, max(data.find(KEY_MARK), 0))
+    if start < 0:
+        raise ValueError("no private key in it")
+    key = open_key(data[start:], certificate.key_password)
+    try:
+        native.use_privatekey(key)
+    except TypeError:
+        # Releases before 25.0 take their own objects only, which later ones warn of.
+        native.use_privatekey(crypto.PKey.from_cryptography_key(key))
+
+
+def open_key(pem: bytes, password: str | bytes | None) -> Any:
+    """Return the key in `pem`; as OpenSSL does it, a password for a key that is not encrypted is not looked at."""
+    if password is not None:
+        secret = password.encode() if isinstance(password, str) else password
+        try:
+            return serialization.load_pem_private_key(pem, secret)
+        except TypeError:
+            # Not encrypted.
+            pass
+    try:
+        return serialization.load_pem_private_key(pem, None)
+    except TypeError as error:
+        raise ValueError("the key is encrypted; give key_password") from error
 
 
 def load(field: str, path: object, function: Callable[..., object], *arguments: object) -> None:

@@ -37,7 +37,7 @@ from turbosock.tls import ktls
 from turbosock.tls.cache import LruCache, SessionCache
 from turbosock.tls.failures import NO_CERTIFICATE, REFUSED, refusal
 from turbosock.tls.identity import Identity
-from turbosock.tls.trust import check_pins, file_stamps, keylog_path
+from turbosock.tls.trust import check_pins, file_stamps, surroundings
 
 DONE: Final = 0
 WANTS_READ: Final = -1
@@ -100,7 +100,7 @@ class TlsContext:
 
 def refuse(*_: object) -> int:
     """Stand in for the engine before the handshake is done, and after the end."""
-    raise StateError("this TLS session cannot move bytes: its handshake is not done, or it was closed")
+    raise StateError("this TLS session cannot move bytes: its handshake is not done, it failed, or it was closed")
 
 
 class TlsSession(ABC):
@@ -183,7 +183,7 @@ class TlsSession(ABC):
         Raises:
             TlsRecordError: what came is no valid record.
             TlsHandshakeError: the client certificate is missing or refused, which TLS 1.3 tells only now.
-            ReadError: the socket failed.
+            ReadError: the socket failed. Before Python 3.13 `ssl` takes a reset for an end: 0 and `truncated`.
         """
 
     @abstractmethod
@@ -302,6 +302,12 @@ class TlsSession(ABC):
         self._ticket_due = 0
         sessions.put(self._session_key, StoredSession(native, self.peer_chain_der))
 
+    def _fail(self) -> None:
+        """After an error of the engine: it has no sensible answer any more, and the session is not to be resumed."""
+        self._ticket_due = 0
+        self._read = refuse
+        self._write = refuse
+
     def _same_bytes(self, data: ReadableBuffer) -> ReadableBuffer:
         """What the engine is still to send, which is the start of `data`."""
         unsent = self._unsent
@@ -339,7 +345,7 @@ class TlsProvider(ABC):
             InvalidOption: a file is missing or wrong, a password does not open its key; the message names the field.
         """
         files = (config.ca_file, config.ca_dir, config.cert_file, config.key_file, *config.crl_files)
-        key = (config, keylog_path(config), file_stamps(files))
+        key = (config, surroundings(config), file_stamps(files))
         return self.contexts.get_or_make(key, lambda: TlsContext(config, self._make_client(config)))
 
     def server_context(self, config: TlsServerConfig) -> TlsContext:
@@ -347,7 +353,7 @@ class TlsProvider(ABC):
         files = [config.client_ca_file]
         for certificate in (config.certificate, *(item for _, item in config.certificate_pairs)):
             files += [certificate.cert_file, certificate.key_file]
-        key = (config, keylog_path(config), file_stamps(files))
+        key = (config, surroundings(config), file_stamps(files))
         return self.contexts.get_or_make(key, lambda: TlsContext(config, self._make_server(config)))
 
     def wrap(

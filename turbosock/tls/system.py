@@ -20,7 +20,14 @@ from turbosock import limits
 from turbosock.config import ClientAuth, TlsCertificate, TlsConfig, TlsRoots, TlsServerConfig, TlsVersion
 from turbosock.errors import InvalidOption, ReadError, WriteError
 from turbosock.reactor.sockets import explain
-from turbosock.tls.failures import CLOSED, handshake_error, handshake_failure, record_error, verification_error
+from turbosock.tls.failures import (
+    CLOSED,
+    SNI_CALLBACK,
+    handshake_error,
+    handshake_failure,
+    record_error,
+    verification_error,
+)
 from turbosock.tls.identity import Identity
 from turbosock.tls.ktls import OP_ENABLE_KTLS
 from turbosock.tls.provider import (
@@ -94,7 +101,7 @@ class SystemSession(TlsSession):
         except SSLWantWriteError:
             return WANTS_WRITE
         except OSError as error:
-            raise self._handshake_failure(error) from error
+            raise self._handshake_failure(error) from self._sni_failure() or error
         tls = self._tls
         cipher = tls.cipher()
         self.alpn = tls.selected_alpn_protocol()
@@ -205,11 +212,12 @@ class SystemSession(TlsSession):
             return None
         return session
 
+    def _sni_failure(self) -> Exception | None:
+        return self._tls.sni_failure if isinstance(self._tls, ServerSocket) else None
+
     def _handshake_failure(self, error: OSError) -> Exception:
-        if isinstance(self._tls, ServerSocket) and self._tls.sni_failure is not None:
-            failure = handshake_error("sni_callback failed", self.host)
-            failure.__cause__ = self._tls.sni_failure
-            return failure
+        if self._sni_failure() is not None:
+            return handshake_failure(SNI_CALLBACK, self.host)
         if isinstance(error, ssl.SSLCertVerificationError):
             return verification_error(error.verify_code, error.verify_message, self.host)
         if is_end(error) or not isinstance(error, ssl.SSLError):
@@ -224,12 +232,13 @@ class SystemSession(TlsSession):
         raise self._read_failure(error) from error
 
     def _read_failure(self, error: OSError) -> Exception:
-        self._ticket_due = 0
+        self._fail()
         if isinstance(error, ssl.SSLError):
             return record_error(error.reason or str(error), self.host)
         return ReadError(f"reading failed: {explain(error.errno or 0)}", errno=error.errno)
 
     def _send_failure(self, error: OSError) -> Exception:
+        self._fail()
         if isinstance(error, ssl.SSLError) and not is_end(error):
             return record_error(error.reason or str(error), self.host)
         errno = None if isinstance(error, ssl.SSLError) else error.errno

@@ -103,6 +103,11 @@ def keylog_path(config: TlsConfig | TlsServerConfig) -> str | None:
     return path
 
 
+def surroundings(config: TlsConfig | TlsServerConfig) -> tuple[str | None, ...]:
+    """Return what a context depends on beside its configuration: the environment that OpenSSL reads, the key log."""
+    return (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), keylog_path(config))
+
+
 def file_stamps(paths: Iterable[str | os.PathLike[str] | None]) -> tuple[tuple[int, int, int] | None, ...]:
     """Return what tells whether files have changed: a renewed certificate under the same name is another context."""
     stamps: list[tuple[int, int, int] | None] = []
