@@ -331,9 +331,13 @@ class Loop:
         events.recycle()
         before = len(events)
         if self._cancelled or self._dials or self.starved:
+            under_way = self._under_way
             self._begin_turn()
+            if len(events) != before or self._under_way != under_way or self._dials:
+                # Something to tell, or to do, already.
+                timeout = 0.0
         reactor = self.reactor
-        if before or self._dials:
+        if before:
             timeout = 0.0
         reactor.collect(timeout)
         stop = Stop.IDLE

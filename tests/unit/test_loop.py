@@ -8,7 +8,9 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -132,6 +134,34 @@ def drain(loop: Loop) -> None:
     """Take the events that wait, and hold none of them."""
     for _ in loop.events:
         pass
+
+
+class WatchedPoller:
+    """A loop's poller that never waits, and remembers for how long it should have."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.real: Any = loop.reactor._poller
+        self.tokens = self.real.tokens
+        self.batch = self.real.batch
+        self.waits: list[float] = []
+        loop.reactor._poller = self
+
+    def wait(self, timeout_s: float) -> list[tuple[int, int]]:
+        self.waits.append(timeout_s)
+        ready: list[tuple[int, int]] = self.real.wait(0)
+        return ready
+
+    def register(self, fd: int, read: bool, write: bool, token: object) -> None:
+        self.real.register(fd, read, write, token)
+
+    def modify(self, fd: int, read: bool, write: bool) -> None:
+        self.real.modify(fd, read, write)
+
+    def unregister(self, fd: int) -> None:
+        self.real.unregister(fd)
+
+    def close(self) -> None:
+        self.real.close()
 
 
 # Deadlines
@@ -979,24 +1009,20 @@ def test_next_deadline_with_a_backlog_is_now(wide: Loop, peer: Peer) -> None:
 def test_wakeup_from_another_thread_ends_the_wait(mode: Mode) -> None:
     with Loop(make_config(*mode)) as loop:
         polling = threading.Event()
-        real_wait = loop.reactor._poller.wait
 
-        def wait(timeout_s: float) -> list[tuple[int, int]]:
-            polling.set()
-            return real_wait(timeout_s)
+        class Announced(WatchedPoller):
+            """A poller that waits, and says so before."""
+
+            def wait(self, timeout_s: float) -> list[tuple[int, int]]:
+                polling.set()
+                ready: list[tuple[int, int]] = self.real.wait(timeout_s)
+                return ready
 
         def wake() -> None:
             assert polling.wait(10.0)
             loop.wakeup()
 
-        class Poller:
-            tokens = loop.reactor._poller.tokens
-            batch = loop.reactor._poller.batch
-            close = loop.reactor._poller.close
-            unregister = loop.reactor._poller.unregister
-
-        Poller.wait = staticmethod(wait)  # type: ignore[attr-defined]  # the one method that is watched
-        loop.reactor._poller = Poller  # type: ignore[assignment]  # as above
+        Announced(loop)
         thread = threading.Thread(target=wake)
         thread.start()
         # Without a deadline this would wait for an hour.
@@ -1010,6 +1036,56 @@ def test_wakeup_before_the_poll_is_not_lost(mode: Mode) -> None:
         loop.wakeup()
         loop.poll(None)
         assert loop.next_deadline() is None
+
+
+@pytest.mark.parametrize("notify", [True, False])
+def test_poll_does_not_wait_when_an_exchange_ends_as_it_begins(wide: Loop, tmp_path: Path, notify: bool) -> None:
+    poller = WatchedPoller(wide)
+    wide.request("GET", f"http+unix://{quote(str(tmp_path / 'none'), safe='')}/", notify=notify)
+    wide.poll(None)
+    assert poller.waits == [0.0] and len(wide.events) == notify
+
+
+def test_poll_does_not_wait_while_dials_are_left_for_the_next_turn(
+    wide: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_DIALS_PER_TURN", 1)
+    poller = WatchedPoller(wide)
+    for number in range(2):
+        wide.request("GET", f"{peer.url}/{number}")
+    wide.poll(None)
+    assert poller.waits == [0.0]
+
+
+def test_poll_does_not_wait_when_memory_came_back(wide: Loop, peer: Peer) -> None:
+    wide.events.max_queued = 1
+    wide.request("GET", peer.url, stream=True)
+    connect(wide, peer).send(HEAD_OF_A_LONG_BODY + bytes(300_000))
+    turns(wide, lambda: wide.starved)
+    poller = WatchedPoller(wide)
+    drain(wide)
+    assert wide.poll(None).delivered == 1 and poller.waits == [0.0]
+
+
+def test_poll_does_not_wait_while_events_wait(wide: Loop, peer: Peer) -> None:
+    exchange = wide.request("GET", peer.url)
+    connect(wide, peer).send(OK)
+    turns(wide, lambda: exchange.done)
+    poller = WatchedPoller(wide)
+    wide.poll(None)
+    assert poller.waits == [0.0]
+    drain(wide)
+    wide.poll(None)
+    # Until the idle connection expires.
+    assert 0.0 < poller.waits[1] <= 60.0
+
+
+def test_poll_waits_for_as_long_as_it_is_told(mode: Mode) -> None:
+    with Loop(make_config(*mode)) as loop:
+        poller = WatchedPoller(loop)
+        for timeout in (None, 2.5, 0.0, 0):
+            loop.poll(timeout)
+        assert poller.waits == [limits.MAX_POLL_WAIT_S, 2.5, 0.0, 0]
 
 
 # Exchanges are pooled
