@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.loop_peer import make_config
 from turbosock import EventKind, Exchange, Loop
 from turbosock.buffers import BufferPool
 from turbosock.client.events import DataEvent, EventQueue, GuardedDataEvent
@@ -18,15 +19,21 @@ def pool() -> BufferPool:
     return BufferPool()
 
 
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    with Loop() as loop:
-        yield loop.request("GET", "http://127.0.0.1:1/")
-
-
 @pytest.fixture(params=[True, False], ids=["pooled", "plain"])
-def queue(request: pytest.FixtureRequest) -> EventQueue:
-    return EventQueue(pooling=request.param, diagnostics=False)
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    with Loop(make_config(zero_alloc=request.param)) as loop:
+        yield loop
+
+
+@pytest.fixture
+def queue(loop: Loop) -> EventQueue:
+    """A loop's queue; the loop itself is never polled."""
+    return loop.events
+
+
+@pytest.fixture
+def exchange(loop: Loop) -> Exchange:
+    return loop.request("GET", "http://127.0.0.1:1/")
 
 
 def put(queue: EventQueue, pool: BufferPool, exchange: Exchange, data: bytes) -> None:
@@ -78,14 +85,15 @@ def test_recycling_ends_what_was_taken_and_nothing_else(
     assert pool.stats().outstanding == 0
 
 
-def test_event_that_nobody_holds_is_used_again(pool: BufferPool, exchange: Exchange) -> None:
-    queue = EventQueue(pooling=True, diagnostics=False)
-    put(queue, pool, exchange, b"1")
-    first = id(next(queue))
-    queue.recycle()
-    put(queue, pool, exchange, b"2")
-    assert id(next(queue)) == first
-    queue.clear()
+def test_event_that_nobody_holds_is_used_again() -> None:
+    pool = BufferPool()
+    with Loop(make_config(zero_alloc=True)) as loop:
+        exchange = loop.request("GET", "http://127.0.0.1:1/")
+        put(loop.events, pool, exchange, b"1")
+        first = id(next(loop.events))
+        loop.events.recycle()
+        put(loop.events, pool, exchange, b"2")
+        assert id(next(loop.events)) == first
 
 
 def test_event_that_is_held_is_not_used_again(queue: EventQueue, pool: BufferPool, exchange: Exchange) -> None:
@@ -150,24 +158,25 @@ def test_clear_drops_what_waits_and_ends_what_was_taken(
     assert len(queue) == 0 and taken.data is None and pool.stats().outstanding == 0
 
 
-def test_guarded_event_used_past_its_life_names_what_to_do(exchange: Exchange) -> None:
+def test_guarded_event_used_past_its_life_names_what_to_do() -> None:
     pool = BufferPool(diagnostics=True)
-    queue = EventQueue(pooling=True, diagnostics=True)
-    put(queue, pool, exchange, b"once")
-    event = next(queue)
-    assert isinstance(event, GuardedDataEvent) and bytes(event.data or b"") == b"once"
-    assert "4 bytes" in repr(event)
-    queue.recycle()
-    for name in ("data", "exchange", "lease"):
-        with pytest.raises(LeaseError, match=f"{name} of a DATA event after the next poll"):
-            getattr(event, name)
-    assert repr(event) == "<DataEvent, over>"
-    with pytest.raises(AttributeError):
-        _ = event.nothing
-    # Another one is made for the next data.
-    put(queue, pool, exchange, b"next")
-    assert next(queue) is not event
-    queue.clear()
+    with Loop(make_config(diagnostics=True)) as loop:
+        queue = loop.events
+        exchange = loop.request("GET", "http://127.0.0.1:1/")
+        put(queue, pool, exchange, b"once")
+        event = next(queue)
+        assert isinstance(event, GuardedDataEvent) and bytes(event.data or b"") == b"once"
+        assert "4 bytes" in repr(event)
+        queue.recycle()
+        for name in ("data", "exchange", "lease"):
+            with pytest.raises(LeaseError, match=f"{name} of a DATA event after the next poll"):
+                getattr(event, name)
+        assert repr(event) == "<DataEvent, over>"
+        with pytest.raises(AttributeError):
+            _ = event.nothing
+        # Another one is made for the next data.
+        put(queue, pool, exchange, b"next")
+        assert next(queue) is not event
 
 
 def test_forgotten_event_is_as_new(pool: BufferPool, exchange: Exchange) -> None:
