@@ -1,0 +1,117 @@
+"""The reference says what the code says: every public name, its signature, every error, every limit."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import turbosock
+from turbosock import errors
+from turbosock.buffers import PooledBuffer
+from turbosock.protocol.http1.headers import HeaderList
+from turbosock.server.http_exchange import HttpExchange
+from turbosock.server.http_listener import HttpListener
+from turbosock.server.options import HttpOptions
+from turbosock.server.request import Request
+
+ROOT = Path(__file__).parents[2]
+NAMES_PAGE = ROOT / "docs" / "reference" / "api.md"
+CLASSES = {name: getattr(turbosock, name) for name in turbosock.__all__ if name != "__version__"}
+CLASSES |= {each.__name__: each for each in (HttpExchange, HttpListener, HeaderList, PooledBuffer, Request)}
+SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
+
+
+def section(title: str) -> str:
+    """The text under one heading of the page of names."""
+    return NAMES_PAGE.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def plain_signature(function: Callable[..., object]) -> str:
+    """A signature without annotations and without `self`."""
+    signature = inspect.signature(function)
+    parameters = [each.replace(annotation=each.empty) for each in signature.parameters.values() if each.name != "self"]
+    return str(signature.replace(parameters=parameters, return_annotation=signature.empty))
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_section_of_each_public_class_is_there(name: str) -> None:
+    assert section(name)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_signatures_of_a_class_are_those_of_the_code(name: str) -> None:
+    documented = dict(SIGNATURE.findall(section(name)))
+
+    actual = {
+        method: plain_signature(CLASSES[name] if method == name else getattr(CLASSES[name], method))
+        for method in documented
+    }
+
+    assert documented == actual
+
+
+@pytest.mark.parametrize("name", ["Client", "Loop", "Response", "Exchange"])
+def test_attributes_that_a_class_is_said_to_have_exist(name: str) -> None:
+    sentence = section(name).partition("\nAttributes: ")[2].partition("\n\n")[0]
+    attributes = re.findall(r"`(\w+)`", sentence)
+    with turbosock.Client() as client, turbosock.Loop() as loop:
+        instances = {"Client": client, "Loop": loop}
+        owner = instances.get(name, CLASSES[name])
+
+        assert attributes
+        assert not [attribute for attribute in attributes if not hasattr(owner, attribute)]
+
+
+def test_options_of_listen_are_all_named() -> None:
+    text = section("HttpListener")
+
+    assert not [option for option in HttpOptions.__annotations__ if f"`{option}`" not in text]
+
+
+def test_fields_of_config_are_all_named() -> None:
+    text = section("Config")
+
+    assert not [name for name in inspect.signature(turbosock.Config).parameters if f"`{name}`" not in text]
+
+
+def test_errors_are_all_named_and_no_others() -> None:
+    named = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", section("Errors"), re.MULTILINE)
+        for name in re.findall(r"\w+", row)
+    }
+    classes = {
+        name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, errors.TurbosockError)
+    }
+
+    assert named == classes
+
+
+@pytest.fixture(scope="module")
+def limits_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("limits_table", ROOT / "tools" / "limits_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_limits_page_is_what_limits_py_says(limits_table: ModuleType) -> None:
+    assert limits_table.PAGE.read_text() == limits_table.render(), "run: python3 tools/limits_table.py --write"
+
+
+def test_limits_page_has_every_bound_with_a_reason(limits_table: ModuleType) -> None:
+    rows = limits_table.sections(limits_table.SOURCE.read_text(), limits_table.load(limits_table.SOURCE))
+    bounds = {bound.name: bound.reason for each in rows.values() for bound in each}
+
+    public = {name for name in vars(turbosock.limits) if name.isupper()} - limits_table.UNITS
+
+    assert set(bounds) == public
+    assert not [name for name, reason in bounds.items() if not reason]
