@@ -46,6 +46,7 @@ class ScriptedTransport:
         self.sends = 0
         self.quiet = True
         self.closed = False
+        self.aborted = False
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -133,6 +134,10 @@ class ScriptedTransport:
     def is_quiet(self) -> bool:
         """As Transport.is_quiet."""
         return self.quiet
+
+    def abort(self) -> None:
+        """As Transport.abort."""
+        self.aborted = True
 
     def close(self) -> None:
         """As Transport.close."""
