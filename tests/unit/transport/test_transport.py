@@ -1,0 +1,467 @@
+"""One conformance suite for both transports, over socket pairs: what moves, what waits, what ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from turbosock import limits
+from turbosock.errors import ReadError, StateError, WriteError
+from turbosock.reactor.context import COMPLETED, CONFIGURED, FREE, PENDING, IOContext
+from turbosock.reactor.reactor import Reactor
+from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
+
+MS = 1_000_000
+Pair = tuple[Transport, socket.socket]
+
+
+@pytest.fixture(params=[StreamTransport, SaeaTransport], ids=["stream", "saea"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """A transport of each kind and the plain socket at its other end."""
+    near, far = socket.socketpair()
+    far.settimeout(10)
+    transport: Transport = request.param(near)
+    yield transport, far
+    transport.close()
+    far.close()
+
+
+def receive(transport: Transport, count: int = 100, budget_ns: int = 5_000 * MS) -> tuple[int, bytes]:
+    """One receive after a wait for it: what `bytes_transferred` says, and the bytes."""
+    buffer = bytearray(count)
+    context = transport.receive_context
+    context.set_buffer(buffer, 0, count)
+    transport.await_readable(budget_ns)
+    if transport.receive(context):
+        context.disarm()
+        return -1, b""
+    assert context.error is None
+    return context.bytes_transferred, bytes(buffer[: max(0, context.bytes_transferred)])
+
+
+def send(transport: Transport, data: bytes) -> int:
+    context = transport.send_context
+    context.set_buffer(data, 0, len(data))
+    if transport.send(context):
+        context.disarm()
+        return -1
+    assert context.error is None
+    return context.bytes_transferred
+
+
+def test_receive_brings_what_has_come_and_counts_it(pair: Pair) -> None:
+    transport, far = pair
+    far.sendall(b"hello")
+    assert receive(transport) == (5, b"hello")
+    assert transport.bytes_in == 5
+    far.sendall(b"0123456789")
+    assert receive(transport, 4) == (4, b"0123")
+    assert receive(transport, 100) == (6, b"456789")
+    assert transport.bytes_in == 15
+
+
+def test_receive_leaves_the_rest_of_the_buffer_alone(pair: Pair) -> None:
+    transport, far = pair
+    far.sendall(b"hello")
+    buffer = bytearray(b"." * 10)
+    context = transport.receive_context
+    context.set_buffer(buffer, 3, 4)
+    transport.await_readable(1_000 * MS)
+    assert not transport.receive(context)
+    assert (context.state, context.bytes_transferred) == (COMPLETED, 4)
+    assert buffer == b"...hell..."
+
+
+def test_receive_at_the_end_of_the_stream_is_zero_again_and_again(pair: Pair) -> None:
+    transport, far = pair
+    far.sendall(b"last")
+    far.shutdown(socket.SHUT_WR)
+    assert receive(transport) == (4, b"last")
+    assert receive(transport) == (0, b"")
+    assert receive(transport) == (0, b"")
+
+
+def test_receive_without_bytes_ends_with_its_budget(pair: Pair) -> None:
+    transport, _ = pair
+    assert receive(transport, budget_ns=20 * MS) == (-1, b"")
+    # Whatever waited has ended: the next bytes are received as usual.
+    pair[1].sendall(b"late")
+    assert receive(transport) == (4, b"late")
+
+
+def test_receive_of_nothing_is_a_wait_for_readiness(pair: Pair) -> None:
+    transport, far = pair
+    far.sendall(b"hello")
+    transport.await_readable(1_000 * MS)
+    context = transport.receive_context
+    context.set_buffer(b"", 0, 0)
+    assert not transport.receive(context)
+    assert (context.bytes_transferred, transport.bytes_in) == (0, 0)
+    assert receive(transport) == (5, b"hello")
+
+
+def test_receive_after_a_reset_carries_the_error(pair: Pair) -> None:
+    transport, far = pair
+    # Closing with bytes unread resets a Unix stream, as it does TCP.
+    assert send(transport, b"unread") == 6
+    far.close()
+    context = transport.receive_context
+    context.set_buffer(bytearray(10), 0, 10)
+    transport.await_readable(1_000 * MS)
+    assert not transport.receive(context)
+    assert isinstance(context.error, ReadError)
+    assert context.error.errno is not None
+    assert (context.state, context.bytes_transferred) == (COMPLETED, 0)
+
+
+def test_send_moves_buffers_parts_and_vectors(pair: Pair) -> None:
+    transport, far = pair
+    assert send(transport, b"abc") == 3
+    context = transport.send_context
+    context.set_buffer(b"0123456789", 2, 5)
+    assert not transport.send(context)
+    assert context.bytes_transferred == 5
+    context.set_buffer(b"0123456789", 0, 3)
+    assert not transport.send(context)
+    assert context.bytes_transferred == 3
+    context.set_vector([b"x", memoryview(b"yz"), bytearray(b"!")], 4)
+    assert not transport.send(context)
+    assert context.bytes_transferred == 4
+    assert far.recv(100) == b"abc" + b"23456" + b"012" + b"xyz!"
+    assert transport.bytes_out == 15
+
+
+def test_send_to_a_peer_that_is_gone_carries_the_error(pair: Pair) -> None:
+    transport, far = pair
+    far.close()
+    context = transport.send_context
+    context.set_buffer(b"x", 0, 1)
+    assert not transport.send(context)
+    assert isinstance(context.error, WriteError)
+    assert context.state == COMPLETED
+
+
+def fill(transport: Transport) -> int:
+    """Send until the socket takes no more; how many bytes it took."""
+    transport.allow_send(1 * MS)
+    taken = 0
+    while (count := send(transport, b"x" * 65_536)) > 0:
+        taken += count
+    return taken
+
+
+def test_send_to_a_peer_that_does_not_read_ends_with_its_budget_and_goes_on_after(pair: Pair) -> None:
+    transport, far = pair
+    taken = fill(transport)
+    assert taken == transport.bytes_out > 0
+    context = transport.send_context
+    context.set_buffer(b"last", 0, 4)
+    pending = transport.send(context)
+    assert pending is not transport.blocking
+    if not pending:
+        assert context.bytes_transferred == -1
+    reader = threading.Thread(target=lambda: drain(far, taken))
+    reader.start()
+    transport.await_writable(5_000 * MS)
+    if transport.blocking:
+        context.set_buffer(b"last", 0, 4)
+        assert not transport.send(context)
+    assert (context.state, context.bytes_transferred) == (COMPLETED, 4)
+    reader.join(10)
+    assert far.recv(10) == b"last"
+
+
+def drain(sock: socket.socket, count: int) -> None:
+    while count:
+        count -= len(sock.recv(min(count, 65_536)))
+
+
+@pytest.mark.parametrize("state", [FREE, PENDING, COMPLETED])
+def test_context_that_is_not_configured_is_refused(pair: Pair, state: int) -> None:
+    transport, _ = pair
+    for context in (transport.receive_context, transport.send_context):
+        context.state = state
+        with pytest.raises(StateError, match="on an I/O context in state"):
+            transport.receive(context)
+        with pytest.raises(StateError, match="on an I/O context in state"):
+            transport.send(context)
+        with pytest.raises(StateError, match="on an I/O context in state"):
+            transport.send_later(context)
+        context.state = FREE
+
+
+def test_quiet_is_asked_without_waiting_and_without_reading(pair: Pair) -> None:
+    transport, far = pair
+    assert transport.is_quiet()
+    far.sendall(b"hello")
+    assert not transport.is_quiet()
+    assert receive(transport) == (5, b"hello")
+    assert transport.is_quiet()
+    far.close()
+    assert not transport.is_quiet()
+
+
+def test_abort_from_another_thread_ends_a_wait_for_bytes(pair: Pair) -> None:
+    transport, _ = pair
+    results: list[tuple[int, bytes]] = []
+    thread = threading.Thread(target=lambda: results.append(receive(transport, budget_ns=20_000 * MS)))
+    thread.start()
+    transport.abort()
+    thread.join(10)
+    assert results == [(0, b"")]
+    assert transport.fd >= 0
+
+
+def test_abort_and_close_may_come_twice_and_in_any_order(pair: Pair) -> None:
+    transport, far = pair
+    transport.abort()
+    transport.abort()
+    assert far.recv(10) == b""
+    transport.close()
+    transport.close()
+    transport.abort()
+    assert transport.fd == -1
+
+
+def test_close_disarms_what_is_pending(pair: Pair) -> None:
+    transport, _ = pair
+    for context in (transport.receive_context, transport.send_context):
+        context.set_buffer(bytearray(10), 0, 10)
+        context.submitted(1)
+    transport.close()
+    for context in (transport.receive_context, transport.send_context):
+        assert context.state == FREE
+        assert context.generation == 1
+    assert transport.socket.fileno() == -1
+
+
+# --- What a blocking transport does beside -----------------------------------------------------------------------
+
+
+def test_stream_moves_the_kernels_limit_only_when_it_is_off_by_much() -> None:
+    near, far = socket.socketpair()
+    transport = StreamTransport(near)
+    with near, far:
+        transport.await_readable(1_000 * MS)
+        assert transport.receive_budget_ns == 1_000 * MS
+        transport.await_readable(1_000 * MS - limits.TIMEOUT_SLACK_NS)
+        assert transport.receive_budget_ns == 1_000 * MS
+        transport.await_readable(1_000 * MS - limits.TIMEOUT_SLACK_NS - 1)
+        assert transport.receive_budget_ns == 980 * MS - 1
+        transport.await_readable(1_000 * MS + 1)
+        assert transport.receive_budget_ns == 1_000 * MS + 1
+        transport.allow_send(30 * MS)
+        transport.allow_send(40 * MS)
+        assert transport.send_budget_ns == 30 * MS
+        transport.await_writable(60 * MS)
+        assert transport.send_budget_ns == 60 * MS
+
+
+def test_stream_waits_in_the_receive_itself() -> None:
+    near, far = socket.socketpair()
+    transport = StreamTransport(near)
+    with near, far:
+        assert (transport.blocking, transport.readable) == (True, True)
+        assert near.getblocking()
+        transport.await_readable(5_000 * MS)
+        context = transport.receive_context
+        buffer = bytearray(10)
+        context.set_buffer(buffer, 0, 10)
+        thread = threading.Thread(target=lambda: far.sendall(b"late"))
+        thread.start()
+        assert not transport.receive(context)
+        assert bytes(buffer[:4]) == b"late"
+        thread.join(10)
+
+
+# --- What a non-blocking transport does beside -------------------------------------------------------------------
+
+
+class Noted:
+    """Contexts whose completion was told."""
+
+    def __init__(self) -> None:
+        self.results: list[int] = []
+
+    def __call__(self, context: IOContext) -> None:
+        assert context.state == COMPLETED
+        self.results.append(context.bytes_transferred)
+
+
+@pytest.fixture(params=["epoll", "poll", "select"])
+def driven(request: pytest.FixtureRequest) -> Iterator[tuple[SaeaTransport, socket.socket, Reactor]]:
+    """A transport under a reactor of each poller, and the other end."""
+    near, far = socket.socketpair()
+    far.settimeout(10)
+    reactor = Reactor(request.param)
+    transport = SaeaTransport(near, reactor)
+    yield transport, far, reactor
+    transport.close()
+    far.close()
+    reactor.close(lambda handler: None)
+
+
+def turn(reactor: Reactor, timeout_s: float = 5.0) -> None:
+    """Wait for something and serve all that is in line."""
+    reactor.collect(timeout_s)
+    while reactor.line:
+        reactor.step()
+
+
+def test_saea_receive_pends_until_the_reactor_finds_bytes(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
+    transport, far, reactor = driven
+    context = transport.receive_context
+    context.completed = noted = Noted()
+    buffer = bytearray(10)
+    context.set_buffer(buffer, 0, 10)
+    assert transport.receive(context)
+    assert context.state == PENDING
+    turn(reactor, 0.0)
+    assert noted.results == []
+    far.sendall(b"hello")
+    turn(reactor)
+    assert noted.results == [5]
+    assert bytes(buffer[:5]) == b"hello"
+    assert reactor.bytes_in == 5
+
+
+def test_saea_receive_that_completes_at_once_does_not_call_back(
+    driven: tuple[SaeaTransport, socket.socket, Reactor],
+) -> None:
+    transport, far, reactor = driven
+    context = transport.receive_context
+    context.completed = noted = Noted()
+    far.sendall(b"0123456789")
+    context.set_buffer(b"", 0, 0)
+    assert transport.receive(context)
+    turn(reactor)
+    assert noted.results == [0]
+    context.set_buffer(bytearray(4), 0, 4)
+    assert not transport.receive(context)
+    assert transport.readable
+    context.set_buffer(bytearray(100), 0, 100)
+    assert not transport.receive(context)
+    # A short read says that the socket is drained.
+    assert not transport.readable
+    context.set_buffer(bytearray(100), 0, 100)
+    assert transport.receive(context)
+    assert noted.results == [0]
+
+
+def test_saea_arm_is_told_once_when_bytes_come(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
+    transport, far, reactor = driven
+    transport.receive_context.completed = noted = Noted()
+    transport.arm()
+    transport.arm()
+    far.sendall(b"x")
+    turn(reactor)
+    assert noted.results == [0]
+    assert transport.readable
+
+
+def test_saea_that_nobody_reads_is_not_reported_in_every_turn(
+    driven: tuple[SaeaTransport, socket.socket, Reactor],
+) -> None:
+    transport, far, reactor = driven
+    far.sendall(b"x")
+    turn(reactor)
+    reactor.collect(0.0)
+    assert not reactor.line
+    assert transport.readable
+
+
+def test_saea_paused_is_not_told_until_it_receives_again(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
+    transport, far, reactor = driven
+    transport.receive_context.completed = noted = Noted()
+    transport.pause()
+    far.sendall(b"x")
+    reactor.collect(0.0)
+    assert not reactor.line
+    transport.receive_context.set_buffer(bytearray(10), 0, 10)
+    assert transport.receive(transport.receive_context)
+    turn(reactor)
+    assert noted.results == [1]
+
+
+def test_saea_send_pends_until_the_peer_reads(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
+    transport, far, reactor = driven
+    context = transport.send_context
+    taken = 0
+    block = b"x" * 65_536
+    context.set_buffer(block, 0, len(block))
+    while not transport.send(context):
+        taken += context.bytes_transferred
+        context.set_buffer(block, 0, len(block))
+    context.completed = noted = Noted()
+    turn(reactor, 0.0)
+    assert noted.results == []
+    drain(far, taken)
+    turn(reactor)
+    assert len(noted.results) == 1
+    assert 0 < noted.results[0] <= len(block)
+    assert reactor.bytes_out == taken + noted.results[0]
+    # Nothing is asked of the poller any more than reading.
+    reactor.collect(0.0)
+    assert not reactor.line
+
+
+def test_saea_send_later_leaves_in_the_next_turn(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
+    transport, far, reactor = driven
+    context = transport.send_context
+    context.completed = noted = Noted()
+    context.set_vector([b"ab", b"c"], 3)
+    transport.send_later(context)
+    assert (context.state, transport.bytes_out) == (PENDING, 0)
+    turn(reactor)
+    assert noted.results == [3]
+    assert far.recv(10) == b"abc"
+
+
+def test_saea_closed_in_its_send_callback_is_not_read_any_more(
+    driven: tuple[SaeaTransport, socket.socket, Reactor],
+) -> None:
+    transport, far, reactor = driven
+    transport.send_context.completed = lambda context: transport.close()
+    transport.receive_context.completed = noted = Noted()
+    transport.arm()
+    transport.send_context.set_buffer(b"x", 0, 1)
+    transport.send_later(transport.send_context)
+    far.sendall(b"both ready in one turn")
+    turn(reactor)
+    assert transport.fd == -1
+    assert noted.results == []
+
+
+def test_saea_closed_while_it_stands_in_line_is_passed_over(
+    driven: tuple[SaeaTransport, socket.socket, Reactor],
+) -> None:
+    transport, far, reactor = driven
+    transport.receive_context.completed = noted = Noted()
+    transport.arm()
+    far.sendall(b"x")
+    reactor.collect(5.0)
+    assert len(reactor.line) == 1
+    transport.close()
+    while reactor.line:
+        reactor.step()
+    assert noted.results == []
+
+
+def test_saea_reset_completes_what_is_pending_with_the_error(
+    driven: tuple[SaeaTransport, socket.socket, Reactor],
+) -> None:
+    transport, far, reactor = driven
+    transport.send_context.set_buffer(b"unread", 0, 6)
+    assert not transport.send(transport.send_context)
+    context = transport.receive_context
+    context.completed = noted = Noted()
+    context.set_buffer(bytearray(10), 0, 10)
+    assert context.state == CONFIGURED
+    assert transport.receive(context)
+    far.close()
+    turn(reactor)
+    assert noted.results == [0]
+    assert isinstance(context.error, ReadError)
