@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
-from turbosock.client.client import DEFAULT, Default, TimeoutArgument, default_headers
+from turbosock.client.client import DEFAULT, TimeoutArgument, default_headers
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
 from turbosock.client.request import Auth, Headers, Preparer, request_body
@@ -118,7 +118,6 @@ class Loop:
         # How often a connection was left unread because there was no memory.
         self.exhausted_count = 0
         self.max_body_bytes = config.max_body_bytes
-        self.events = EventQueue(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.pool = ConnectionPool(config.pool)
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
@@ -128,6 +127,7 @@ class Loop:
         self._exchanges: ObjectPool[Exchange] = ObjectPool(
             self._make_exchange, None, max_idle=limits.MAX_IDLE_EVENTS, pooling=config.zero_alloc
         )
+        self.events = EventQueue(self._exchanges, pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self._result = PollResult()
         # Dials under way, and those of them that have not begun.
         self.dials: set[TickingDial] = set()
@@ -181,7 +181,7 @@ class Loop:
             raise ClientClosed("the loop is closed: request() needs an open one")
         if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
             raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
-        timeouts = self._timeouts if isinstance(timeout, Default) else Timeouts.of(timeout)
+        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
         source = None
         prepared: PreparedRequest | None
         if content is None and data is None and json is None:
@@ -288,8 +288,8 @@ class Loop:
     def take_back(self, exchange: Exchange) -> None:
         """For exchanges: one is done."""
         self._under_way -= 1
-        if exchange._content is None:
-            # One with content is its user's object; the others are used again once nobody holds them.
+        if not exchange.notifies and not exchange.gathers:
+            # Nobody will be told: it is used again once nobody holds it. Others wait for their event to be over.
             self._exchanges.give_back(exchange)
 
     # The turn

@@ -14,6 +14,7 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 
 from __future__ import annotations
 
+import enum
 import threading
 import time
 from types import TracebackType
@@ -35,15 +36,17 @@ from turbosock.transport.transport import SaeaTransport, StreamTransport
 from turbosock.version import __version__
 
 
-class Default:
+class Default(enum.Enum):
     """The type of DEFAULT, so that signatures can tell "not given" from None."""
+
+    NOT_GIVEN = "not given"
 
     def __repr__(self) -> str:
         return "DEFAULT"
 
 
 # What `timeout=` means when it is not given: the timeouts of the configuration.
-DEFAULT: Final = Default()
+DEFAULT: Final = Default.NOT_GIVEN
 TimeoutArgument = float | Timeouts | Default
 
 _monotonic_ns = time.monotonic_ns
@@ -243,7 +246,7 @@ class Client:
     ) -> None:
         if self.closed:
             raise ClientClosed("the client is closed: request() and stream() need an open one")
-        timeouts = self._timeouts if isinstance(timeout, Default) else Timeouts.of(timeout)
+        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
         source, content_type = request_body(content, data, json)
         prepared = self._preparer.prepare(
             method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type

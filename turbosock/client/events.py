@@ -134,17 +134,20 @@ class EventQueue:
     """The events of one Loop; iterating takes them out.
 
     Args:
+        exchanges: takes the exchanges whose end was delivered.
         pooling, diagnostics: as in Config.
     """
 
-    __slots__ = ("_delivered", "_events", "_pool", "_take", "append", "full_count", "max_queued")
+    __slots__ = ("_delivered", "_events", "_exchanges", "_note", "_pool", "_take", "append", "full_count", "max_queued")
 
-    def __init__(self, *, pooling: bool, diagnostics: bool) -> None:
+    def __init__(self, exchanges: ObjectPool[Exchange], *, pooling: bool, diagnostics: bool) -> None:
+        self._exchanges = exchanges
         self._events: deque[Event] = deque()
         self._take = self._events.popleft
         # Adds an event; the queue's own method, for the loop.
         self.append = self._events.append
-        self._delivered: list[DataEvent] = []
+        self._delivered: list[Event] = []
+        self._note = self._delivered.append
         kind: type[DataEvent] = GuardedDataEvent if diagnostics else DataEvent
         self._pool: ObjectPool[DataEvent] = ObjectPool(
             kind, kind.forget, max_idle=limits.MAX_IDLE_EVENTS, pooling=pooling and not diagnostics
@@ -163,8 +166,7 @@ class EventQueue:
         if not self._events:
             raise StopIteration
         event = self._take()
-        if isinstance(event, DataEvent):
-            self._delivered.append(event)
+        self._note(event)
         return event
 
     def put_data(self, exchange: Exchange, lease: PooledBuffer, count: int) -> None:
@@ -184,7 +186,12 @@ class EventQueue:
         """The next poll begins: what was delivered before is over."""
         delivered = self._delivered
         while delivered:
-            self._pool.give_back(delivered.pop())
+            event = delivered.pop()
+            if isinstance(event, DataEvent):
+                self._pool.give_back(event)
+            elif not event.gathers:  # type: ignore[attr-defined]  # what is no DataEvent is an Exchange
+                # One with content is its user's object; the others are used again once nobody holds them.
+                self._exchanges.give_back(event)  # type: ignore[arg-type]  # as above
 
     def clear(self) -> None:
         """Drop everything."""

@@ -616,5 +616,3 @@ class Response(HttpExchange):
     def __repr__(self) -> str:
         status = self.head.status_code if self.head is not None else "no answer"
         return f"<Response {self.prepared.method} {self.prepared.url.safe} {status}>"
-
-

@@ -187,6 +187,7 @@ class Exchange(HttpExchange, Event):
 
     Attributes:
         done: whether it has ended, with an answer or an error.
+        gathers: whether the body is gathered into `content`.
         into: the buffer that the body goes into, or None; None once the exchange is done.
         error: what failed, or None.
         user: yours.
@@ -196,9 +197,9 @@ class Exchange(HttpExchange, Event):
         "_bytes_moved",
         "_dial",
         "_gatherer",
-        "_gathers",
+        "gathers",
         "_loop",
-        "_notify",
+        "notifies",
         "_now_ns",
         "_queue_timer",
         "_quiet_since_ns",
@@ -240,9 +241,9 @@ class Exchange(HttpExchange, Event):
         self._dial: TickingDial | None = None
         self._gatherer: Gatherer | None = None
         self._queue_timer: _QueueTimer | None = None
-        self._notify = True
+        self.notifies = True
         self._stream = False
-        self._gathers = False
+        self.gathers = False
         self.kind = _RESPONSE
         self.done = False
         self.into: memoryview | None = None
@@ -266,8 +267,8 @@ class Exchange(HttpExchange, Event):
         self.timeouts = timeouts
         self.into = into
         self._stream = stream
-        self._gathers = into is None and not stream
-        self._notify = notify
+        self.gathers = into is None and not stream
+        self.notifies = notify
         self.started_ns = now_ns
         self.deadline_ns = now_ns + timeouts.total_ns
         connection = prepared.origin.take_idle(now_ns)
@@ -608,7 +609,7 @@ class Exchange(HttpExchange, Event):
         self.into = None
         self.source = None
         self.done = True
-        if self._notify:
+        if self.notifies:
             self._loop.events.append(self)
         self._loop.take_back(self)
 
@@ -644,7 +645,7 @@ class Exchange(HttpExchange, Event):
         self.finished_ns = self._loop.reactor.clock.now_ns()
         self.drop_connection()
         self.kind = _ERROR
-        if self._notify:
+        if self.notifies:
             self._loop.events.append(self)
         self._loop.take_back(self)
 
@@ -696,7 +697,7 @@ class Exchange(HttpExchange, Event):
             raise StateError("the exchange is not done: poll() until `done`, or wait for its RESPONSE event")
         if self.error is not None:
             raise StateError("the exchange failed: look at its `error`")
-        if not self._gathers:
+        if not self.gathers:
             raise StateError("the body went into your buffer or into DATA events; there is no content")
         return self._content or b""
 
