@@ -342,6 +342,23 @@ def test_refusal_during_an_upload_is_read_though_the_peer_takes_no_more(loop: Lo
     assert loop.stats().open == 0
 
 
+def test_answer_that_has_begun_ends_the_upload(loop: Loop, peer: Peer) -> None:
+    exchange = loop.request("POST", peer.url, content=bytes(20_000_000))
+    connection = connect(loop, peer)
+    connection.read_head()
+    settle(loop, 20)
+    connection.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\n")
+    turns(loop, lambda: exchange.head is not None)
+    sent = loop.reactor.bytes_out
+    for _ in range(10):
+        connection.take_available()
+        settle(loop)
+    assert loop.reactor.bytes_out == sent and not exchange.done
+    connection.send(b"full")
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"full" and loop.stats().open == 0
+
+
 # Keep-alive
 
 
@@ -474,6 +491,43 @@ def test_stale_retry_happens_once(loop: Loop, peer: Peer) -> None:
     assert isinstance(second.error, (ConnectionClosed, ReadError)) and second.retries == 1
 
 
+def test_stale_retry_happens_once_even_on_a_kept_connection(mode: Mode, peer: Peer) -> None:
+    with Loop(make_config(*mode, pool=PoolConfig(max_connections_per_origin=1))) as loop:
+        first = loop.request("GET", peer.url)
+        connection = connect(loop, peer)
+        connection.read_head()
+        connection.send(OK)
+        turns(loop, lambda: first.done)
+        retried = loop.request("GET", peer.url + "/retried")
+        other = loop.request("GET", peer.url + "/other")
+        connection.close()
+        # The freed place is the other's, who stood in line; the retried one stands behind it.
+        turns(loop, lambda: retried.retries == 1)
+        connection = connect(loop, peer)
+        assert connection.read_head().startswith(b"GET /other ")
+        connection.send(OK)
+        turns(loop, lambda: other.done)
+        assert connection.read_head().startswith(b"GET /retried ")
+        connection.close()
+        turns(loop, lambda: retried.done)
+        assert isinstance(retried.error, (ConnectionClosed, ReadError)) and retried.retries == 1
+
+
+def test_answer_that_broke_off_is_not_asked_for_again(loop: Loop, peer: Peer) -> None:
+    first = loop.request("GET", peer.url)
+    connection = connect(loop, peer)
+    connection.read_head()
+    connection.send(OK)
+    turns(loop, lambda: first.done)
+    second = loop.request("GET", peer.url)
+    connection.read_head()
+    connection.send(b"HTTP/1.1 20")
+    settle(loop)
+    connection.close()
+    turns(loop, lambda: second.done)
+    assert isinstance(second.error, ConnectionClosed) and second.retries == 0
+
+
 # Failures are events
 
 
@@ -563,6 +617,17 @@ def test_body_that_raises_is_an_error_event_with_its_cause(loop: Loop, peer: Pee
     turns(loop, lambda: exchange.done)
     assert exchange.error is not None and isinstance(exchange.error.__cause__, ZeroDivisionError)
     assert ends(loop) == [EventKind.ERROR]
+
+
+def test_body_that_raises_is_not_sent_again_on_another_connection(loop: Loop, peer: Peer) -> None:
+    first = loop.request("GET", peer.url)
+    connect(loop, peer).send(OK)
+    turns(loop, lambda: first.done)
+    second = loop.request("PUT", peer.url, content=BrokenBody())
+    turns(loop, lambda: second.done)
+    assert second.error is not None and second.retries == 0
+    settle(loop)
+    assert peer.waiting() == 0
 
 
 # Cancelling

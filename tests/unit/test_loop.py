@@ -51,6 +51,7 @@ from turbosock.errors import (
 )
 from turbosock.reactor.clock import ManualClock
 from turbosock.reactor.context import IOContext
+from turbosock.reactor.poller import READABLE
 
 Mode = tuple[str, bool]
 
@@ -162,6 +163,27 @@ class WatchedPoller:
 
     def close(self) -> None:
         self.real.close()
+
+
+class Busy:
+    """A handler in the loop's line that moves ten bytes a step, for `steps` steps."""
+
+    def __init__(self, loop: Loop, steps: int, mask: int) -> None:
+        self.mask = 0
+        self.queued = False
+        self.loop = loop
+        self.again = mask
+        self.left = steps
+        self.served = 0
+        loop.reactor.requeue(self, mask)
+
+    def on_ready(self, mask: int) -> None:
+        self.served += 1
+        self.left -= 1
+        self.loop.reactor.bytes_in += 10
+        self.loop.reactor.bytes_out += 10
+        if self.left:
+            self.loop.reactor.requeue(self, self.again)
 
 
 # Deadlines
@@ -579,7 +601,7 @@ def test_cancel_in_any_phase_is_one_error_event(loop: Loop, peer: Peer, deaf: st
     open_gate(loop)
     loop.poll()
     if phase != "queue":
-        assert loop.buffers.stats().outstanding == 0 and len(loop.reactor.timers) == 0
+        assert loop.buffers.stats().outstanding == 0 and len(loop.reactor.timers) == 0 and not loop.dials
         assert loop.next_deadline() is None
 
 
@@ -757,6 +779,17 @@ def test_turn_limited_by_events_alone_serves_a_flood_once(wide: Loop, peer: Peer
     connection.fill(bytes(4_000_000))
     result = wide.poll(1.0, max_events=5)
     assert 0 < result.bytes_in <= limits.TURN_QUANTUM_BYTES + limits.SEGMENT_BYTES
+    # The same with one whose bytes never end: it comes back to the line each time.
+    exchange.cancel()
+    drain(wide)
+    endless = Busy(wide, 1_000, READABLE)
+    wide.poll(max_events=5)
+    assert endless.served == 1
+    wide.poll()
+    assert endless.served == 2
+    # Unless there is time, or bytes, to spend.
+    wide.poll(max_bytes=50)
+    assert endless.served == 7
 
 
 def test_connection_out_of_its_turn_goes_to_the_back_of_the_line(wide: Loop, peer: Peer) -> None:
@@ -955,6 +988,21 @@ def test_flush_with_time_goes_on_while_the_peer_takes_bytes(mode: Mode, peer: Pe
         assert loop.flush(1.0) > 0 and taken > 0
 
 
+def test_flush_ends_with_its_time_or_when_nothing_moves(mode: Mode) -> None:
+    clock = SteppingClock()
+    out = 4
+    with Loop(make_config(*mode), clock=clock) as loop:
+        sender = Busy(loop, 5, out)
+        assert loop.flush() == 10
+        assert loop.flush(1.0) == 40 and sender.left == 0
+        assert loop.flush(1.0) == 0
+        sender = Busy(loop, 100, out)
+        # Every look at the clock, one when it begins and one in each pass, takes a second.
+        clock.step_ns = 1_000_000_000
+        assert loop.flush(3.0) == 30
+        sender.left = 1
+
+
 @pytest.mark.parametrize("max_time", [-1.0, "1", float("nan")])
 def test_flush_with_a_wrong_time_names_it(max_time: Any) -> None:
     with Loop() as loop, pytest.raises(InvalidOption, match="max_time"):
@@ -1028,6 +1076,34 @@ def test_wakeup_from_another_thread_ends_the_wait(mode: Mode) -> None:
         # Without a deadline this would wait for an hour.
         assert loop.poll(None).stop is Stop.IDLE
         thread.join()
+
+
+def test_cancel_from_another_thread_ends_the_wait(wide: Loop, peer: Peer) -> None:
+    exchange = wide.request("GET", peer.url)
+    connect(wide, peer)
+    polling = threading.Event()
+    reports: list[list[tuple[int, int]]] = []
+
+    class Announced(WatchedPoller):
+        """A poller that waits, says so before, and remembers what ended the wait."""
+
+        def wait(self, timeout_s: float) -> list[tuple[int, int]]:
+            polling.set()
+            reports.append(self.real.wait(timeout_s))
+            return reports[-1]
+
+    def cancel() -> None:
+        assert polling.wait(10.0)
+        exchange.cancel()
+
+    Announced(wide)
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    wide.poll(None)
+    thread.join()
+    assert reports[0], "the wake-up ended it, not a deadline"
+    wide.poll()
+    assert isinstance(exchange.error, Cancelled)
 
 
 def test_wakeup_before_the_poll_is_not_lost(mode: Mode) -> None:

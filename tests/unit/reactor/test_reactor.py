@@ -179,6 +179,20 @@ def test_repeated_full_reports_end_when_nothing_new_comes(told: list[tuple[str, 
     reactor.close(close)
 
 
+def test_what_was_found_in_two_waits_is_told_together(told: list[tuple[str, int]]) -> None:
+    reactor, poller = faked(ManualClock(), batch=2)
+    for fd in (10, 11):
+        poller.register(fd, True, True, Recorder(str(fd), told))
+    # The first wait is repeated because its report was full.
+    poller.reports = [[(10, IN), (11, IN)], [(11, OUT)], [(10, OUT)]]
+    reactor.collect(0.0)
+    reactor.collect(0.0)
+    reactor.step()
+    reactor.step()
+    assert told == [("10", IN | OUT), ("11", IN | OUT)]
+    reactor.close(close)
+
+
 def test_requeued_handler_goes_to_the_back(told: list[tuple[str, int]]) -> None:
     reactor, _ = faked(ManualClock())
     for name in ("a", "b", "c"):
