@@ -178,7 +178,8 @@ class Config:
     timeouts: Timeouts = Timeouts()
     pool: PoolConfig = PoolConfig()
     tls: TlsConfig = field(default_factory=TlsConfig)
-    headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    # Hidden: a default Authorization or cookie must not reach a log through the configuration.
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = field(default=(), repr=False)
     max_head_bytes: int = limits.MAX_HEAD_BYTES
     max_head_fields: int = limits.MAX_HEAD_FIELDS
     max_body_bytes: int = limits.MAX_GATHERED_BODY_BYTES

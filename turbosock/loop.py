@@ -351,6 +351,8 @@ class Loop:
             reactor.resolver.deliver()
         if self._dials:
             self._start_dials()
+        if not line:
+            self.pool.quiet_ns = reactor.clock.now_ns()
         result = self._result
         result.delivered = len(events) - before
         result.backlog = len(line)

@@ -40,19 +40,24 @@ class BlockingWaiter:
         interrupted, closed: why it woke up with nothing.
     """
 
-    __slots__ = ("_connection", "_event", "_offered", "closed", "interrupted")
+    __slots__ = ("_connection", "_event", "_gave_up", "_lock", "_offered", "closed", "interrupted")
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._gave_up = False
         self._connection: Http1Connection | None = None
         self._offered = False
         self.interrupted = False
         self.closed = False
 
     def offer(self, connection: Http1Connection | None) -> bool:
-        """See `pool.Waiter`; what a thread that has given up is offered, it passes on itself."""
-        self._connection = connection
-        self._offered = True
+        """See `pool.Waiter`; a thread that has given up declines."""
+        with self._lock:
+            if self._gave_up:
+                return False
+            self._connection = connection
+            self._offered = True
         self._event.set()
         return True
 
@@ -75,11 +80,14 @@ class BlockingWaiter:
         self._offered = False
         return self._connection
 
-    def decline(self, origin: OriginPool) -> None:
-        """Pass on what was offered to somebody who had given up."""
-        if not self._offered:
+    def give_up(self, origin: OriginPool) -> None:
+        """Take nothing from now on, and pass on what was offered at the last moment."""
+        with self._lock:
+            self._gave_up = True
+            offered = self._offered
+            self._offered = False
+        if not offered:
             return
-        self._offered = False
         if self._connection is None:
             origin.released()
         else:
@@ -102,7 +110,7 @@ def dial_blocking(response: Response, resolver: Resolver) -> socket:
         addresses = [Address(socket_module.AF_UNIX, key.path)]
     else:
         try:
-            addresses = resolver.resolve(key.host, key.port, deadline_ns)
+            addresses = resolver.resolve(key.host, key.port, deadline_ns, response.check_deadline)
         except ConnectTimeout:
             # Where the total deadline was the nearer one, it is named.
             response.check_deadline()

@@ -15,21 +15,25 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 from __future__ import annotations
 
 import enum
+import os
 import threading
 import time
+import weakref
+from collections import deque
 from types import TracebackType
 from typing import Final
 
 from turbosock.buffers import BufferPool, ObjectPool
+from turbosock.buffers.caller import caller_line
 from turbosock.client.blocking_dial import BlockingWaiter, dial_blocking
 from turbosock.client.request import Auth, Headers, Preparer, request_body
-from turbosock.client.response import Response
+from turbosock.client.response import Response, StreamedResponse
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, TransportMode
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
-from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
+from turbosock.pool.connection_pool import ConnectionPool, OriginPool, PoolStats, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.transport import SaeaTransport, StreamTransport
@@ -106,7 +110,10 @@ class Client:
     """
 
     __slots__ = (
+        "__weakref__",
+        "_abandoned",
         "_find_get",
+        "_names_lines",
         "_preparer",
         "_resolver",
         "_responses",
@@ -133,12 +140,17 @@ class Client:
         self._resolver = Resolver(clock=SYSTEM_CLOCK)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
-        self._responses: ObjectPool[Response] = ObjectPool(
-            self._make_response, Response.forget, pooling=config.zero_alloc, diagnostics=config.diagnostics
+        # No reset on return: an answer stays readable for whoever holds it, and is forgotten when it is lent again.
+        self._responses: ObjectPool[StreamedResponse] = ObjectPool(
+            self._make_response, None, pooling=config.zero_alloc, diagnostics=config.diagnostics
         )
+        self._names_lines = config.diagnostics
+        # Connections of responses that were dropped; a finalizer may run inside anything, so it only leaves them here.
+        self._abandoned: deque[Http1Connection] = deque()
+        _clients.add(self)
 
-    def _make_response(self) -> Response:
-        return Response(self, self._responses)
+    def _make_response(self) -> StreamedResponse:
+        return StreamedResponse(self, self._responses)
 
     # Requests
 
@@ -208,7 +220,9 @@ class Client:
             The response, for a `with` block or an explicit `close()`; its body is still to be read.
         """
         response = self._responses.rent()
-        response.closed = False
+        response.forget()
+        if self._names_lines:
+            response.taken_at = f"; it was taken at {caller_line()}"
         if cancel is not None:
             response.make_cancellable()
         if (
@@ -385,6 +399,7 @@ class Client:
         origin = response.prepared.origin
         # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
         self.pool.close_expired(_monotonic_ns())
+        self._close_abandoned()
         while True:
             if origin.reserve():
                 break
@@ -421,6 +436,17 @@ class Client:
             raise ClientClosed("the client was closed while the request was under way")
         return connection
 
+    def abandon(self, connection: Http1Connection) -> None:
+        """Close a connection whose response was dropped, later and elsewhere; for finalizers."""
+        self._abandoned.append(connection)
+
+    def _close_abandoned(self) -> None:
+        while self._abandoned:
+            connection = self._abandoned.popleft()
+            origin = connection.origin
+            assert isinstance(origin, OriginPool), "a client's connection knows its pool"
+            origin.discard(connection)
+
     def _wait_for_connection(self, response: Response, now_ns: int) -> Http1Connection | None:
         """Stand in line for a connection; None: a place to dial into was offered.
 
@@ -432,6 +458,8 @@ class Client:
         waiter = BlockingWaiter()
         response.waiter = waiter
         try:
+            # cancel() may have come before it could see the waiter.
+            response.check_deadline()
             origin.wait(waiter)
             deadline_ns = min(now_ns + response.timeouts.pool_ns, response.deadline_ns)
             if waiter.wait(deadline_ns - now_ns):
@@ -446,9 +474,8 @@ class Client:
                 "pool, are in use; close responses, raise the limits of PoolConfig, or raise pool_s"
             )
         except BaseException:
-            if not origin.leave(waiter):
-                # It was offered something at the last moment: pass it on.
-                waiter.decline(origin)
+            origin.leave(waiter)
+            waiter.give_up(origin)
             raise
         finally:
             response.waiter = None
@@ -460,6 +487,7 @@ class Client:
         if self.closed:
             return
         self.closed = True
+        self._close_abandoned()
         self.pool.close(_wake_closed)
         self._resolver.close()
         self._responses.clear()
@@ -468,6 +496,7 @@ class Client:
 
     def stats(self) -> PoolStats:
         """Connections open and idle, and callers that wait for one."""
+        self._close_abandoned()
         return self.pool.stats()
 
     def __enter__(self) -> Client:
@@ -495,3 +524,16 @@ def default_headers(config: Config) -> list[tuple[str, str]]:
     given = {name.lower() for name, _ in config.header_pairs}
     fields = [("User-Agent", f"turbosock/{__version__}"), ("Accept", "*/*")]
     return [field for field in fields if field[0].lower() not in given] + list(config.header_pairs)
+
+
+# Every client, for the child of a fork: a socket that both processes used would mix their answers.
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _drop_inherited_connections() -> None:
+    for client in tuple(_clients):
+        client.pool.drop_inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_inherited_connections)

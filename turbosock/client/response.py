@@ -16,6 +16,7 @@ from __future__ import annotations
 import json as json_module
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from turbosock.errors import (
     Cancelled,
     ClientClosed,
     InvalidOption,
+    LeaseError,
     Origin,
     Phase,
     ReadTimeout,
@@ -79,16 +81,16 @@ class Response(HttpExchange):
         "waiter",
     )
 
-    def __init__(self, client: Client, pool: ObjectPool[Response] | None = None) -> None:
+    def __init__(self, client: Client, pool: ObjectPool[StreamedResponse] | None = None) -> None:
         self._client = client
         # Where a streamed response goes when it is closed; None for one that is its user's for good.
         self._pool = pool
         self._lock: threading.Lock | None = None if pool is None else threading.Lock()
         self.forget()
-        self.closed = False
 
+    # The same assignments as Exchange.forget(), written out: one function, one call, for every request.
     def forget(self) -> None:
-        """Back to the state of a new exchange; nothing of the last request stays reachable."""
+        """Back to the state of a new exchange, before it is lent again; until then its answer stays readable."""
         self.connection = None
         self.head = None
         self.error = None
@@ -110,8 +112,7 @@ class Response(HttpExchange):
         self._lease: PooledBuffer | None = None
         # What the exchange waits for before it has a connection, so that cancel() can wake it.
         self.waiter: Interruptible | None = None
-        # One that lies in its pool is closed to whoever kept it; Client opens it again for its next request.
-        self.closed = True
+        self.closed = False
 
     # From nothing to the head
 
@@ -134,10 +135,12 @@ class Response(HttpExchange):
                 # A kept connection was stale: its idle neighbours are probably no better.
                 connection = None if self.retries else prepared.origin.take_idle(now_ns)
                 if connection is None:
-                    connection = self._client.connect(self)
+                    # Held from here on: whatever is raised next, drop_connection() finds it.
+                    connection = self.connection = self._client.connect(self)
                     now_ns = _monotonic_ns()
                     wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
-                self.connection = connection
+                else:
+                    self.connection = connection
                 if self.cancelled:
                     # cancel() came before there was a connection that it could shut down.
                     self.check_deadline()
@@ -167,6 +170,8 @@ class Response(HttpExchange):
                 if head is not prepared.expected:
                     prepared.expected = head
                 self.phase = _BODY
+                # A response may be kept for long, and what it sent with it.
+                self.source = None
                 if connection.whole:
                     # The ring stays with the response until it is read; the connection is free for the next request.
                     self.ring = connection.ring
@@ -302,6 +307,10 @@ class Response(HttpExchange):
         self._guard = self._lock
 
     def cancel(self) -> None:
+        """End the exchange from any thread: a blocked call wakes up at once and raises Cancelled."""
+        if self.closed:
+            # Over; the object may be another request's next.
+            return
         super().cancel()
         waiter = self.waiter
         if waiter is not None:
@@ -588,15 +597,15 @@ class Response(HttpExchange):
         self.closed = True
         if self.connection is not None:
             self._leave(self.connection)
-        if self._view is not None or self._lease is not None:
-            self._end_view()
         ring = self.ring
         if ring is not None:
             self.ring = None
             self._client.rings.give_back(ring)
+        if self._view is not None or self._lease is not None:
+            self._end_view()
         # Whoever gathered the content may still read it: that response is an ordinary object from now on.
         if self._pool is not None and self._content is None:
-            self._pool.give_back(self)
+            self._pool.give_back(self)  # type: ignore[arg-type]  # only a StreamedResponse has a pool
 
     def _leave(self, connection: Http1Connection) -> None:
         if connection.body.complete:
@@ -606,13 +615,45 @@ class Response(HttpExchange):
             self.finished_ns = _monotonic_ns()
 
     def _end_view(self) -> None:
-        if self._view is not None:
-            self._view.release()
-            self._view = None
-        if self._lease is not None:
-            self._lease.release()
-            self._lease = None
+        view = self._view
+        lease = self._lease
+        self._view = self._lease = None
+        try:
+            if view is not None:
+                view.release()
+        except BufferError as error:
+            raise LeaseError(
+                "the response was closed while something still looks at its view(): drop arrays and views made of it "
+                "before the with block ends, or copy them"
+            ) from error
+        finally:
+            if lease is not None:
+                lease.release()
 
     def __repr__(self) -> str:
         status = self.head.status_code if self.head is not None else "no answer"
         return f"<Response {self.prepared.method} {self.prepared.url.safe} {status}>"
+
+
+class StreamedResponse(Response):
+    """A Response of `stream()`, which notices when it was dropped without being closed."""
+
+    __slots__ = ("taken_at",)
+
+    def __init__(self, client: Client, pool: ObjectPool[StreamedResponse]) -> None:
+        # With diagnostics: where the user took it, in words.
+        self.taken_at = ""
+        super().__init__(client, pool)
+
+    def __del__(self) -> None:
+        connection = self.connection
+        if connection is None:
+            return
+        self.connection = None
+        self._client.abandon(connection)
+        warnings.warn(
+            f"a streamed response of {self.prepared.method} {self.prepared.url.safe} was dropped without close(), and cost "
+            f"its connection; use a with block{self.taken_at}",
+            ResourceWarning,
+            stacklevel=2,
+        )

@@ -89,6 +89,9 @@ class OriginPool:
             return None
         if now_ns - connection.idle_since_ns < HEALTH_CHECK_AFTER_NS:
             return connection
+        if now_ns - self._pool.quiet_ns < HEALTH_CHECK_AFTER_NS:
+            # The reactor has just looked at every idle connection.
+            return connection
         return self._first_fit(connection, now_ns)
 
     def _first_fit(self, connection: Http1Connection, now_ns: int) -> Http1Connection | None:
@@ -188,15 +191,28 @@ class ConnectionPool:
     Attributes:
         open: connections and reserved places in all.
         connections: every connection, idle or in use.
+        quiet_ns: when a reactor last found no idle connection readable; 0 where none watches them.
         waiting: the origins with waiters, in the order in which they began to wait.
     """
 
-    __slots__ = ("_forgotten", "_origins", "closed", "config", "connections", "lock", "max_idle_ns", "open", "waiting")
+    __slots__ = (
+        "_forgotten",
+        "_origins",
+        "closed",
+        "config",
+        "connections",
+        "lock",
+        "max_idle_ns",
+        "open",
+        "quiet_ns",
+        "waiting",
+    )
 
     def __init__(self, config: PoolConfig) -> None:
         self.config = config
         self.max_idle_ns = int(config.max_idle_s * SECOND_NS)
         self.lock = threading.Lock()
+        self.quiet_ns = 0
         self.closed = False
         self.open = 0
         self.connections: set[Http1Connection] = set()
@@ -376,6 +392,19 @@ class ConnectionPool:
             origin.close_idle()
         for connection in tuple(self.connections):
             connection.transport.abort()
+
+    def drop_inherited(self) -> None:
+        """In the child of a fork: close the copies of the parent's sockets, which stay open there, and start clean."""
+        self.lock = threading.Lock()
+        for origin in tuple(self._origins.values()):
+            origin.idle.clear()
+            origin.waiters.clear()
+            origin.open = 0
+        self.waiting.clear()
+        self.open = 0
+        for connection in tuple(self.connections):
+            connection.transport.drop()
+        self.connections.clear()
 
     def stats(self) -> PoolStats:
         """Counts at this moment."""

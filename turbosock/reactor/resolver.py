@@ -21,8 +21,10 @@ Left to others: which address works (`transport/`), and telling `fork()` (call `
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -50,6 +52,10 @@ _ADVICE = {
     socket.EAI_AGAIN: "no name server answered; check the network and /etc/resolv.conf, and try again",
     socket.EAI_FAIL: "the name server failed; try again later or ask another",
 }
+
+
+# How often a caller that waits for a name is asked whether it still wants it.
+CHECK_INTERVAL_S = 0.05
 
 
 class LookupTarget(Protocol):
@@ -154,6 +160,7 @@ class Resolver:
         self._cache: OrderedDict[str, _Answer] = OrderedDict()
         self._closed = False
         self._forget_workers()
+        _resolvers.add(self)
 
     def _forget_workers(self) -> None:
         self._lock = threading.Lock()
@@ -170,7 +177,13 @@ class Resolver:
         """How many callers and look-ups wait for an answer, or for `deliver()`."""
         return self._waiting
 
-    def resolve(self, host: str, port: int, deadline_ns: int | None = None) -> list[Address]:
+    def resolve(
+        self,
+        host: str,
+        port: int,
+        deadline_ns: int | None = None,
+        check: Callable[[], object] | None = None,
+    ) -> list[Address]:
         """Return the addresses of `host` in order of attempts, waiting for them.
 
         Args:
@@ -178,6 +191,7 @@ class Resolver:
             port: what the addresses carry.
             deadline_ns: when to give up, on the resolver's clock. None asks the system on this very thread, for as
                 long as it takes.
+            check: called now and then while a deadline is waited for; what it raises ends the wait.
 
         Raises:
             InvalidUrl: the host is neither a name nor an address in its usual form.
@@ -199,7 +213,7 @@ class Resolver:
                 with self._lock:
                     self._remember(name, answer)
             else:
-                answer = self._wait(job, deadline_ns)
+                answer = self._wait(job, deadline_ns, check)
         error = answer.error()
         if error is not None:
             raise error
@@ -363,7 +377,8 @@ class Resolver:
             return
         self._workers += 1
 
-    def _wait(self, job: _Job, deadline_ns: int) -> _Answer:
+    def _wait(self, job: _Job, deadline_ns: int, check: Callable[[], object] | None) -> _Answer:
+        longest_s = threading.TIMEOUT_MAX if check is None else CHECK_INTERVAL_S
         try:
             while not job.finished.is_set():
                 remaining_ns = deadline_ns - self._clock.now_ns()
@@ -372,7 +387,9 @@ class Resolver:
                         f"no name server answered for {job.host} in time: check the network and /etc/resolv.conf, "
                         "or allow more time"
                     )
-                job.finished.wait(min(remaining_ns / NS_PER_S, threading.TIMEOUT_MAX))
+                job.finished.wait(min(remaining_ns / NS_PER_S, longest_s))
+                if check is not None:
+                    check()
         finally:
             with self._lock:
                 if not self._closed:
@@ -463,3 +480,16 @@ def _finish(lookup: Lookup, answer: _Answer) -> None:
 
 def _closed_error() -> StateError:
     return StateError("the resolver is closed: make a new Client or Loop", code="closed")
+
+
+# Every resolver, for the child of a fork: the workers of the parent do not exist there.
+_resolvers: weakref.WeakSet[Resolver] = weakref.WeakSet()
+
+
+def _start_afresh() -> None:
+    for resolver in tuple(_resolvers):
+        resolver.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)

@@ -94,10 +94,10 @@ def matches(identity: Identity, names: CertificateNames, *, common_name: bool = 
 
 
 def matches_name(pattern: bytes, host: bytes) -> bool:
-    """Whether `host`, in lower case, is what a name in a certificate says."""
+    """Whether `host`, in lower case and without NUL, is what a name in a certificate says."""
     pattern = pattern.lower()
     if pattern == host:
-        return b"\0" not in pattern and pattern != b""
+        return True
     if not is_wildcard(pattern):
         return False
     label, _, rest = host.partition(b".")

@@ -164,6 +164,12 @@ class Transport:
             # Not connected any more: whoever waits is being told so already.
             return
 
+    def drop(self) -> None:
+        """Close this process's copy of a socket that another process goes on using: nothing is sent or shut down."""
+        self.fd = -1
+        self.readable = False
+        self.socket.close()
+
     def close(self) -> None:
         """Disarm both contexts and close the socket; a second call does nothing."""
         if self.fd < 0:

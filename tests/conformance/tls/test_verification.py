@@ -374,6 +374,14 @@ def test_default_roots_refuse_a_private_authority(network: Network, serving: Tls
     refused(shake(*network.sessions(TlsConfig(), serving))[0], "untrusted_root", "no trusted authority")
 
 
+def test_server_without_a_certificate_is_refused_whatever_the_engine_says(
+    network: Network, trusting: TlsConfig, serving: TlsServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = network.sessions(trusting, serving)
+    monkeypatch.setattr(type(client), "peer_certificate_der", None)
+    refused(shake(client, server)[0], "no_certificate", "showed no certificate")
+
+
 def test_anonymous_cipher_is_refused_by_a_client_that_verifies(network: Network, trusting: TlsConfig) -> None:
     context = raw_context(None, version=ssl.TLSVersion.TLSv1_2, ciphers="aNULL:@SECLEVEL=0")
     client, server = network.raw(replace(trusting, ciphers="ALL:aNULL"), context)

@@ -60,7 +60,7 @@ def test_selector_asked_for_the_system_s_only_says_what_is_wrong(system: type[Ol
 
 def test_selector_without_any_engine_names_both() -> None:
     selector = ProviderSelector(system=missing, pyopenssl=missing)
-    with pytest.raises(TlsError, match="no TLS engine: ssl cannot be imported .* pyOpenSSL cannot be imported"):
+    with pytest.raises(TlsError, match=r"no TLS engine: ssl cannot be imported .* pyOpenSSL cannot be imported"):
         selector.provider_for(PREFERRED)
     with pytest.raises(TlsError, match="pip install pyOpenSSL"):
         selector.provider_for(PYOPENSSL)
