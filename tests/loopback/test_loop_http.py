@@ -84,6 +84,30 @@ def test_buffer_is_free_again_once_the_exchange_is_done(loop: Loop, peer: Peer) 
     assert exchange.into is None
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(70_000),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\nzz\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_buffer_is_free_again_once_the_exchange_has_failed(loop: Loop, peer: Peer, sent: bytes) -> None:
+    buffer = bytearray(100_000)
+    exchange = loop.request("GET", peer.url, into=buffer)
+    connection = connect(loop, peer)
+    connection.read_head()
+    connection.send(sent)
+    settle(loop)
+    connection.close()
+    turns(loop, lambda: exchange.done)
+    assert exchange.error is not None
+    # The error is held with the exchange: its traceback's frames would view the buffer.
+    buffer.extend(b"more")
+
+
 def test_body_without_a_place_is_gathered_into_content(loop: Loop, peer: Peer) -> None:
     exchange = loop.request("GET", peer.url)
     connection = connect(loop, peer)

@@ -24,7 +24,7 @@ class Gatherer:
         BodyTooLarge: `expected` is above the bound.
     """
 
-    __slots__ = ("_file", "_room", "_view", "expected", "length", "max_bytes")
+    __slots__ = ("_file", "_lent", "_room", "_view", "expected", "length", "max_bytes")
 
     def __init__(self, expected: int, max_bytes: int) -> None:
         self.expected = expected
@@ -33,18 +33,20 @@ class Gatherer:
         self._file = io.BytesIO()
         self._room = 0
         self._view: memoryview | None = None
+        self._lent: memoryview | None = None
         if expected > max_bytes:
             raise too_large(max_bytes)
 
-    def writable(self) -> memoryview:
-        """Where the next bytes go; lent until `advance` or `take`. Never empty."""
+    def writable(self, max_bytes: int = limits.MAX_GATHERED_BODY_BYTES) -> memoryview:
+        """Where the next bytes go, `max_bytes` at most; lent until `advance`, `take` or `abandon`. Never empty."""
         if self._view is None or self.length == self._room:
             self._grow()
         assert self._view is not None, "grown above"
-        return self._view[self.length :]
+        self._lent = lent = self._view[self.length : self.length + max_bytes]
+        return lent
 
     def _grow(self) -> None:
-        self._view = None
+        self._view = self._lent = None
         # Doubling bounds the moves; a known length bounds the doubling, and one byte more lets the end be seen.
         room = max(limits.RECEIVE_RING_BYTES, min(limits.GATHER_STEP_BYTES, self.expected), 2 * self._room)
         if self.expected >= 0:
@@ -68,9 +70,20 @@ class Gatherer:
         if self.length > self.max_bytes:
             raise too_large(self.max_bytes)
 
+    def abandon(self) -> None:
+        """End what is lent: there will be no body.
+
+        The frames of an error's traceback may hold the view for long, and a BytesIO that is collected while it is
+        viewed complains aloud from CPython 3.13 on.
+        """
+        for view in (self._lent, self._view):
+            if view is not None:
+                view.release()
+        self._view = self._lent = None
+
     def take(self) -> bytes:
         """The body; the gatherer is empty afterwards."""
-        self._view = None
+        self._view = self._lent = None
         if self.length != self._room:
             self._file.truncate(self.length)
         content = self._file.getvalue()

@@ -438,16 +438,18 @@ class Response(HttpExchange):
         if body.complete:
             self.release_connection(_monotonic_ns())
             return b""
+        gatherer = None
         try:
             gatherer = Gatherer(body.run if body.framing is Framing.LENGTH else -1, self._client.config.max_body_bytes)
             while self.connection is not None:
                 gatherer.advance(self._read_on(gatherer.writable()))
-        except TurbosockError as error:
-            self.drop_connection()
-            raise self.explained(error) from error.__cause__
-        except BaseException:
+        except BaseException as error:
             # No memory for it, for one.
+            if gatherer is not None:
+                gatherer.abandon()
             self.drop_connection()
+            if isinstance(error, TurbosockError):
+                raise self.explained(error) from error.__cause__
             raise
         # From here on it is where the next readinto() begins.
         self.nbytes = 0

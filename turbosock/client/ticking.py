@@ -522,9 +522,7 @@ class Exchange(HttpExchange, Event):
         if gatherer is None:
             length = body.run if body.framing is Framing.LENGTH else -1
             gatherer = self._gatherer = Gatherer(length, self._loop.max_body_bytes)
-        room = gatherer.writable()
-        left = _left_in_step(moved)
-        count = connection.read_body(room if len(room) <= left else room[:left])
+        count = connection.read_body(gatherer.writable(_left_in_step(moved)))
         if count > 0:
             gatherer.advance(count)
         return count
@@ -630,11 +628,15 @@ class Exchange(HttpExchange, Event):
         """End the exchange with an error."""
         if self.done:
             return
-        self.explained(error)
+        error = self.explained(error)
+        # Its frames are ours, and would keep the caller's buffer for as long as the exchange is held.
+        error.__traceback__ = None
         self.done = True
         self.into = None
         self.source = None
-        self._gatherer = None
+        if self._gatherer is not None:
+            self._gatherer.abandon()
+            self._gatherer = None
         self._leave_queue()
         if self.phase is _QUEUE:
             self.prepared.origin.leave(self)

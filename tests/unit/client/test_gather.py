@@ -86,3 +86,24 @@ def test_gatherer_taken_is_empty_and_can_be_used_again() -> None:
     first = gatherer.take()
     fill(gatherer, b"defg", 10)
     assert (first, gatherer.take(), gatherer.take()) == (b"abc", b"defg", b"")
+
+
+def test_abandoned_gatherer_ends_what_it_lent() -> None:
+    gatherer = Gatherer(1000, 1000)
+    lent = gatherer.writable(100)
+    assert len(lent) == 100
+    gatherer.abandon()
+    with pytest.raises(ValueError, match="released"):
+        bytes(lent)
+    # With a view alive this would raise.
+    gatherer._file.close()
+    gatherer.abandon()
+
+
+def test_what_is_lent_is_no_more_than_was_asked_for() -> None:
+    gatherer = Gatherer(1000, 1000)
+    gatherer.writable(300)[:] = b"a" * 300
+    gatherer.advance(300)
+    gatherer.writable()[:] = b"b" * 700
+    gatherer.advance(700)
+    assert gatherer.take() == b"a" * 300 + b"b" * 700

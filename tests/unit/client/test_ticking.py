@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -200,6 +202,28 @@ def test_announced_terabyte_makes_no_memory(loop: Loop, peer: Peer) -> None:
     connect(loop, peer).send(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999999999\r\n\r\nten bytes.")
     turns(loop, lambda: len(loop.events))
     assert loop.buffers.stats().outstanding == 1 and exchange.nbytes == 10
+
+
+def fail_gathering(loop: Loop, peer: Peer) -> None:
+    """An exchange whose peer closes inside the body, and whose error nobody keeps."""
+    exchange = loop.request("GET", peer.url)
+    connection = connect(loop, peer)
+    connection.read_head()
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" + bytes(100_000))
+    settle(loop)
+    connection.close()
+    turns(loop, lambda: exchange.done)
+    assert exchange.error is not None and exchange.error.__traceback__ is None
+
+
+def test_failed_gathering_leaves_no_view_behind(loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    fail_gathering(loop, peer)
+    loop.close()
+    # From CPython 3.13 on a BytesIO complains when it is collected with a view alive.
+    gc.collect()
+    assert complaints == []
 
 
 # Dials that cannot be
