@@ -37,6 +37,7 @@ from support.scripted_server import (
     stall,
 )
 from turbosock import CancelToken, Client, PoolConfig, Response, Timeouts, TransportMode
+from turbosock.connection.http1 import Http1Connection
 from turbosock.errors import (
     BodyTooLarge,
     BodyTruncated,
@@ -57,6 +58,7 @@ from turbosock.errors import (
     WriteError,
     WriteTimeout,
 )
+from turbosock.pool.connection_pool import OriginPool
 
 GOOD = [read_request, answer(b"good"), await_close]
 # A bound for "within its deadline": the promise is 100 ms over it, the rest is for a loaded machine.
@@ -840,12 +842,12 @@ def test_connect_that_hangs_ends_at_its_limit(mode_client: Client, full_listener
 def test_cancel_before_the_call_sends_nothing_even_on_a_kept_connection(client: Client) -> None:
     token = CancelToken()
     token.cancel()
-    with scripted([read_request, answer(b"first"), await_close], GOOD) as server:
-        assert client.get(server.url("/first")).content == b"first"
-        with pytest.raises(Cancelled):
-            client.get(server.url("/never"), cancel=token)
-        with pytest.raises(Cancelled):
-            client.stream("GET", server.url("/never"), cancel=token)
+    with scripted([read_request, answer(b"first"), read_request, stall], GOOD) as server:
+        for call in (client.get, lambda url, cancel: client.stream("GET", url, cancel=cancel)):
+            if client.stats().idle == 0 and server.accepted == 0:
+                assert client.get(server.url("/first")).content == b"first"
+            with Stopwatch(0.3), pytest.raises(Cancelled):
+                call(server.url("/never"), cancel=token)
         assert client.get(server.url("/next")).content == b"good"
         assert not any(b"/never" in request for request in server.requests)
 
@@ -903,6 +905,23 @@ def test_client_closed_while_connecting_ends_the_call(client: Client, full_liste
     thread.join(10)
     assert [type(error) for error in raised] == [ClientClosed]
     assert client.stats().open == 0
+
+
+def test_client_closed_just_as_a_connection_stands_keeps_nothing_open(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = OriginPool.opened
+
+    def close_first(origin: OriginPool, connection: Http1Connection) -> None:
+        client.close()
+        opened(origin, connection)
+
+    monkeypatch.setattr(OriginPool, "opened", close_first)
+    with scripted([read_request, stall]) as server:
+        with pytest.raises(ClientClosed):
+            client.get(server.url())
+        assert client.stats() == (0, 0, 0)
+        assert server.requests == []
 
 
 def test_client_closed_refuses_every_call_and_closes_again_without_harm(client: Client) -> None:

@@ -28,8 +28,8 @@ class ScriptedTransport:
 
     Attributes:
         sent: all bytes that the sends took.
-        sends: how many sends there were.
-        quiet: what `is_quiet` says.
+        sends, receives: how many there were.
+        quiet, drained: what `is_quiet` and `is_drained` say.
     """
 
     def __init__(
@@ -44,7 +44,10 @@ class ScriptedTransport:
         self.send_context = IOContext()
         self.sent = bytearray()
         self.sends = 0
+        self.receives = 0
         self.quiet = True
+        self.drained = True
+        self.tls = None
         self.closed = False
         self.aborted = False
         self.bytes_in = 0
@@ -55,6 +58,7 @@ class ScriptedTransport:
         assert context.state == CONFIGURED, "a receive takes a configured context"
         assert not self.closed, "a closed transport is not read"
         assert context.count > 0, "a connection arms for readiness, it does not receive nothing"
+        self.receives += 1
         context.error = None
         item = self.incoming.popleft() if self.incoming else None
         if item is None:
@@ -134,6 +138,14 @@ class ScriptedTransport:
     def is_quiet(self) -> bool:
         """As Transport.is_quiet."""
         return self.quiet
+
+    def is_drained(self) -> bool:
+        """As Transport.is_drained."""
+        return self.drained
+
+    def end_error(self) -> TurbosockError | None:
+        """As Transport.end_error: every end of the script is a proper one."""
+        return None
 
     def abort(self) -> None:
         """As Transport.abort."""
