@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
-from turbosock.client.client import DEFAULT, TimeoutArgument, default_headers
+from turbosock.client.default_headers import default_headers
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
+from turbosock.client.loop_exchange import Exchange
 from turbosock.client.request import Auth, Headers, Preparer, request_body
-from turbosock.client.ticking import Exchange, TickingDial
+from turbosock.client.ticking_dial import TickingDial
+from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool

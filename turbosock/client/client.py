@@ -14,20 +14,20 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 
 from __future__ import annotations
 
-import enum
 import os
-import threading
 import time
 import weakref
 from collections import deque
 from types import TracebackType
-from typing import Final
 
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
 from turbosock.client.blocking_dial import BlockingWaiter, dial_blocking
+from turbosock.client.cancel_token import CancelToken
+from turbosock.client.default_headers import default_headers
 from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.response import Response, StreamedResponse
+from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, TransportMode
 from turbosock.connection.http1 import Http1Connection
@@ -37,66 +37,8 @@ from turbosock.pool.connection_pool import ConnectionPool, OriginPool, PoolStats
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.transport import SaeaTransport, StreamTransport
-from turbosock.version import __version__
-
-
-class Default(enum.Enum):
-    """The type of DEFAULT, so that signatures can tell "not given" from None."""
-
-    NOT_GIVEN = "not given"
-
-    def __repr__(self) -> str:
-        return "DEFAULT"
-
-
-# What `timeout=` means when it is not given: the timeouts of the configuration.
-DEFAULT: Final = Default.NOT_GIVEN
-TimeoutArgument = float | Timeouts | Default
 
 _monotonic_ns = time.monotonic_ns
-
-# Exchanges of one token above which it looks for those that have ended.
-_PRUNE_FROM: Final = 64
-
-
-class CancelToken:
-    """Cancels exchanges from any thread: `client.get(url, cancel=token)`, then `token.cancel()` elsewhere.
-
-    One token may serve many exchanges; once cancelled it stays so, and new exchanges with it fail at once.
-    """
-
-    __slots__ = ("_exchanges", "_lock", "_prune_at", "cancelled")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._exchanges: set[Response] = set()
-        self._prune_at = _PRUNE_FROM
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """End every exchange that uses the token; a second call does nothing more."""
-        with self._lock:
-            self.cancelled = True
-            exchanges = tuple(self._exchanges)
-        for exchange in exchanges:
-            exchange.cancel()
-
-    def attach(self, exchange: Response) -> None:
-        """From now on the token cancels `exchange` too; for Client."""
-        with self._lock:
-            self._exchanges.add(exchange)
-            if len(self._exchanges) > self._prune_at:
-                # A stream that is closed does not say so here: to look now and then costs its hot path nothing.
-                self._exchanges = {other for other in self._exchanges if not other.closed}
-                self._prune_at = max(_PRUNE_FROM, 2 * len(self._exchanges))
-            cancelled = self.cancelled
-        if cancelled:
-            exchange.cancel()
-
-    def detach(self, exchange: Response) -> None:
-        """The exchange is over; for Client."""
-        with self._lock:
-            self._exchanges.discard(exchange)
 
 
 class Client:
@@ -517,13 +459,6 @@ class Client:
 def _wake_closed(waiter: Waiter) -> None:
     assert isinstance(waiter, BlockingWaiter), "a Client's waiters block"
     waiter.close()
-
-
-def default_headers(config: Config) -> list[tuple[str, str]]:
-    """The fields that every request carries unless it, or the configuration, names them itself."""
-    given = {name.lower() for name, _ in config.header_pairs}
-    fields = [("User-Agent", f"turbosock/{__version__}"), ("Accept", "*/*")]
-    return [field for field in fields if field[0].lower() not in given] + list(config.header_pairs)
 
 
 # Every client, for the child of a fork: a socket that both processes used would mix their answers.

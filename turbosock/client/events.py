@@ -20,7 +20,7 @@ from turbosock.errors import LeaseError
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
-    from turbosock.client.ticking import Exchange
+    from turbosock.client.loop_exchange import Exchange
     from turbosock.errors import TurbosockError
 
 

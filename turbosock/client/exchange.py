@@ -1,4 +1,4 @@
-"""HttpExchange: one request and its answer, the state that both drivers step.
+"""ClientExchange: one request and its answer, the state that both drivers step.
 
 A `Response` (blocking) and an `Exchange` (ticking) are this state with a way of waiting. What is decided here is
 decided once: what an answer's metadata is, when a broken exchange may be sent again, what its errors say, and what
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
+    from turbosock.tls.provider import TlsInfo
 
 # How often an exchange is sent again because its kept connection turned out to be stale.
 MAX_STALE_RETRIES: Final = 1
@@ -46,11 +47,12 @@ CONTINUE_WAIT_NS: Final = 1_000_000_000
 _monotonic_ns = time.monotonic_ns
 
 
-class HttpExchange:
+class ClientExchange:
     """One request and its answer; what a user may ask of either face.
 
     Attributes:
         nbytes: payload bytes delivered so far.
+        tls: what was agreed on, for https: version, cipher, ALPN, resumption, provider.
         trailers: the fields after a chunked body, once it was read, or None.
         ring: the receive ring, where the whole body came with the head and the connection was let go.
         error: what ended the exchange, or None.
@@ -74,6 +76,7 @@ class HttpExchange:
         "source",
         "started_ns",
         "timeouts",
+        "tls",
         "trailers",
     )
 
@@ -97,6 +100,7 @@ class HttpExchange:
     ring: ReceiveRing | None
     source: BodySource | None
     started_ns: int
+    tls: TlsInfo | None
     trailers: HeaderList | None
 
     # What the answer says

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from turbosock import limits
-from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange, writable_bytes
+from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange, writable_bytes
 from turbosock.client.gather import Gatherer, too_large
 from turbosock.config import check_count
 from turbosock.errors import (
@@ -66,7 +66,7 @@ _UPLOAD_LOOK_NS = 250_000_000
 _SMALL_BODY_BYTES = 16 * limits.KIB
 
 
-class Response(HttpExchange):
+class Response(ClientExchange):
     """An answer; see the module for the two ways to get one."""
 
     __slots__ = (
@@ -97,6 +97,7 @@ class Response(HttpExchange):
         self.source = None
         self.ring = None
         self.trailers = None
+        self.tls = None
         self._content = None
         self._guard = None
         self.cancelled = False
@@ -145,6 +146,7 @@ class Response(HttpExchange):
                     # cancel() came before there was a connection that it could shut down.
                     self.check_deadline()
                 transport = connection.transport
+                self.tls = transport.tls
                 self.phase = _SEND
                 if transport.send_budget_ns != timeouts.write_ns:
                     transport.allow_send(timeouts.write_ns)

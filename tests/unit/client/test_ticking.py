@@ -14,7 +14,7 @@ import pytest
 
 from support.loop_peer import OK, Peer, answer, connect, make_clock, make_config, settle, turns
 from turbosock import EventKind, Exchange, Loop
-from turbosock.client import ticking
+from turbosock.client import loop_exchange
 from turbosock.errors import (
     BodyTooLarge,
     LimitError,
@@ -307,6 +307,6 @@ def test_every_address_gets_its_share_of_the_time(
 
 
 def test_a_step_asks_for_a_quantum_in_all_and_a_segment_at_least() -> None:
-    assert ticking._left_in_step(0) == 256 * 1024
-    assert ticking._left_in_step(100 * 1024) == 156 * 1024
-    assert ticking._left_in_step(255 * 1024) == 64 * 1024
+    assert loop_exchange._left_in_step(0) == 256 * 1024
+    assert loop_exchange._left_in_step(100 * 1024) == 156 * 1024
+    assert loop_exchange._left_in_step(255 * 1024) == 64 * 1024

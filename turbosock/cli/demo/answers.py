@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turbosock.cli.demo.leg import BODY
 from turbosock.client.client import Client
-from turbosock.client.exchange import HttpExchange
+from turbosock.client.exchange import ClientExchange
 from turbosock.errors import ProtocolError
 
 
@@ -24,7 +24,7 @@ def fetch(client: Client, url: str, buffer: bytearray, view: memoryview) -> None
         check(response, filled, buffer)
 
 
-def check(exchange: HttpExchange, count: int, buffer: bytearray) -> None:
+def check(exchange: ClientExchange, count: int, buffer: bytearray) -> None:
     """Raise ProtocolError unless the answer is 200 with BODY in the first `count` bytes of `buffer`."""
     if exchange.status_code != 200 or count != len(BODY) or not buffer.startswith(BODY):
         raise ProtocolError(

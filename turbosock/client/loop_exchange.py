@@ -13,21 +13,18 @@ except `cancel()`.
 from __future__ import annotations
 
 import json as json_module
-import socket as socket_module
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from turbosock import limits
 from turbosock.client.events import Event, EventKind
-from turbosock.client.exchange import CONTINUE_WAIT_NS, HttpExchange
+from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange
 from turbosock.client.gather import Gatherer, too_large
-from turbosock.connection.http1 import Http1Connection
+from turbosock.client.queue_timer import QueueTimer
+from turbosock.client.ticking_dial import TickingDial
 from turbosock.errors import (
     BodyTooLarge,
     Cancelled,
-    ClientClosed,
-    ConnectTimeout,
-    Origin,
     Phase,
     PoolExhausted,
     PoolTimeout,
@@ -35,27 +32,22 @@ from turbosock.errors import (
     StateError,
     TotalTimeout,
     TurbosockError,
-    WriteError,
     WriteTimeout,
 )
 from turbosock.protocol.http1.framing import Framing
 from turbosock.reactor.context import PENDING
 from turbosock.reactor.poller import READABLE
-from turbosock.reactor.resolver import Address, Lookup
-from turbosock.transport.dial import Dial
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
-    from turbosock.buffers import BufferPool, PooledBuffer
-    from turbosock.client.events import EventQueue
+    from turbosock.buffers import PooledBuffer
+    from turbosock.client.loop_connection import LoopConnection
+    from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import PreparedRequest
-    from turbosock.config import Config, Timeouts
-    from turbosock.connection.receive_ring import ReceiveRing, RingPool
+    from turbosock.config import Timeouts
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
-    from turbosock.pool.connection_pool import ConnectionPool, OriginPool
-    from turbosock.reactor.context import IOContext
-    from turbosock.reactor.reactor import Reactor
-    from turbosock.reactor.timers import TimerHeap
 
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
@@ -64,125 +56,12 @@ _CONNECT = Phase.CONNECT
 _HEAD = Phase.HEAD
 _NONE = Phase.NONE
 _QUEUE = Phase.QUEUE
-_RESOLVE = Phase.RESOLVE
 _SEND = Phase.SEND
 _RESPONSE = EventKind.RESPONSE
 _ERROR = EventKind.ERROR
 
 
-class LoopServices(Protocol):
-    """What exchanges need of their Loop."""
-
-    reactor: Reactor
-    config: Config
-    rings: RingPool
-    buffers: BufferPool
-    events: EventQueue
-    pool: ConnectionPool
-    starved: list[Exchange]
-    dials: set[TickingDial]
-    exhausted_count: int
-    max_body_bytes: int
-
-    def queue_dial(self, dial: TickingDial) -> None:
-        """Begin a dial in this turn or a later one."""
-
-    def cancel_later(self, exchange: Exchange) -> None:
-        """Another thread cancelled `exchange`: end it in the loop's thread."""
-
-    def take_back(self, exchange: Exchange) -> None:
-        """An exchange is done."""
-
-
-class LoopConnection(Http1Connection):
-    """A connection whose contexts complete inside `Loop.poll()`, with the one timer of its exchanges."""
-
-    __slots__ = ("timer",)
-
-    def __init__(self, transport: SaeaTransport, services: LoopServices) -> None:
-        super().__init__(
-            transport,
-            services.rings,
-            max_head_bytes=services.config.max_head_bytes,
-            max_head_fields=services.config.max_head_fields,
-        )
-        transport.receive_context.completed = self._on_received
-        transport.send_context.completed = self._on_sent
-        self.timer = services.reactor.timers.idle(self)
-
-    def _on_received(self, context: IOContext) -> None:
-        exchange = self.owner
-        if exchange is None:
-            # An idle connection has nothing to receive: the peer has closed it, or breaks the protocol.
-            self._discard()
-        else:
-            exchange.on_readable()  # type: ignore[attr-defined]  # owners of loop connections are Exchanges
-
-    def _on_sent(self, context: IOContext) -> None:
-        exchange = self.owner
-        if exchange is not None:
-            exchange.on_writable()  # type: ignore[attr-defined]  # as above
-
-    def on_timer(self, now_ns: int) -> None:
-        """The deadline of the present exchange, or of idleness, has passed or was moved."""
-        exchange = self.owner
-        if exchange is not None:
-            exchange.on_timer(now_ns)  # type: ignore[attr-defined]  # as above
-            return
-        due_ns = self.idle_since_ns + self.origin._pool.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
-        if now_ns >= due_ns:
-            self._discard()
-        else:
-            self.timer.move(due_ns)
-
-    def _discard(self) -> None:
-        origin = self.origin
-        try:
-            origin.idle.remove(self)  # type: ignore[attr-defined]  # an OriginPool
-        except ValueError:
-            # Taken out already, by a pool that closes.
-            pass
-        origin.discard(self)  # type: ignore[attr-defined]  # an OriginPool
-
-    def _append_block(self) -> bool:
-        try:
-            return super()._append_block()
-        except TurbosockError:
-            raise
-        except Exception as error:
-            # It is the caller's iterable or file that failed: an event like any other end, not an exception out of
-            # `poll()`, which would leave the exchange without an end.
-            raise WriteError(
-                f"the body of the request raised {type(error).__name__}: {error}", origin=Origin.LOCAL
-            ) from error
-
-    def close(self) -> None:
-        self.timer.disarm()
-        super().close()
-
-
-class _QueueTimer:
-    """Bounds the time in the pool's line; apart from the exchange, so that the timer does not keep it alive."""
-
-    __slots__ = ("_exchange", "_timer", "_timers")
-
-    def __init__(self, exchange: Exchange, timers: TimerHeap, deadline_ns: int) -> None:
-        self._exchange: Exchange | None = exchange
-        self._timers = timers
-        self._timer = timers.add(deadline_ns, self)
-
-    def cancel(self) -> None:
-        """The wait is over."""
-        self._exchange = None
-        self._timers.cancel(self._timer)
-
-    def on_timer(self, now_ns: int) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.on_queue_timer(now_ns)
-
-
-class Exchange(HttpExchange, Event):
+class Exchange(ClientExchange, Event):
     """A request under way in a Loop, and the event of its end.
 
     Attributes:
@@ -228,6 +107,7 @@ class Exchange(HttpExchange, Event):
         self.source = None
         self.ring = None
         self.trailers = None
+        self.tls = None
         self._content = None
         self.cancelled = False
         self.nbytes = 0
@@ -240,7 +120,7 @@ class Exchange(HttpExchange, Event):
         self._quiet_since_ns = 0
         self._dial: TickingDial | None = None
         self._gatherer: Gatherer | None = None
-        self._queue_timer: _QueueTimer | None = None
+        self._queue_timer: QueueTimer | None = None
         self.notifies = True
         self._stream = False
         self.gathers = False
@@ -282,7 +162,7 @@ class Exchange(HttpExchange, Event):
     def _queue(self, now_ns: int) -> None:
         self.phase = _QUEUE
         deadline_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
-        self._queue_timer = _QueueTimer(self, self._loop.reactor.timers, deadline_ns)
+        self._queue_timer = QueueTimer(self, self._loop.reactor.timers, deadline_ns)
         self.prepared.origin.wait(self)
 
     def _leave_queue(self) -> None:
@@ -327,6 +207,7 @@ class Exchange(HttpExchange, Event):
     def _send_on(self, connection: Http1Connection, now_ns: int) -> None:
         prepared = self.prepared
         self.connection = connection
+        self.tls = connection.transport.tls
         connection.owner = self
         self.phase = _SEND
         self._quiet_since_ns = now_ns
@@ -727,144 +608,3 @@ class Exchange(HttpExchange, Event):
 def _left_in_step(moved: int) -> int:
     """What a step that moved so much may still ask for; the kernel may hold megabytes."""
     return max(limits.TURN_QUANTUM_BYTES - moved, limits.SEGMENT_BYTES)
-
-
-class TickingDial:
-    """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
-
-    __slots__ = ("_dial", "_exchange", "_loop", "_lookup", "_origin", "_timer", "deadline_ns", "mask", "queued")
-
-    def __init__(self, exchange: Exchange, loop: LoopServices) -> None:
-        self._exchange: Exchange | None = exchange
-        self._loop = loop
-        loop.dials.add(self)
-        self._origin: OriginPool = exchange.prepared.origin
-        now_ns = loop.reactor.clock.now_ns()
-        self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
-        self._timer = loop.reactor.timers.add(self.deadline_ns, self)
-        self._lookup: Lookup | None = None
-        self._dial: Dial | None = None
-        self.mask = 0
-        self.queued = False
-
-    def start(self) -> None:
-        """Begin, in the loop's thread."""
-        if self._exchange is None:
-            return
-        key = self._origin.key
-        try:
-            if key.path is not None:
-                self._connect([Address(socket_module.AF_UNIX, key.path)])
-                return
-            self._exchange.phase = _RESOLVE
-            self._lookup = lookup = self._loop.reactor.resolver.start(key.host, key.port, self)
-            if lookup.finished:
-                self.on_resolved(lookup)
-        except TurbosockError as error:
-            self._fail(error)
-
-    def on_resolved(self, lookup: Lookup) -> None:
-        """The name has its answer."""
-        self._lookup = None
-        if lookup.error is not None:
-            self._fail(lookup.error)
-            return
-        try:
-            self._connect(list(lookup.addresses))
-        except TurbosockError as error:
-            self._fail(error)
-
-    def _connect(self, addresses: list[Address]) -> None:
-        if self._exchange is not None:
-            self._exchange.phase = _CONNECT
-        self._dial = dial = Dial(addresses, self._loop.reactor.clock, self.deadline_ns)
-        dial.start()
-        self._after_attempt(dial)
-
-    def _after_attempt(self, dial: Dial) -> None:
-        if dial.connected:
-            self._succeed(dial)
-        elif dial.error is not None:
-            self._fail(dial.error)
-        else:
-            self._loop.reactor.register(dial.fd, self, read=False, write=True)
-            self._timer.move(min(dial.attempt_deadline_ns, self.deadline_ns))
-
-    def on_ready(self, mask: int) -> None:
-        """The attempt ended, well or not."""
-        dial = self._dial
-        if dial is None or not dial.pending:
-            return
-        self._loop.reactor.unregister(dial.fd)
-        try:
-            dial.on_writable()
-            self._after_attempt(dial)
-        except TurbosockError as error:
-            self._fail(error)
-
-    def on_timer(self, now_ns: int) -> None:
-        """An attempt's share of time, or all of it, is over."""
-        dial = self._dial
-        exchange = self._exchange
-        if now_ns >= self.deadline_ns:
-            if exchange is not None and now_ns >= exchange.deadline_ns:
-                self._fail(TotalTimeout(f"the total deadline of {exchange.timeouts.total_s} s passed; raise it"))
-            else:
-                self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
-        elif dial is not None and dial.pending:
-            self._loop.reactor.unregister(dial.fd)
-            try:
-                dial.on_timeout()
-                self._after_attempt(dial)
-            except TurbosockError as error:
-                self._fail(error)
-
-    def _succeed(self, dial: Dial) -> None:
-        exchange = self._exchange
-        assert exchange is not None, "a dial ends with its exchange"
-        sock = dial.take()
-        try:
-            transport = SaeaTransport(sock, self._loop.reactor)
-        except TurbosockError:
-            # select() has no room for its number, say.
-            sock.close()
-            raise
-        self._end()
-        connection = LoopConnection(transport, self._loop)
-        self._origin.opened(connection)
-        exchange.on_connected(connection)
-
-    def _fail(self, error: TurbosockError) -> None:
-        exchange = self._exchange
-        self._end()
-        if self._dial is not None:
-            self._dial.close()
-        self._origin.released()
-        if exchange is not None:
-            exchange.fail(error)
-
-    def _end(self) -> None:
-        exchange = self._exchange
-        self._exchange = None
-        if exchange is not None:
-            exchange._dial = None
-        self._loop.dials.discard(self)
-        self._loop.reactor.timers.cancel(self._timer)
-        if self._lookup is not None:
-            self._lookup.cancel()
-            self._lookup = None
-
-    def orphan(self) -> None:
-        """The exchange is over: an attempt under way is given up."""
-        if self._exchange is None:
-            return
-        dial = self._dial
-        if dial is not None and dial.pending:
-            self._loop.reactor.unregister(dial.fd)
-        self._fail(Cancelled("the exchange was cancelled"))
-
-    def close(self) -> None:
-        """The loop is closed."""
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.fail(ClientClosed("the loop was closed while the request waited for its connection"))

@@ -1,0 +1,91 @@
+"""LoopConnection: a client's connection whose steps a Loop takes.
+
+Its contexts complete inside `Loop.poll()` and pass on to the exchange that owns it. Idle, it watches for the peer's
+close, and closes itself once it was idle for too long. What the steps do is the exchange's business.
+
+Invariant: one timer, for the deadline of the present exchange or the end of idleness; disarmed with the connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turbosock.connection.http1 import Http1Connection
+from turbosock.errors import Origin, TurbosockError, WriteError
+
+if TYPE_CHECKING:
+    from turbosock.client.loop_services import LoopServices
+    from turbosock.reactor.context import IOContext
+    from turbosock.transport.transport import SaeaTransport
+
+
+class LoopConnection(Http1Connection):
+    """A connection whose contexts complete inside `Loop.poll()`, with the one timer of its exchanges."""
+
+    __slots__ = ("timer",)
+
+    def __init__(self, transport: SaeaTransport, services: LoopServices) -> None:
+        super().__init__(
+            transport,
+            services.rings,
+            max_head_bytes=services.config.max_head_bytes,
+            max_head_fields=services.config.max_head_fields,
+        )
+        transport.receive_context.completed = self._on_received
+        transport.send_context.completed = self._on_sent
+        self.timer = services.reactor.timers.idle(self)
+
+    def _on_received(self, context: IOContext) -> None:
+        exchange = self.owner
+        if exchange is None:
+            # An idle connection has nothing to receive: the peer has closed it, or breaks the protocol. Over TLS it may
+            # also have sent a ticket, which is the engine's alone.
+            if self.transport.tls is not None and self.transport.is_quiet():
+                self.transport.readable = False
+                self.transport.arm()
+            else:
+                self._discard()
+        else:
+            exchange.on_readable()  # type: ignore[attr-defined]  # owners of loop connections are Exchanges
+
+    def _on_sent(self, context: IOContext) -> None:
+        exchange = self.owner
+        if exchange is not None:
+            exchange.on_writable()  # type: ignore[attr-defined]  # as above
+
+    def on_timer(self, now_ns: int) -> None:
+        """The deadline of the present exchange, or of idleness, has passed or was moved."""
+        exchange = self.owner
+        if exchange is not None:
+            exchange.on_timer(now_ns)  # type: ignore[attr-defined]  # as above
+            return
+        due_ns = self.idle_since_ns + self.origin._pool.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
+        if now_ns >= due_ns:
+            self._discard()
+        else:
+            self.timer.move(due_ns)
+
+    def _discard(self) -> None:
+        origin = self.origin
+        try:
+            origin.idle.remove(self)  # type: ignore[attr-defined]  # an OriginPool
+        except ValueError:
+            # Taken out already, by a pool that closes.
+            pass
+        origin.discard(self)  # type: ignore[attr-defined]  # an OriginPool
+
+    def _append_block(self) -> bool:
+        try:
+            return super()._append_block()
+        except TurbosockError:
+            raise
+        except Exception as error:
+            # It is the caller's iterable or file that failed: an event like any other end, not an exception out of
+            # `poll()`, which would leave the exchange without an end.
+            raise WriteError(
+                f"the body of the request raised {type(error).__name__}: {error}", origin=Origin.LOCAL
+            ) from error
+
+    def close(self) -> None:
+        self.timer.disarm()
+        super().close()

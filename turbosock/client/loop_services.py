@@ -1,0 +1,44 @@
+"""LoopServices: what exchanges, dials and connections need of the Loop that steps them.
+
+A protocol and no base class: the Loop stands a floor above, and these files must not know it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from turbosock.buffers import BufferPool
+    from turbosock.client.events import EventQueue
+    from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.ticking_dial import TickingDial
+    from turbosock.config import Config
+    from turbosock.connection.receive_ring import RingPool
+    from turbosock.pool.connection_pool import ConnectionPool
+    from turbosock.reactor.reactor import Reactor
+    from turbosock.transport.secure import TlsDialer
+
+
+class LoopServices(Protocol):
+    """What exchanges need of their Loop."""
+
+    reactor: Reactor
+    config: Config
+    rings: RingPool
+    buffers: BufferPool
+    events: EventQueue
+    pool: ConnectionPool
+    starved: list[Exchange]
+    dials: set[TickingDial]
+    exhausted_count: int
+    max_body_bytes: int
+    secure: TlsDialer
+
+    def queue_dial(self, dial: TickingDial) -> None:
+        """Begin a dial in this turn or a later one."""
+
+    def cancel_later(self, exchange: Exchange) -> None:
+        """Another thread cancelled `exchange`: end it in the loop's thread."""
+
+    def take_back(self, exchange: Exchange) -> None:
+        """An exchange is done."""

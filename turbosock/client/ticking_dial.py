@@ -1,0 +1,181 @@
+"""TickingDial: a dial inside a Loop: look-up, attempts and their deadlines, each as a step.
+
+What an attempt is, and which address comes next, is `transport.dial`'s business; here it is given its turns.
+
+Invariants: a dial holds a place of its origin's pool until it gives a connection to its exchange or gives the place
+back; a descriptor is registered exactly while an attempt on it is pending.
+"""
+
+from __future__ import annotations
+
+import socket as socket_module
+from typing import TYPE_CHECKING
+
+from turbosock.client.loop_connection import LoopConnection
+from turbosock.errors import Cancelled, ClientClosed, ConnectTimeout, Phase, TotalTimeout, TurbosockError
+from turbosock.reactor.resolver import Address, Lookup
+from turbosock.transport.dial import Dial
+from turbosock.transport.tls_transport import TlsTransport
+from turbosock.transport.transport import SaeaTransport
+
+if TYPE_CHECKING:
+    from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.loop_services import LoopServices
+    from turbosock.pool.connection_pool import OriginPool
+
+_CONNECT = Phase.CONNECT
+_TLS = Phase.TLS
+_RESOLVE = Phase.RESOLVE
+
+
+class TickingDial:
+    """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
+
+    __slots__ = ("_dial", "_exchange", "_loop", "_lookup", "_origin", "_timer", "deadline_ns", "mask", "queued")
+
+    def __init__(self, exchange: Exchange, loop: LoopServices) -> None:
+        self._exchange: Exchange | None = exchange
+        self._loop = loop
+        loop.dials.add(self)
+        self._origin: OriginPool = exchange.prepared.origin
+        now_ns = loop.reactor.clock.now_ns()
+        self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
+        self._timer = loop.reactor.timers.add(self.deadline_ns, self)
+        self._lookup: Lookup | None = None
+        self._dial: Dial | None = None
+        self.mask = 0
+        self.queued = False
+
+    def start(self) -> None:
+        """Begin, in the loop's thread."""
+        if self._exchange is None:
+            return
+        key = self._origin.key
+        try:
+            if key.path is not None:
+                self._connect([Address(socket_module.AF_UNIX, key.path)])
+                return
+            self._exchange.phase = _RESOLVE
+            self._lookup = lookup = self._loop.reactor.resolver.start(key.host, key.port, self)
+            if lookup.finished:
+                self.on_resolved(lookup)
+        except TurbosockError as error:
+            self._fail(error)
+
+    def on_resolved(self, lookup: Lookup) -> None:
+        """The name has its answer."""
+        self._lookup = None
+        if lookup.error is not None:
+            self._fail(lookup.error)
+            return
+        try:
+            self._connect(list(lookup.addresses))
+        except TurbosockError as error:
+            self._fail(error)
+
+    def _connect(self, addresses: list[Address]) -> None:
+        if self._exchange is not None:
+            self._exchange.phase = _CONNECT
+        key = self._origin.key
+        tls = self._loop.secure
+        secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
+        handshake_ns = 0 if self._exchange is None else self._exchange.timeouts.handshake_ns
+        self._dial = dial = Dial(addresses, self._loop.reactor.clock, self.deadline_ns, secure, handshake_ns)
+        dial.start()
+        self._after_attempt(dial)
+
+    def _after_attempt(self, dial: Dial) -> None:
+        if dial.connected:
+            self._succeed(dial)
+        elif dial.error is not None:
+            self._fail(dial.error)
+        else:
+            if dial.session is not None and self._exchange is not None:
+                self._exchange.phase = _TLS
+            self._loop.reactor.register(dial.fd, self, read=not dial.wants_write, write=dial.wants_write)
+            self._timer.move(min(dial.attempt_deadline_ns, self.deadline_ns))
+
+    def on_ready(self, mask: int) -> None:
+        """The attempt ended, well or not."""
+        dial = self._dial
+        if dial is None or not dial.pending:
+            return
+        self._loop.reactor.unregister(dial.fd)
+        try:
+            dial.on_ready()
+            self._after_attempt(dial)
+        except TurbosockError as error:
+            self._fail(error)
+
+    def on_timer(self, now_ns: int) -> None:
+        """An attempt's share of time, or all of it, is over."""
+        dial = self._dial
+        exchange = self._exchange
+        if now_ns >= self.deadline_ns:
+            if exchange is not None and now_ns >= exchange.deadline_ns:
+                self._fail(TotalTimeout(f"the total deadline of {exchange.timeouts.total_s} s passed; raise it"))
+            else:
+                self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
+        elif dial is not None and dial.pending:
+            self._loop.reactor.unregister(dial.fd)
+            try:
+                dial.on_timeout()
+                self._after_attempt(dial)
+            except TurbosockError as error:
+                self._fail(error)
+
+    def _succeed(self, dial: Dial) -> None:
+        exchange = self._exchange
+        assert exchange is not None, "a dial ends with its exchange"
+        plain = dial.take() if dial.session is None else None
+        session = dial.take_session() if plain is None else None
+        transport: SaeaTransport
+        try:
+            if session is not None:
+                transport = TlsTransport(session, self._loop.reactor)
+            else:
+                assert plain is not None, "a dial ends with a socket or a session"
+                transport = SaeaTransport(plain, self._loop.reactor)
+        except TurbosockError:
+            # select() has no room for its number, say.
+            (plain or session).close()  # type: ignore[union-attr]  # one of them is there
+            raise
+        self._end()
+        connection = LoopConnection(transport, self._loop)
+        self._origin.opened(connection)
+        exchange.on_connected(connection)
+
+    def _fail(self, error: TurbosockError) -> None:
+        exchange = self._exchange
+        self._end()
+        if self._dial is not None:
+            self._dial.close()
+        self._origin.released()
+        if exchange is not None:
+            exchange.fail(error)
+
+    def _end(self) -> None:
+        exchange = self._exchange
+        self._exchange = None
+        if exchange is not None:
+            exchange._dial = None
+        self._loop.dials.discard(self)
+        self._loop.reactor.timers.cancel(self._timer)
+        if self._lookup is not None:
+            self._lookup.cancel()
+            self._lookup = None
+
+    def orphan(self) -> None:
+        """The exchange is over: an attempt under way is given up."""
+        if self._exchange is None:
+            return
+        dial = self._dial
+        if dial is not None and dial.pending:
+            self._loop.reactor.unregister(dial.fd)
+        self._fail(Cancelled("the exchange was cancelled"))
+
+    def close(self) -> None:
+        """The loop is closed."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(ClientClosed("the loop was closed while the request waited for its connection"))
