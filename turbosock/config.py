@@ -82,30 +82,33 @@ def check_count(name: str, value: object, minimum: int, maximum: int) -> None:
 class Timeouts:
     """Time limits of one exchange, in seconds.
 
-    `connect_s`, `read_s` and `write_s` bound one wait each, `pool_s` the wait for a free connection. `total_s` is
+    `connect_s` bounds everything up to a usable connection: name, connect and TLS, of which `handshake_s` is for TLS at
+    most. `read_s` and `write_s` bound one wait each, `pool_s` the wait for a free connection. `total_s` is
     one deadline over everything: DNS, connect, TLS, request, redirects, retries and the body; None means that
     only the others bound it. There is no way to wait for ever.
     """
 
     connect_s: float = limits.CONNECT_TIMEOUT_S
+    handshake_s: float = limits.HANDSHAKE_TIMEOUT_S
     read_s: float = limits.READ_TIMEOUT_S
     write_s: float = limits.WRITE_TIMEOUT_S
     pool_s: float = limits.POOL_TIMEOUT_S
     total_s: float | None = limits.TOTAL_TIMEOUT_S
 
     connect_ns: int = field(init=False, repr=False, compare=False)
+    handshake_ns: int = field(init=False, repr=False, compare=False)
     read_ns: int = field(init=False, repr=False, compare=False)
     write_ns: int = field(init=False, repr=False, compare=False)
     pool_ns: int = field(init=False, repr=False, compare=False)
     total_ns: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("connect_s", "read_s", "write_s", "pool_s"):
+        for name in ("connect_s", "handshake_s", "read_s", "write_s", "pool_s"):
             check_seconds(name, getattr(self, name))
         check_seconds("total_s", self.total_s, optional=True)
         total_s = limits.MAX_TIMEOUT_S if self.total_s is None else self.total_s
         # Whole nanoseconds, made once: the hot path compares integers.
-        for name in ("connect", "read", "write", "pool"):
+        for name in ("connect", "handshake", "read", "write", "pool"):
             seconds = min(getattr(self, name + "_s"), total_s)
             object.__setattr__(self, name + "_ns", max(1, int(seconds * SECOND_NS)))
         object.__setattr__(self, "total_ns", max(1, int(total_s * SECOND_NS)))
@@ -125,7 +128,9 @@ class Timeouts:
                 "bound it"
             )
         check_seconds("timeout", timeout)
-        return cls(connect_s=timeout, read_s=timeout, write_s=timeout, pool_s=timeout, total_s=timeout)
+        return cls(
+            connect_s=timeout, handshake_s=timeout, read_s=timeout, write_s=timeout, pool_s=timeout, total_s=timeout
+        )
 
 
 @dataclass(frozen=True, slots=True)

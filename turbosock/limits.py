@@ -204,6 +204,7 @@ TLS_RECORD_BYTES = 16 * KIB
 
 # Defaults of `Timeouts`: a server that says nothing for 30 s is gone, and nothing waits for ever.
 CONNECT_TIMEOUT_S = 10.0
+HANDSHAKE_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 30.0
 POOL_TIMEOUT_S = 30.0

@@ -42,6 +42,7 @@ from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
 from turbosock.server.options import HttpOptions
+from turbosock.transport.secure import TlsDialer
 
 if TYPE_CHECKING:
     from turbosock.client.request import PreparedRequest
@@ -123,7 +124,8 @@ class Loop:
         self.pool = ConnectionPool(config.pool)
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
-        self._preparer = Preparer(self.pool, default_headers(config))
+        self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
+        self._preparer = Preparer(self.pool, default_headers(config), self.secure)
         self._find_get = self._preparer.by_method["GET"].get
         # No reset on return: an exchange stays readable for whoever holds it, and forgets when it is lent again.
         self._exchanges: ObjectPool[Exchange] = ObjectPool(

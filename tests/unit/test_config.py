@@ -46,7 +46,7 @@ def test_timeouts_too_short_to_count_are_still_more_than_nothing() -> None:
 
 
 def test_timeouts_of_a_number_is_one_limit_for_everything() -> None:
-    assert Timeouts.of(2) == Timeouts(connect_s=2, read_s=2, write_s=2, pool_s=2, total_s=2)
+    assert Timeouts.of(2) == Timeouts(connect_s=2, handshake_s=2, read_s=2, write_s=2, pool_s=2, total_s=2)
     given = Timeouts(read_s=1)
     assert Timeouts.of(given) is given
 

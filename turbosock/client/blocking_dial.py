@@ -9,18 +9,20 @@ import socket as socket_module
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from turbosock.config import TransportMode
 from turbosock.errors import ConnectTimeout, Phase
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.resolver import Address, Resolver
 from turbosock.transport.dial import Dial
+from turbosock.transport.tls_transport import TlsTransport
+from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from turbosock.client.response import Response
     from turbosock.connection.http1 import Http1Connection
     from turbosock.pool.connection_pool import OriginPool
+    from turbosock.transport.secure import TlsDialer
 
 # An interrupted dial is noticed at the latest after this time where shutting its socket down does not wake it.
 _LOOK_NS = 100_000_000
@@ -94,11 +96,12 @@ class BlockingWaiter:
             origin.give_back(self._connection, SYSTEM_CLOCK.now_ns())
 
 
-def dial_blocking(response: Response, resolver: Resolver) -> socket:
-    """A connected socket for the exchange, non-blocking.
+def dial_blocking(response: Response, resolver: Resolver, tls: TlsDialer, mode: TransportMode) -> Transport:
+    """A connected transport for the exchange.
 
     Raises:
         ResolveError, ConnectError: there is no address, or none accepted.
+        TlsError: the handshake failed, or the server's certificate was refused.
         ConnectTimeout, TotalTimeout, Cancelled, ClientClosed.
     """
     timeouts = response.timeouts
@@ -116,21 +119,27 @@ def dial_blocking(response: Response, resolver: Resolver) -> socket:
             response.check_deadline()
             raise
     response.phase = Phase.CONNECT
-    dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns)
+    secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
+    dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns, secure, timeouts.handshake_ns)
     try:
         dial.start()
         while dial.pending:
+            if dial.session is not None:
+                response.phase = Phase.TLS
             now_ns = SYSTEM_CLOCK.now_ns()
             response.check_deadline()
             if now_ns >= deadline_ns:
                 raise ConnectTimeout(f"no connection within connect_s={timeouts.connect_s} s; raise it or try later")
             if now_ns >= dial.attempt_deadline_ns:
                 dial.on_timeout()
-            elif SingleWaiter(dial.fd).wait(min(dial.attempt_deadline_ns - now_ns, _LOOK_NS), write=True):
-                dial.on_writable()
+            elif SingleWaiter(dial.fd).wait(min(dial.attempt_deadline_ns - now_ns, _LOOK_NS), dial.wants_write):
+                dial.on_ready()
         if dial.error is not None:
             raise dial.error
         response.check_deadline()
-        return dial.take()
+        if dial.session is not None:
+            return TlsTransport(dial.take_session())
+        sock = dial.take()
+        return StreamTransport(sock) if mode is TransportMode.STREAM else SaeaTransport(sock)
     finally:
         dial.close()

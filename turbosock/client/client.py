@@ -29,14 +29,14 @@ from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
-from turbosock.config import Config, Timeouts, TransportMode
+from turbosock.config import Config, Timeouts
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.pool.connection_pool import ConnectionPool, OriginPool, PoolStats, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
-from turbosock.transport.transport import SaeaTransport, StreamTransport
+from turbosock.transport.secure import TlsDialer
 
 _monotonic_ns = time.monotonic_ns
 
@@ -59,6 +59,7 @@ class Client:
         "_preparer",
         "_resolver",
         "_responses",
+        "_secure",
         "_timeouts",
         "buffers",
         "closed",
@@ -76,7 +77,8 @@ class Client:
         self.closed = False
         self._timeouts = config.timeouts
         self.pool = ConnectionPool(config.pool)
-        self._preparer = Preparer(self.pool, default_headers(config))
+        self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
+        self._preparer = Preparer(self.pool, default_headers(config), self._secure)
         # Bound once: the first look-up of every repeated GET.
         self._find_get = self._preparer.by_method["GET"].get
         self._resolver = Resolver(clock=SYSTEM_CLOCK)
@@ -360,8 +362,7 @@ class Client:
                 return connection
             origin.discard(connection)
         try:
-            sock = dial_blocking(response, self._resolver)
-            transport = StreamTransport(sock) if self.config.transport is TransportMode.STREAM else SaeaTransport(sock)
+            transport = dial_blocking(response, self._resolver, self._secure, self.config.transport)
             connection = Http1Connection(
                 transport,
                 self.rings,

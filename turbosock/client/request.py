@@ -22,6 +22,7 @@ from turbosock.protocol.http1.serialize import request_head
 
 if TYPE_CHECKING:
     from turbosock.pool.connection_pool import ConnectionPool, OriginPool
+    from turbosock.transport.secure import TlsDialer
 
 # RFC 9110 §9.2.2: repeating one of these has the effect of sending it once.
 IDEMPOTENT_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
@@ -66,12 +67,16 @@ class Preparer:
     Args:
         pool: gives the origins.
         defaults: fields of every request that does not name them itself.
+        secure: made ready when the first https URL is prepared; None leaves that to the dial.
     """
 
-    __slots__ = ("_count", "_defaults", "_lock", "_pool", "_with_headers", "by_method")
+    __slots__ = ("_count", "_defaults", "_lock", "_pool", "_secure", "_with_headers", "by_method")
 
-    def __init__(self, pool: ConnectionPool, defaults: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, pool: ConnectionPool, defaults: Iterable[tuple[str, str]], secure: TlsDialer | None = None
+    ) -> None:
         self._pool = pool
+        self._secure = secure
         self._defaults = HeaderList(defaults)
         self._lock = threading.Lock()
         self._count = 0
@@ -165,6 +170,8 @@ class Preparer:
         fields += _framing_fields(method, given, source)
         expect = (given.get("expect") or "").lower() == "100-continue" and source is not None
         head = request_head(method, parsed.target, fields)
+        if parsed.key.scheme == "https" and self._secure is not None:
+            self._secure.prepare()
         return PreparedRequest(method, parsed, self._pool.origin(parsed.key), head, expect_continue=expect)
 
 

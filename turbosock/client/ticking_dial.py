@@ -148,8 +148,12 @@ class TickingDial:
     def _fail(self, error: TurbosockError) -> None:
         exchange = self._exchange
         self._end()
-        if self._dial is not None:
-            self._dial.close()
+        dial = self._dial
+        if dial is not None:
+            if dial.pending:
+                # Before the close: its number may be another socket's right after.
+                self._loop.reactor.unregister(dial.fd)
+            dial.close()
         self._origin.released()
         if exchange is not None:
             exchange.fail(error)
@@ -167,12 +171,8 @@ class TickingDial:
 
     def orphan(self) -> None:
         """The exchange is over: an attempt under way is given up."""
-        if self._exchange is None:
-            return
-        dial = self._dial
-        if dial is not None and dial.pending:
-            self._loop.reactor.unregister(dial.fd)
-        self._fail(Cancelled("the exchange was cancelled"))
+        if self._exchange is not None:
+            self._fail(Cancelled("the exchange was cancelled"))
 
     def close(self) -> None:
         """The loop is closed."""

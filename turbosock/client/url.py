@@ -17,7 +17,7 @@ from turbosock import limits
 from turbosock.errors import InvalidUrl
 from turbosock.pool.connection_pool import OriginKey
 
-DEFAULT_PORTS: Final = {"http": 80, "http+unix": 0}
+DEFAULT_PORTS: Final = {"http": 80, "https": 443, "http+unix": 0}
 
 # What stays as it is when a path or query is encoded: RFC 3986's characters, and "%" for what is encoded already.
 _KEPT: Final = "!#$%&'()*+,/:;=?@[]~-._"

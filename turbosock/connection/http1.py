@@ -529,6 +529,10 @@ class Http1Connection:
         if context.bytes_transferred < 0:
             return False
         self.body.end_of_stream()
+        error = self.transport.end_error()
+        if error is not None:
+            # The end of the connection was the end of the body, and anybody on the path can bring that about.
+            raise error
         return True
 
     # Ending
@@ -545,7 +549,7 @@ class Http1Connection:
             and head.keep_alive
             and (ring is None or not ring.length)
             # What came in pieces may have more behind it, which the ring never saw.
-            and (self.whole or self.transport.is_quiet())
+            and (self.transport.is_drained() if self.whole else self.transport.is_quiet())
         )
         if ring is not None:
             self.ring = None

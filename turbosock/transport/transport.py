@@ -19,7 +19,7 @@ import socket as socket_module
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from turbosock import limits
-from turbosock.errors import ReadError, WriteError
+from turbosock.errors import ReadError, TurbosockError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING, RECEIVE, SEND, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
 from turbosock.reactor.sockets import explain, set_receive_timeout, set_send_timeout
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from turbosock.reactor.reactor import Reactor
+    from turbosock.tls.provider import TlsInfo
 
 SLACK_NS: Final = limits.TIMEOUT_SLACK_NS
 
@@ -51,6 +52,7 @@ class Transport:
         readable: whether a receive is worth its system call now. Always True on a blocking socket.
         receive_budget_ns: how long the next receive may wait, as the kernel knows it; -1: it does not wait.
         bytes_in, bytes_out: what has moved since the connection stood.
+        tls: what was agreed on, for TLS.
         burst_bytes: after so many bytes, one long message lets its driver have a turn: at once where a blocking caller
             has a deadline to look at, after a quantum where a reactor has other sockets.
     """
@@ -70,6 +72,7 @@ class Transport:
         "send_budget_ns",
         "send_context",
         "socket",
+        "tls",
     )
 
     blocking: ClassVar[bool]
@@ -89,6 +92,7 @@ class Transport:
         self.bytes_in = 0
         self.bytes_out = 0
         self.burst_bytes = 1
+        self.tls: TlsInfo | None = None
 
     def receive(self, context: IOContext) -> bool:
         """Receive into the context's buffer; see the module for the answer.
@@ -145,6 +149,14 @@ class Transport:
             received = self._recv_into(context.buffer, context.count)
         context.bytes_transferred = received
         self.bytes_in += received
+
+    def end_error(self) -> TurbosockError | None:
+        """What is wrong with an end of the stream that the peer's protocol relies on; None for a proper one."""
+        return None
+
+    def is_drained(self) -> bool:
+        """Whether nothing that was received waits where no poller sees it; no system call."""
+        return True
 
     def is_quiet(self) -> bool:
         """Whether an idle connection has neither spoken nor closed: one system call, no wait."""

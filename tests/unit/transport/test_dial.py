@@ -47,7 +47,7 @@ def finish(dial: Dial) -> None:
     dial.start()
     while dial.pending:
         assert SingleWaiter(dial.fd).wait(10 * NS_PER_S, write=True)
-        dial.on_writable()
+        dial.on_ready()
 
 
 def test_dial_to_a_listener_gives_a_connected_socket(listener: socket.socket) -> None:
@@ -90,7 +90,7 @@ def test_dial_refused_everywhere_names_every_address() -> None:
     assert one.error.phase is Phase.CONNECT
     for port in ports:
         assert f"127.0.0.1 port {port}: " in str(one.error)
-    assert (one.connected, one.pending, one.socket, one.fd) == (False, False, None, -1)
+    assert (one.connected, one.pending, one.session, one.fd) == (False, False, None, -1)
 
 
 def test_dial_to_a_missing_unix_socket_says_so(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_dial_with_little_time_gives_an_attempt_its_least() -> None:
     assert one.attempt_deadline_ns == clock.ns + MIN_ATTEMPT_NS
     one.close()
     one.close()
-    assert (one.socket, one.pending) == (None, False)
+    assert (one.session, one.pending) == (None, False)

@@ -1,0 +1,58 @@
+"""TlsDialer: what a Client or a Loop needs to put TLS on the sockets that it dials.
+
+The provider's context is made when the first https origin is asked for, in the caller's own call and not inside a
+tick: reading the system's roots takes tens of milliseconds. It is shared by every client with equal settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from turbosock.config import TlsConfig
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from turbosock.tls.provider import TlsContext, TlsProvider, TlsSession
+
+
+class TlsDialer:
+    """Wraps dialled sockets by one configuration.
+
+    Args:
+        config: whom to trust, and what to show; where it offers no protocol by ALPN, `alpn` is offered.
+        alpn: what the connections can speak.
+    """
+
+    __slots__ = ("_config", "_context", "_provider")
+
+    def __init__(self, config: TlsConfig, alpn: tuple[str, ...]) -> None:
+        self._config = config if config.alpn else dataclasses.replace(config, alpn=alpn)
+        self._provider: TlsProvider | None = None
+        self._context: TlsContext | None = None
+
+    def prepare(self) -> None:
+        """Choose the engine and make its context, if that was not done before.
+
+        Raises:
+            TlsError: there is no engine for this configuration.
+            InvalidOption: a file of the configuration is missing or wrong; the message names the field.
+        """
+        if self._context is None:
+            # Importing an engine costs 15 ms and more: only programs that speak TLS pay.
+            from turbosock.tls.selector import provider_for
+
+            provider = provider_for(self._config)
+            self._context = provider.client_context(self._config)
+            self._provider = provider
+
+    def wrap(self, sock: socket, host: str, port: int) -> TlsSession:
+        """A session on a connected socket, its handshake not begun; it owns the socket.
+
+        Raises:
+            TlsError: the host cannot be verified by any certificate.
+        """
+        self.prepare()
+        assert self._provider is not None and self._context is not None, "made by prepare"
+        return self._provider.wrap(sock, self._context, host, port)
