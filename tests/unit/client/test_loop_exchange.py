@@ -1,13 +1,11 @@
-"""Exchange and TickingDial: what a reused one forgets, what its properties say when, and dials that cannot be."""
+"""Exchange: what a reused one forgets, what its properties say when, and what bounds it."""
 
 from __future__ import annotations
 
-import errno
 import gc
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +16,10 @@ from turbosock.client import loop_exchange
 from turbosock.errors import (
     BodyTooLarge,
     LimitError,
-    NetworkError,
-    Origin,
-    Phase,
     StateError,
     StatusError,
-    TurbosockError,
 )
 from turbosock.reactor.clock import ManualClock
-from turbosock.reactor.resolver import Resolver
-from turbosock.reactor.sockets import open_unix
 
 
 @pytest.fixture
@@ -224,86 +216,6 @@ def test_failed_gathering_leaves_no_view_behind(loop: Loop, peer: Peer, monkeypa
     # From CPython 3.13 on a BytesIO complains when it is collected with a view alive.
     gc.collect()
     assert complaints == []
-
-
-# Dials that cannot be
-
-
-def test_socket_that_cannot_be_had_is_an_error_event(loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left(family: int) -> Any:
-        raise NetworkError("cannot open a TCP socket: too many open files", code="exhausted", origin=Origin.LOCAL)
-
-    monkeypatch.setattr("turbosock.transport.dial.open_tcp", none_left)
-    exchange = loop.request("GET", peer.url)
-    settle(loop)
-    assert exchange.error is not None and exchange.error.code == "exhausted"
-    assert exchange.error.method == "GET" and loop.stats().open == 0
-
-
-def test_connected_socket_that_cannot_be_watched_is_closed_and_told(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = []
-
-    def remembered() -> Any:
-        opened.append(open_unix())
-        return opened[-1]
-
-    def refuse(fd: int, handler: object, *, read: bool, write: bool) -> None:
-        raise LimitError("select() takes no such descriptor")
-
-    monkeypatch.setattr("turbosock.transport.dial.open_unix", remembered)
-    # A Unix socket connects at once: it is watched for the first time when it is connected.
-    monkeypatch.setattr(type(loop.reactor), "register", staticmethod(refuse))
-    with Peer(tmp_path / "s") as unix:
-        exchange = loop.request("GET", unix.url)
-        settle(loop)
-        assert type(exchange.error) is LimitError and loop.stats().open == 0
-        assert [sock.fileno() for sock in opened] == [-1]
-
-
-def test_look_up_that_is_refused_is_an_error_event(loop: Loop) -> None:
-    loop.reactor.resolver.close()
-    loop.reactor.resolver = Resolver(clock=loop.reactor.clock, waker=loop.reactor.waker, max_pending=1)
-    loop.reactor.resolver._waiting = 1
-    exchange = loop.request("GET", "http://name.test/")
-    settle(loop)
-    assert type(exchange.error) is LimitError and exchange.error.phase is Phase.RESOLVE
-    assert loop.stats().open == 0
-    loop.reactor.resolver._waiting = 0
-
-
-def test_every_address_gets_its_share_of_the_time(
-    loop: Loop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Addresses that answer nothing: connects stay under way, whatever the network of this machine.
-    attempts: list[Any] = []
-
-    def pending(sock: Any, address: Any) -> int:
-        attempts.append(address)
-        return errno.EINPROGRESS
-
-    def addresses(host: str, port: int, family: int, kind: int) -> list[tuple[Any, ...]]:
-        return [(2, kind, 6, "", (f"192.0.2.{number}", 0)) for number in range(1, 5)]
-
-    loop.reactor.resolver._getaddrinfo = addresses
-    monkeypatch.setattr("turbosock.transport.dial.start_connect", pending)
-    exchange = loop.request("GET", "http://many.test/")
-    turns(loop, lambda: attempts)
-    begun_s = []
-    for tenth in range(1, 200):
-        before = len(attempts)
-        clock.advance(0.1)
-        # An unconnected socket is ready, with a hang-up: only the timers are looked at here.
-        loop.reactor.expire_timers()
-        if len(attempts) > before:
-            begun_s.append(round(tenth / 10, 1))
-        if exchange.done:
-            break
-    # A quarter of the ten seconds each.
-    assert begun_s == [2.5, 5.0, 7.5] and type(exchange.error).__name__ == "ConnectTimeout"
-    assert clock.now_ns() == 11_000_000_000
-    assert isinstance(exchange.error, TurbosockError)
 
 
 def test_a_step_asks_for_a_quantum_in_all_and_a_segment_at_least() -> None:
