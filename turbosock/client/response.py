@@ -656,8 +656,8 @@ class StreamedResponse(Response):
         self.connection = None
         self._client.abandon(connection)
         warnings.warn(
-            f"a streamed response of {self.prepared.method} {self.prepared.url.safe} was dropped without close(), and cost "
-            f"its connection; use a with block{self.taken_at}",
+            f"a streamed response of {self.prepared.method} {self.prepared.url.safe} was dropped without close(), "
+            f"and cost its connection; use a with block{self.taken_at}",
             ResourceWarning,
             stacklevel=2,
         )

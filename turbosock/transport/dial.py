@@ -28,7 +28,6 @@ from turbosock.reactor.sockets import (
     start_connect,
     tune,
 )
-
 from turbosock.tls.provider import DONE, WANTS_WRITE
 
 if TYPE_CHECKING:
@@ -193,9 +192,8 @@ class Dial:
     def on_timeout(self) -> None:
         """The step's time is over: go on with the next address, or end where the peer stalls the handshake."""
         if self.session is not None:
-            self._fail(
-                ConnectTimeout("the TLS handshake took longer than handshake_s; raise it or try later").during(Phase.TLS)
-            )
+            error = ConnectTimeout("the TLS handshake took longer than handshake_s; raise it or try later")
+            self._fail(error.during(Phase.TLS))
             return
         self.close()
         self._failed("no answer in time")

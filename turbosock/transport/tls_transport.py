@@ -7,8 +7,8 @@ The session decrypts straight into the context's buffer and encrypts from it. Wh
 - The engine may need the other direction: to write before it can read, or to read before it can write. Both are
   watched for while that lasts.
 - There is no gathering write in TLS. Small vectors are joined into one record; of others the first buffer goes.
-- A connection may become readable without a byte of the application: session tickets, key updates. `is_quiet()` asks the
-  engine.
+- A connection may become readable without a byte of the application: session tickets, key updates. `is_quiet()` asks
+  the engine.
 
 Kernel-blocking sockets are not used: SO_RCVTIMEO does not reach through the engine, which tries again by itself.
 """
