@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 # What a Loop can listen for.
 PROTOCOLS = ("http",)
 
+NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
+
 
 class Stop(enum.Enum):
     """Why a turn ended."""
@@ -139,6 +141,8 @@ class Loop:
         self._dials_left = limits.MAX_DIALS_PER_TURN
         self._cancelled: deque[Exchange] = deque()
         self._under_way = 0
+        # Whether poll() or flush() runs.
+        self._turning = False
         self._thread = threading.get_ident()
         self._bytes_in = 0
         self._bytes_out = 0
@@ -320,6 +324,7 @@ class Loop:
         Raises:
             ClientClosed: after `close()`.
             InvalidOption: a budget is not a positive number.
+            StateError: called by a handler, inside a turn.
         """
         if self.closed:
             raise ClientClosed("the loop is closed: poll() needs an open one")
@@ -329,36 +334,44 @@ class Loop:
             check_seconds("timeout", timeout)
         if max_time is not None or max_events is not None or max_bytes is not None:
             _check_budgets(max_time, max_events, max_bytes)
-        self._thread = threading.get_ident()
-        self._dials_left = limits.MAX_DIALS_PER_TURN
-        events = self.events
-        events.recycle()
-        before = len(events)
-        if self._cancelled or self._dials or self.starved:
-            under_way = self._under_way
-            self._begin_turn()
-            if len(events) != before or self._under_way != under_way or self._dials:
-                # Something to tell, or to do, already.
+        if self._turning:
+            raise StateError(NESTED.format("poll"))
+        self._turning = True
+        try:
+            self._thread = threading.get_ident()
+            self._dials_left = limits.MAX_DIALS_PER_TURN
+            events = self.events
+            events.recycle()
+            before = len(events)
+            if self._cancelled or self._dials or self.starved:
+                under_way = self._under_way
+                self._begin_turn()
+                if len(events) != before or self._under_way != under_way or self._dials:
+                    # Something to tell, or to do, already.
+                    timeout = 0.0
+            reactor = self.reactor
+            if before:
                 timeout = 0.0
-        reactor = self.reactor
-        if before:
-            timeout = 0.0
-        reactor.collect(timeout)
-        stop = Stop.IDLE
-        line = reactor.line
-        end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
-        if line:
-            stop = self._work(end_ns, max_events, max_bytes)
-        if reactor.expire_timers(end_ns):
-            stop = Stop.TIME
-        if reactor.resolver.pending:
-            reactor.resolver.deliver()
-        if self._dials:
-            self._start_dials()
+            # A handler, or the iterable of a body, may have closed this loop: here and after each part of the turn.
+            if not self.closed:
+                reactor.collect(timeout)
+            stop = Stop.IDLE
+            line = reactor.line
+            end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
+            if line:
+                stop = self._work(end_ns, max_events, max_bytes)
+            if not self.closed and reactor.expire_timers(end_ns):
+                stop = Stop.TIME
+            if not self.closed and reactor.resolver.pending:
+                reactor.resolver.deliver()
+            if self._dials:
+                self._start_dials()
+        finally:
+            self._turning = False
         if not line:
             self.pool.quiet_ns = reactor.clock.now_ns()
         result = self._result
-        result.delivered = len(events) - before
+        result.delivered = 0 if self.closed else len(events) - before
         result.backlog = len(line)
         result.bytes_in = reactor.bytes_in - self._bytes_in
         result.bytes_out = reactor.bytes_out - self._bytes_out
@@ -379,6 +392,9 @@ class Loop:
             # flood cannot hold the caller here.
             room = events.max_queued - len(events)
             for _ in range(len(line)):
+                if not line:
+                    # A handler closed the loop.
+                    break
                 # As reactor.step(): a call saved for every ready connection.
                 handler = line.popleft()
                 handler.queued = False
@@ -446,21 +462,33 @@ class Loop:
 
         Returns:
             Bytes sent by this call.
+
+        Raises:
+            ClientClosed: after `close()`.
+            InvalidOption: `max_time` is not a number of seconds.
+            StateError: called by a handler, inside a turn.
         """
         if self.closed:
             raise ClientClosed("the loop is closed: flush() needs an open one")
         if max_time != 0.0:
             check_seconds("max_time", max_time)
-        reactor = self.reactor
-        if self._dials:
-            self._start_dials()
-        before = reactor.bytes_out
-        end_ns = reactor.clock.now_ns() + int(max_time * NS_PER_S)
-        while True:
-            sent = reactor.bytes_out
-            reactor.flush_writable()
-            if reactor.bytes_out == sent or reactor.clock.now_ns() >= end_ns:
-                return reactor.bytes_out - before
+        if self._turning:
+            raise StateError(NESTED.format("flush"))
+        self._turning = True
+        try:
+            reactor = self.reactor
+            if self._dials:
+                self._start_dials()
+            before = reactor.bytes_out
+            end_ns = reactor.clock.now_ns() + int(max_time * NS_PER_S)
+            while not self.closed:
+                sent = reactor.bytes_out
+                reactor.flush_writable()
+                if reactor.bytes_out == sent or reactor.clock.now_ns() >= end_ns:
+                    break
+            return reactor.bytes_out - before
+        finally:
+            self._turning = False
 
     def next_deadline(self) -> float | None:
         """Seconds until `poll()` is due even if no socket is ready: 0.0 with work waiting, None for never."""

@@ -161,6 +161,9 @@ class Reactor:
         self.collect(0.0)
         line = self.line
         for _ in range(len(line)):
+            if not line:
+                # A handler closed the reactor.
+                break
             handler = line.popleft()
             mask = handler.mask
             if mask & _OUT and not mask & _BROKEN:

@@ -1,0 +1,194 @@
+"""The Loop with a listener: handlers that turn back to the loop they run in, and what flush() sends for sessions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.loop_peer import MODE_NAMES, MODES, Peer, connect, make_clock, make_config, settle
+from turbosock import Loop
+from turbosock.errors import ClientClosed, StateError
+from turbosock.reactor.clock import ManualClock
+from turbosock.server.http_exchange import HttpExchange
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+UPLOAD = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return make_clock()
+
+
+@pytest.fixture(params=MODES, ids=MODE_NAMES)
+def loop(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Loop]:
+    poller, zero_alloc = request.param
+    with Loop(make_config(poller, zero_alloc), clock=clock) as loop:
+        yield loop
+
+
+class Clients:
+    """Bare sockets, accepted by a listener at a Unix path: what they send is there at once."""
+
+    def __init__(self, loop: Loop, path: Path, count: int) -> None:
+        self.sockets = [socket.socket(socket.AF_UNIX) for _ in range(count)]
+        for each in self.sockets:
+            each.connect(str(path))
+            each.setblocking(False)
+        settle(loop)
+
+    def send(self, data: bytes) -> None:
+        """Send from all of them."""
+        for each in self.sockets:
+            each.sendall(data)
+
+    def take(self) -> int:
+        """Take what waits for all of them; how much."""
+        count = 0
+        for each in self.sockets:
+            try:
+                while data := each.recv(1 << 20):
+                    count += len(data)
+            except BlockingIOError:
+                pass
+        return count
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for each in self.sockets:
+            each.close()
+
+
+# Handlers that turn back to their loop
+
+
+@pytest.mark.parametrize("budget", [{}, {"max_time": 1.0}, {"max_bytes": 1 << 20}, {"max_events": 100}], ids=str)
+def test_close_by_a_handler_ends_the_turn_for_all(loop: Loop, tmp_path: Path, budget: dict[str, float]) -> None:
+    handled = []
+
+    def close(exchange: HttpExchange) -> None:
+        handled.append(exchange)
+        exchange.respond(200, content=b"last")
+        loop.close()
+
+    loop.listen(str(tmp_path / "s"), handler=close)
+    with Clients(loop, tmp_path / "s", 4) as clients:
+        clients.send(REQUEST)
+        result = loop.poll(**budget)  # type: ignore[arg-type]  # whole budgets are whole numbers
+    assert len(handled) == 1 and result.backlog == 0 and result.delivered == 0
+    with pytest.raises(ClientClosed):
+        loop.poll()
+
+
+def test_close_by_a_callback_for_data_ends_the_turn(loop: Loop, tmp_path: Path) -> None:
+    def on_data(exchange: HttpExchange) -> None:
+        loop.close()
+
+    def answer(exchange: HttpExchange) -> None:
+        exchange.on_data = on_data
+
+    loop.listen(str(tmp_path / "s"), handler=answer, stream_body=True)
+    with Clients(loop, tmp_path / "s", 3) as clients:
+        clients.send(UPLOAD)
+        loop.poll()
+        clients.send(b"body")
+        loop.poll()
+    assert loop.closed
+
+
+def test_close_by_a_callback_of_a_timer_ends_the_turn(loop: Loop, clock: ManualClock, tmp_path: Path) -> None:
+    closed = []
+
+    def on_closed(exchange: HttpExchange) -> None:
+        closed.append(exchange)
+        loop.close()
+
+    def answer(exchange: HttpExchange) -> None:
+        exchange.on_closed = on_closed
+        exchange.on_data = print
+
+    loop.listen(str(tmp_path / "s"), handler=answer, stream_body=True, body_timeout_s=1.0)
+    with Clients(loop, tmp_path / "s", 3) as clients:
+        clients.send(UPLOAD)
+        loop.poll()
+        clock.advance(1.0)
+        loop.poll()
+    assert loop.closed and len(closed) == 1
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["close", "nested"])
+def test_callback_of_a_flush_may_close_the_loop_and_not_flush_again(loop: Loop, tmp_path: Path, close: bool) -> None:
+    refused: list[StateError] = []
+
+    def on_writable(exchange: HttpExchange) -> None:
+        if close:
+            loop.close()
+            return
+        with pytest.raises(StateError, match="inside poll") as caught:
+            loop.flush()
+        refused.append(caught.value)
+
+    def answer(exchange: HttpExchange) -> None:
+        exchange.on_writable = on_writable
+        exchange.start(200, length=1 << 30)
+        while exchange.send(bytes(1 << 20)).name == "OK":
+            pass
+
+    loop.listen(str(tmp_path / "s"), handler=answer, max_unsent_bytes=1 << 21)
+    with Clients(loop, tmp_path / "s", 3) as clients:
+        clients.send(REQUEST)
+        loop.poll()
+        while clients.take() and not loop.closed and not refused:
+            loop.flush(max_time=1.0)
+    assert loop.closed is close and bool(refused) is not close
+
+
+@pytest.mark.parametrize("call", [Loop.poll, Loop.flush], ids=["poll", "flush"])
+def test_turn_inside_a_turn_is_refused_and_the_outer_one_goes_on(
+    loop: Loop, tmp_path: Path, call: Callable[[Loop], object]
+) -> None:
+    def answer(exchange: HttpExchange) -> None:
+        with pytest.raises(StateError, match=call.__name__):
+            call(loop)
+        exchange.respond(200, content=b"ok")
+
+    loop.listen(str(tmp_path / "s"), handler=answer)
+    with Clients(loop, tmp_path / "s", 3) as clients:
+        clients.send(REQUEST)
+        loop.poll()
+        assert [each.recv(1000)[-2:] for each in clients.sockets] == [b"ok"] * 3
+
+
+def test_turn_after_one_that_was_interrupted_works(loop: Loop, tmp_path: Path) -> None:
+    interrupted = []
+
+    def answer(exchange: HttpExchange) -> None:
+        if not interrupted:
+            interrupted.append(exchange)
+            raise KeyboardInterrupt
+        exchange.respond(200, content=b"ok")
+
+    loop.listen(str(tmp_path / "s"), handler=answer)
+    with Clients(loop, tmp_path / "s", 2) as clients:
+        clients.send(REQUEST)
+        with pytest.raises(KeyboardInterrupt):
+            loop.poll()
+        settle(loop)
+        loop.flush()
+        assert [each.recv(1000)[-2:] for each in clients.sockets] == [b"", b"ok"]
+
+
+def test_close_by_the_iterable_of_a_body_ends_the_turn(loop: Loop, tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        loop.close()
+        yield b"piece"
+
+    with Peer(tmp_path / "s") as peer:
+        exchange = loop.request("POST", peer.url, content=pieces())
+        loop.poll()
+    assert loop.closed and type(exchange.error) is ClientClosed
