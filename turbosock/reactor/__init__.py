@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from .address import Address
-from .clock import SYSTEM_CLOCK, Clock, ManualClock, MonotonicClock
-from .poller import READABLE, WRITABLE, Poller, SingleWaiter, available_pollers, make_poller
-from .resolver import Lookup, LookupTarget, Resolver
-from .timers import NEVER, Timer, TimerHeap, TimerTarget
-from .waker import Waker
+from turbosock.reactor.address import Address
+from turbosock.reactor.clock import SYSTEM_CLOCK, Clock, ManualClock, MonotonicClock
+from turbosock.reactor.poller import READABLE, WRITABLE, Poller, SingleWaiter, available_pollers, make_poller
+from turbosock.reactor.resolver import Lookup, LookupTarget, Resolver
+from turbosock.reactor.timers import NEVER, Timer, TimerHeap, TimerTarget
+from turbosock.reactor.waker import Waker
 
 __all__ = [
     "NEVER",

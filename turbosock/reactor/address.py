@@ -17,8 +17,8 @@ import socket
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from ..errors import InvalidUrl, ResolveError
-from ..limits import MAX_ADDRESSES_PER_NAME, MAX_HOST_LENGTH, MAX_LABEL_LENGTH
+from turbosock.errors import InvalidUrl, ResolveError
+from turbosock.limits import MAX_ADDRESSES_PER_NAME, MAX_HOST_LENGTH, MAX_LABEL_LENGTH
 
 # What a system call takes as an address: (host, port), (host, port, flow, scope) or a path.
 SocketAddress = tuple[Any, ...] | str

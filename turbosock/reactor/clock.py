@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
-from ..errors import InvalidOption
+from turbosock.errors import InvalidOption
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000

@@ -30,9 +30,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from ..errors import InvalidOption, LimitError
-from ..limits import MAX_POLL_WAIT_S, POLL_BATCH
-from .clock import NS_PER_MS, NS_PER_S
+from turbosock.errors import InvalidOption, LimitError
+from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
+from turbosock.reactor.clock import NS_PER_MS, NS_PER_S
 
 _IN: Final = 1
 _OUT: Final = 4

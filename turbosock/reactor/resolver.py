@@ -29,8 +29,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ..errors import ConnectTimeout, InvalidOption, LimitError, ResolveError, StateError
-from ..limits import (
+from turbosock.errors import ConnectTimeout, InvalidOption, LimitError, ResolveError, StateError
+from turbosock.limits import (
     FAILED_NAME_LIFETIME_S,
     MAX_CACHED_NAMES,
     MAX_PENDING_LOOKUPS,
@@ -38,9 +38,9 @@ from ..limits import (
     RESOLVER_IDLE_S,
     RESOLVER_THREADS,
 )
-from .address import Address, in_attempt_order, literal_addresses, with_port
-from .clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from .waker import Waker
+from turbosock.reactor.address import Address, in_attempt_order, literal_addresses, with_port
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.waker import Waker
 
 __all__ = ["Address", "Lookup", "LookupTarget", "Resolver"]
 

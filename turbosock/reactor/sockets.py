@@ -24,16 +24,16 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from ..errors import InvalidOption, InvalidUrl, NetworkError, Origin, ReadError, WriteError
-from ..limits import (
+from turbosock.errors import InvalidOption, InvalidUrl, NetworkError, Origin, ReadError, WriteError
+from turbosock.limits import (
     KEEP_ALIVE_IDLE_S,
     KEEP_ALIVE_INTERVAL_S,
     KEEP_ALIVE_PROBES,
     LISTEN_BACKLOG,
     MAX_TIMEOUT_S,
 )
-from .address import Address, SocketAddress, literal_addresses
-from .clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from turbosock.reactor.address import Address, SocketAddress, literal_addresses
+from turbosock.reactor.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 
 WOULD_BLOCK: Final = -1
 

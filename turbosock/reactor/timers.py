@@ -20,8 +20,8 @@ from __future__ import annotations
 import heapq
 from typing import Final, Protocol
 
-from ..errors import InvalidOption, LimitError, StateError
-from ..limits import MAX_TIMERS
+from turbosock.errors import InvalidOption, LimitError, StateError
+from turbosock.limits import MAX_TIMERS
 
 NEVER: Final = 2**63 - 1
 
