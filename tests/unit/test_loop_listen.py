@@ -192,3 +192,36 @@ def test_close_by_the_iterable_of_a_body_ends_the_turn(loop: Loop, tmp_path: Pat
         exchange = loop.request("POST", peer.url, content=pieces())
         loop.poll()
     assert loop.closed and type(exchange.error) is ClientClosed
+
+
+# Flushing
+
+
+@pytest.mark.parametrize("readable", [False, True], ids=["writable", "readable too"])
+def test_flush_sends_for_a_session_that_waits_in_line(loop: Loop, tmp_path: Path, readable: bool) -> None:
+    started: list[HttpExchange] = []
+
+    def answer(exchange: HttpExchange) -> None:
+        started.append(exchange)
+        exchange.start(200, length=1 << 30)
+
+    loop.listen(str(tmp_path / "s"), handler=answer, max_unsent_bytes=1 << 23)
+    with Clients(loop, tmp_path / "s", 1) as clients:
+        clients.send(REQUEST)
+        loop.poll()
+        session = started[0]._session
+        # More than a turn's share has room.
+        session.connection.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        while started[0].send(bytes(1 << 20)).name == "OK":
+            pass
+        settle(loop)
+        # One turn's share goes out, and the session stands in line for the next.
+        while not session.queued:
+            assert clients.take()
+            loop.poll()
+        unsent = session.connection.unsent
+        if readable:
+            clients.send(REQUEST)
+        clients.take()
+        assert loop.flush() > 0
+        assert session.connection.unsent < unsent and len(started) == 1

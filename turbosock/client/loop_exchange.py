@@ -36,7 +36,7 @@ from turbosock.errors import (
 )
 from turbosock.protocol.http1.framing import Framing
 from turbosock.reactor.context import PENDING
-from turbosock.reactor.poller import READABLE
+from turbosock.reactor.poller import IN
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
@@ -428,7 +428,7 @@ class Exchange(ClientExchange, Event):
         transport = connection.transport
         assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
         connection.arm_ready()
-        self._loop.reactor.requeue(transport, READABLE)
+        self._loop.reactor.requeue(transport, IN)
 
     def on_timer(self, now_ns: int) -> None:
         """The connection's timer: fail if a limit passed, else set it anew."""

@@ -34,15 +34,16 @@ from turbosock.errors import InvalidOption, LimitError
 from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.clock import NS_PER_MS, NS_PER_S
 
-_IN: Final = 1
-_OUT: Final = 4
+# Readable, or writable, and nothing else: for handlers that put themselves in line.
+IN: Final = 1
+OUT: Final = 4
 _ERROR: Final = 8
 _HANG_UP: Final = 16
 _INVALID: Final = 32
 
 # poll(2) fixes these numbers on every system that has it; epoll's are the same.
-READABLE: Final = _IN | _ERROR | _HANG_UP | _INVALID
-WRITABLE: Final = _OUT | _ERROR | _HANG_UP | _INVALID
+READABLE: Final = IN | _ERROR | _HANG_UP | _INVALID
+WRITABLE: Final = OUT | _ERROR | _HANG_UP | _INVALID
 
 POLLER_VARIABLE: Final = "TURBOSOCK_POLLER"
 
@@ -88,7 +89,7 @@ class Poller(Protocol):
 
 
 def _mask(read: bool, write: bool) -> int:
-    return (_IN if read else 0) | (_OUT if write else 0)
+    return (IN if read else 0) | (OUT if write else 0)
 
 
 if sys.platform == "linux":
@@ -115,7 +116,7 @@ if sys.platform == "linux":
 
         def modify(self, fd: int, read: bool, write: bool) -> None:
             """Change the interests of `fd`; unchanged ones cost no system call."""
-            mask = (_IN if read else 0) | (_OUT if write else 0)
+            mask = (IN if read else 0) | (OUT if write else 0)
             old = self._masks[fd]
             if mask == old:
                 return
@@ -272,7 +273,7 @@ class SelectorPoller:
 
 
 def _selector_events(mask: int) -> int:
-    return (mask & _IN) | (mask & _OUT) >> 1
+    return (mask & IN) | (mask & OUT) >> 1
 
 
 def _make_select_poller() -> Poller:
@@ -333,7 +334,7 @@ class SingleWaiter:
         self._write = False
         if sys.platform != "win32":
             self._poll = select.poll()
-            self._poll.register(fd, _IN)
+            self._poll.register(fd, IN)
 
     def wait(self, timeout_ns: int, write: bool = False) -> bool:
         """Return whether the descriptor became readable (or writable) before `timeout_ns` passed.
@@ -346,7 +347,7 @@ class SingleWaiter:
             ready = select.select([] if write else watched, watched if write else [], watched, timeout_s)
             return any(ready)
         if write is not self._write:
-            self._poll.modify(self._fd, _OUT if write else _IN)
+            self._poll.modify(self._fd, OUT if write else IN)
             self._write = write
         if timeout_ns <= 0:
             return bool(self._poll.poll(0))

@@ -17,13 +17,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from turbosock.reactor.poller import READABLE, WRITABLE, make_poller
+from turbosock.reactor.poller import OUT, READABLE, WRITABLE, make_poller
 from turbosock.reactor.resolver import Resolver
 from turbosock.reactor.timers import TimerHeap
 from turbosock.reactor.waker import Waker
 
-# Writable and nothing else; and what makes a descriptor both, an error or a hang-up, which is left to a turn.
-_OUT: Final = WRITABLE & ~READABLE
+# What makes a descriptor both readable and writable: an error or a hang-up, which flushing leaves to a turn.
 _BROKEN: Final = WRITABLE & READABLE
 
 
@@ -150,7 +149,10 @@ class Reactor:
             handler.on_ready(mask)
 
     def requeue(self, handler: Handler, mask: int) -> None:
-        """Put a handler at the back of the line: it has more to do, or holds bytes that no poller reports."""
+        """Put a handler at the back of the line: it has more to do, or holds bytes that no poller reports.
+
+        `mask` is IN or OUT: what it will do when its turn comes. The bits of errors would keep a flush from it.
+        """
         handler.mask |= mask
         if not handler.queued:
             handler.queued = True
@@ -166,9 +168,9 @@ class Reactor:
                 break
             handler = line.popleft()
             mask = handler.mask
-            if mask & _OUT and not mask & _BROKEN:
-                handler.mask = mask & ~_OUT
-                handler.on_ready(_OUT)
+            if mask & OUT and not mask & _BROKEN:
+                handler.mask = mask & ~OUT
+                handler.on_ready(OUT)
             if handler.mask:
                 line.append(handler)
             else:

@@ -23,7 +23,7 @@ from turbosock import limits
 from turbosock.config import check_count, check_seconds
 from turbosock.errors import InvalidOption, LimitError, NetworkError
 from turbosock.reactor.clock import NS_PER_S
-from turbosock.reactor.poller import READABLE
+from turbosock.reactor.poller import IN
 from turbosock.reactor.sockets import ListenAddress, accept, listen, tune, unix_path
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_session import HttpSession
@@ -211,7 +211,7 @@ class HttpListener:
             if sock is None:
                 return
             self._admit(sock)
-        self.reactor.requeue(self, READABLE)
+        self.reactor.requeue(self, IN)
 
     def on_timer(self, now_ns: int) -> None:
         """The process may have descriptors again."""

@@ -34,7 +34,7 @@ from turbosock.errors import (
 from turbosock.protocol.http1.serialize import REASONS
 from turbosock.protocol.http1.state import IDLE
 from turbosock.reactor.clock import NS_PER_S
-from turbosock.reactor.poller import READABLE, WRITABLE
+from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
 from turbosock.reactor.timers import NEVER
 from turbosock.server.http_exchange import Callback, HttpExchange
 from turbosock.server.request import PeerAddress, Request
@@ -188,7 +188,7 @@ class HttpSession:
         try:
             while self._phase == OPEN and self.exchange is None:
                 if not left:
-                    listener.reactor.requeue(self, READABLE)
+                    listener.reactor.requeue(self, IN)
                     return
                 if self._content is None:
                     head = connection.read_head()
@@ -270,7 +270,7 @@ class HttpSession:
             if connection.waiting:
                 return False
             if self._bytes_left <= 0:
-                self.listener.reactor.requeue(self, READABLE)
+                self.listener.reactor.requeue(self, IN)
                 return False
         return True
 
@@ -407,7 +407,7 @@ class HttpSession:
     def sent_parts(self, more: bool) -> Send:
         """As `sent`, after a send that may have had more than a turn's share."""
         if more:
-            self.listener.reactor.requeue(self, WRITABLE)
+            self.listener.reactor.requeue(self, OUT)
         return self.sent()
 
     def _after_send(self, more: bool) -> None:
@@ -419,7 +419,7 @@ class HttpSession:
         exchange = self.exchange
         if connection.unsent:
             if more:
-                self.listener.reactor.requeue(self, WRITABLE)
+                self.listener.reactor.requeue(self, OUT)
             self._move_timer(self.listener.write_ns)
         else:
             self._stalled = False
@@ -441,7 +441,7 @@ class HttpSession:
             self._end()
         elif not self._serving:
             if connection.ring is not None:
-                self.listener.reactor.requeue(self, READABLE)
+                self.listener.reactor.requeue(self, IN)
             else:
                 connection.arm()
             self._move_timer(self.listener.idle_ns)
@@ -498,7 +498,7 @@ class HttpSession:
             self._bytes_left -= count
             share -= count
             if share <= 0:
-                self.listener.reactor.requeue(self, READABLE)
+                self.listener.reactor.requeue(self, IN)
                 return
         self.close()
 
