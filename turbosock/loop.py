@@ -8,8 +8,9 @@
             ...
 
 One turn: events of the last turn are recycled; cancelled exchanges end; look-ups are delivered and dials begun; what
-is ready is collected and stepped until nothing is left or a budget is spent; timers that are due fire. At least one
-step runs in every turn, and a budget is overrun by one step at most. What was not served waits in line, in order.
+is ready is collected and stepped until nothing is left or a budget is spent; timers that are due fire. However small
+the budget, a turn begins one dial, takes one step and fires one timer, where they wait; each of these looks at the
+time when it is done, and stops. What was not served waits in line, in order.
 
 Invariants: one thread runs a Loop; `wakeup()` and `Exchange.cancel()` are the calls that another may make; a network
 failure is an event, never an exception out of `poll()`.
@@ -343,21 +344,27 @@ class Loop:
             events = self.events
             events.recycle()
             before = len(events)
+            reactor = self.reactor
+            end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
             if self._cancelled or self._dials or self.starved:
                 under_way = self._under_way
-                self._begin_turn()
+                self._begin_turn(end_ns)
                 if len(events) != before or self._under_way != under_way or self._dials:
                     # Something to tell, or to do, already.
                     timeout = 0.0
-            reactor = self.reactor
             if before:
                 timeout = 0.0
             # A handler, or the iterable of a body, may have closed this loop: here and after each part of the turn.
             if not self.closed:
-                reactor.collect(timeout)
+                if end_ns is None or not timeout:
+                    reactor.collect(timeout)
+                else:
+                    # The wait is not counted.
+                    left_ns = end_ns - reactor.clock.now_ns()
+                    reactor.collect(timeout)
+                    end_ns = reactor.clock.now_ns() + left_ns
             stop = Stop.IDLE
             line = reactor.line
-            end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
             if line:
                 stop = self._work(end_ns, max_events, max_bytes)
             if not self.closed and reactor.expire_timers(end_ns):
@@ -365,7 +372,10 @@ class Loop:
             if not self.closed and reactor.resolver.pending:
                 reactor.resolver.deliver()
             if self._dials:
-                self._start_dials()
+                if end_ns is None or reactor.clock.now_ns() < end_ns:
+                    self._start_dials(end_ns)
+                if end_ns is not None and self._dials and reactor.clock.now_ns() >= end_ns:
+                    stop = Stop.TIME
         finally:
             self._turning = False
         if not line:
@@ -428,12 +438,12 @@ class Loop:
                 return Stop.TIME if line else Stop.IDLE
         return Stop.IDLE
 
-    def _begin_turn(self) -> None:
+    def _begin_turn(self, end_ns: int | None) -> None:
         while self._cancelled:
             self._cancelled.popleft().end_cancelled()
         if self.starved:
             self._resume_starved()
-        self._start_dials()
+        self._start_dials(end_ns)
 
     def _resume_starved(self) -> None:
         """Let the exchange that starves for longest try; if it is fed, the others follow, each in its own step."""
@@ -449,10 +459,13 @@ class Loop:
         for exchange in waiting[1:]:
             exchange.resume_later()
 
-    def _start_dials(self) -> None:
+    def _start_dials(self, end_ns: int | None) -> None:
+        """Begin as many dials as this turn may; one at least, then until `end_ns`."""
         while self._dials and self._dials_left:
             self._dials_left -= 1
             self._dials.popleft().start()
+            if end_ns is not None and self.reactor.clock.now_ns() >= end_ns:
+                return
 
     def flush(self, max_time: float = 0.0) -> int:
         """Send what this tick produced, without reading or delivering anything.
@@ -477,10 +490,10 @@ class Loop:
         self._turning = True
         try:
             reactor = self.reactor
-            if self._dials:
-                self._start_dials()
-            before = reactor.bytes_out
             end_ns = reactor.clock.now_ns() + int(max_time * NS_PER_S)
+            if self._dials:
+                self._start_dials(end_ns if max_time else None)
+            before = reactor.bytes_out
             while not self.closed:
                 sent = reactor.bytes_out
                 reactor.flush_writable()

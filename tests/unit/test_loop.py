@@ -52,6 +52,7 @@ from turbosock.errors import (
 from turbosock.reactor.clock import ManualClock
 from turbosock.reactor.context import IOContext
 from turbosock.reactor.poller import READABLE
+from turbosock.reactor.sockets import start_connect
 
 Mode = tuple[str, bool]
 
@@ -688,6 +689,36 @@ def test_at_least_one_step_runs_however_small_the_budget(mode: Mode, peer: Peer)
         for count in (1, 2, 3):
             loop.poll(max_time=1e-6)
             assert sum(exchange.done for exchange in exchanges) == count
+
+
+@pytest.mark.parametrize("turn", ["poll", "flush"])
+def test_dials_that_begin_a_turn_are_within_max_time(
+    mode: Mode, peer: Peer, turn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SteppingClock()
+    begun: list[object] = []
+
+    # Each address takes a second, whichever it is.
+    def slow(sock: Any, address: object) -> int:
+        begun.append(address)
+        clock.time_ns += 1_000_000_000
+        return start_connect(sock, address)
+
+    monkeypatch.setattr("turbosock.transport.dial.start_connect", slow)
+    with Loop(make_config(*mode, timeouts=Timeouts(connect_s=100.0)), clock=clock) as loop:
+        for number in range(6):
+            loop.request("GET", f"{peer.url}/{number}")
+        if turn == "flush":
+            loop.flush(max_time=1.5)
+            assert len(begun) == 2
+            return
+        assert loop.poll(max_time=1.5).stop is Stop.TIME
+        assert len(begun) == 2
+        # One at least, however small the budget.
+        loop.poll(max_time=1e-6)
+        assert len(begun) == 3
+        loop.poll(max_time=10.0)
+        assert len(begun) == 6
 
 
 def test_turn_without_budgets_is_idle_when_all_is_done(wide: Loop, peer: Peer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.loop_peer import MODE_NAMES, MODES, Peer, connect, make_clock, make_config, settle
+from support.loop_peer import MODE_NAMES, MODES, Peer, make_clock, make_config, settle
 from turbosock import Loop
 from turbosock.errors import ClientClosed, StateError
 from turbosock.reactor.clock import ManualClock

@@ -120,7 +120,7 @@ def test_dial_that_ran_out_of_time_leaves_its_descriptor_to_others(
             unanswered.setattr("turbosock.transport.dial.start_connect", lambda sock, address: errno.EINPROGRESS)
             exchange = loop.request("GET", peer.url)
             # No turn: an unconnected socket is ready, with a hang-up.
-            loop._start_dials()
+            loop._start_dials(None)
         clock.advance(10.0)
         loop.reactor.expire_timers()
         assert type(exchange.error) is ConnectTimeout
