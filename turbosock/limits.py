@@ -79,6 +79,9 @@ TURN_QUANTUM_BYTES = 256 * KIB
 MAX_ACCEPTS_PER_TURN = 16
 # Dials and handshakes that a Loop starts in one turn.
 MAX_DIALS_PER_TURN = 32
+# Steps of TLS handshakes with clients of listeners in one turn, whatever it is told to take: with an RSA key of 2048 bits
+# one costs a millisecond. Others wait for the next turn, in line.
+MAX_HANDSHAKES_PER_TURN = 8
 # Timers in one heap: one for each connection and exchange of the largest Loop, doubled.
 MAX_TIMERS = 131_072
 # The largest single wait of a poller. Longer waits are several; it keeps every timeout inside a C int of ms.
@@ -150,6 +153,8 @@ MAX_SERVER_CONNECTIONS = 10_000
 MAX_PIPELINED_REQUESTS = 16
 # A request body that a handler asks for as a whole.
 MAX_REQUEST_BODY_BYTES = 16 * MIB
+# Time for a client's whole TLS handshake: as much as our own clients give to a server's.
+SERVER_HANDSHAKE_TIMEOUT_S = 10.0
 # Time for a request head to arrive whole (slow loris), for the next one to begin, and between two bytes of a body.
 SERVER_HEAD_TIMEOUT_S = 10.0
 SERVER_IDLE_TIMEOUT_S = 75.0

@@ -382,7 +382,7 @@ class Loop:
             self.pool.quiet_ns = reactor.clock.now_ns()
         result = self._result
         result.delivered = 0 if self.closed else len(events) - before
-        result.backlog = len(line)
+        result.backlog = reactor.backlog
         result.bytes_in = reactor.bytes_in - self._bytes_in
         result.bytes_out = reactor.bytes_out - self._bytes_out
         self._bytes_in = reactor.bytes_in

@@ -4,7 +4,8 @@ A `Handler` is whatever is registered for a descriptor: a transport, a dial, a l
 ready handler at the end of the line with what the poller said of it; `step()` takes the first one and calls its
 `on_ready(mask)`. A handler that could do more than one step's worth goes to the back of the line with `requeue()`, so
 that a flood on one connection cannot starve another. The line carries over from turn to turn: a caller out of time
-leaves, and the rest is served first in the next turn.
+leaves, and the rest is served first in the next turn. What a turn may do only so often, as the costly steps of TLS
+handshakes, waits for the next turn with `defer()`, however much time this one has left.
 
 Invariants: a handler stands in line at most once (`queued`); what it is told is what was found since it was last
 served; one thread at a time runs a reactor, and only `waker.wake()` is for others. Budgets are the caller's.
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from turbosock import limits
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import OUT, READABLE, WRITABLE, make_poller
 from turbosock.reactor.resolver import Resolver
@@ -66,15 +68,30 @@ class Reactor:
         line: handlers that are ready, in the order in which they will be served.
         timers, resolver, waker: what they are called.
         bytes_in, bytes_out: moved by all transports of this reactor.
+        handshakes_left: steps of listeners' TLS handshakes that this turn may still take; who takes one counts it down.
     """
 
-    __slots__ = ("_poller", "bytes_in", "bytes_out", "clock", "closed", "line", "resolver", "timers", "waker")
+    __slots__ = (
+        "_deferred",
+        "_poller",
+        "bytes_in",
+        "bytes_out",
+        "clock",
+        "closed",
+        "handshakes_left",
+        "line",
+        "resolver",
+        "timers",
+        "waker",
+    )
 
     def __init__(self, poller: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
         self.closed = False
         self._poller = make_poller(poller)
         self.line: deque[Handler] = deque()
+        self._deferred: deque[Handler] = deque()
+        self.handshakes_left = limits.MAX_HANDSHAKES_PER_TURN
         self.timers = TimerHeap()
         self.waker = Waker()
         self.resolver = Resolver(clock=clock, waker=self.waker)
@@ -103,6 +120,10 @@ class Reactor:
         Raises:
             LimitError: as look-ups and timers raise it.
         """
+        self.handshakes_left = limits.MAX_HANDSHAKES_PER_TURN
+        if self._deferred:
+            self.line += self._deferred
+            self._deferred.clear()
         if self.line:
             timeout_s = 0.0
         elif timeout_s > 0:
@@ -158,6 +179,18 @@ class Reactor:
             handler.queued = True
             self.line.append(handler)
 
+    def defer(self, handler: Handler, mask: int) -> None:
+        """As `requeue`, but not before the next turn, even if this one has time left."""
+        handler.mask |= mask
+        if not handler.queued:
+            handler.queued = True
+            self._deferred.append(handler)
+
+    @property
+    def backlog(self) -> int:
+        """How many handlers wait to be served."""
+        return len(self.line) + len(self._deferred)
+
     def flush_writable(self) -> None:
         """Serve what is waiting to write and can, without touching what is waiting to be read."""
         self.collect(0.0)
@@ -194,7 +227,7 @@ class Reactor:
 
     def next_deadline_ns(self) -> int | None:
         """When the reactor wants to run again without any descriptor being ready; None: never."""
-        if self.line:
+        if self.line or self._deferred:
             return self.clock.now_ns()
         return self.timers.next_deadline_ns()
 
@@ -205,6 +238,7 @@ class Reactor:
         self.closed = True
         self.resolver.close()
         self.line.clear()
+        self._deferred.clear()
         for fd, handler in list(self._poller.tokens.items()):
             if isinstance(handler, _Awakened):
                 self._poller.unregister(fd)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from turbosock import limits
 from turbosock.reactor.clock import NS_PER_S, ManualClock
 from turbosock.reactor.poller import READABLE, WRITABLE, available_pollers
 from turbosock.reactor.reactor import Handler, Reactor
@@ -212,6 +213,26 @@ def test_requeue_of_one_in_line_keeps_its_place_and_adds_to_its_mask(told: list[
     assert list(reactor.line) == [first, second]
     reactor.step()
     assert told == [("first", IN | OUT)]
+    reactor.close(close)
+
+
+def test_deferred_handler_is_served_in_the_next_turn_and_not_before(told: list[tuple[str, int]]) -> None:
+    reactor, poller = faked(ManualClock())
+    first, last = Recorder("first", told), Recorder("last", told)
+    reactor.handshakes_left = 0
+    reactor.defer(first, IN)
+    reactor.defer(first, OUT)
+    reactor.requeue(last, IN)
+    assert reactor.backlog == 2
+    reactor.step()
+    assert told == [("last", IN)] and not reactor.line
+    assert reactor.backlog == 1 and reactor.next_deadline_ns() == reactor.clock.now_ns()
+    reactor.collect(5.0)
+    assert poller.timeouts == [0.0]
+    assert reactor.handshakes_left == limits.MAX_HANDSHAKES_PER_TURN
+    reactor.step()
+    assert told == [("last", IN), ("first", IN | OUT)]
+    assert reactor.backlog == 0
     reactor.close(close)
 
 
