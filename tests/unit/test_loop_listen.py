@@ -165,7 +165,7 @@ def test_turn_inside_a_turn_is_refused_and_the_outer_one_goes_on(
 
 
 def test_turn_after_one_that_was_interrupted_works(loop: Loop, tmp_path: Path) -> None:
-    interrupted = []
+    interrupted: list[HttpExchange] = []
 
     def answer(exchange: HttpExchange) -> None:
         if not interrupted:

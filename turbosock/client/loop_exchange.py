@@ -25,6 +25,7 @@ from turbosock.client.ticking_dial import TickingDial
 from turbosock.errors import (
     BodyTooLarge,
     Cancelled,
+    Origin,
     Phase,
     PoolExhausted,
     PoolTimeout,
@@ -32,6 +33,7 @@ from turbosock.errors import (
     StateError,
     TotalTimeout,
     TurbosockError,
+    WriteError,
     WriteTimeout,
 )
 from turbosock.protocol.http1.framing import Framing
@@ -154,10 +156,21 @@ class Exchange(ClientExchange, Event):
         connection = prepared.origin.take_idle(now_ns)
         if connection is not None:
             self._send_on(connection, now_ns)
-        elif prepared.origin.reserve():
-            self._dial_now()
         else:
-            self._queue(now_ns)
+            self._dial_or_queue(now_ns)
+
+    def _dial_or_queue(self, now_ns: int) -> None:
+        try:
+            if self.prepared.origin.reserve():
+                self._dial_now()
+            else:
+                self._queue(now_ns)
+        except TurbosockError as error:
+            # There are no more timers, say.
+            self.fail(error)
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def _queue(self, now_ns: int) -> None:
         self.phase = _QUEUE
@@ -176,7 +189,13 @@ class Exchange(ClientExchange, Event):
             return False
         self._leave_queue()
         if connection is None:
-            self._dial_now()
+            try:
+                self._dial_now()
+            except TurbosockError as error:
+                self.fail(error)
+            except BaseException as error:
+                self.break_off(error)
+                raise
         else:
             self._send_on(connection, self._loop.reactor.clock.now_ns())
         return True
@@ -195,8 +214,13 @@ class Exchange(ClientExchange, Event):
             )
 
     def _dial_now(self) -> None:
+        """Dial into the place that was reserved."""
         self.phase = _CONNECT
-        self._dial = dial = TickingDial(self, self._loop)
+        try:
+            self._dial = dial = TickingDial(self, self._loop)
+        except BaseException:
+            self.prepared.origin.released()
+            raise
         self._loop.queue_dial(dial)
 
     def on_connected(self, connection: LoopConnection) -> None:
@@ -241,6 +265,9 @@ class Exchange(ClientExchange, Event):
                 connection.arm()
         except TurbosockError as error:
             self._broken(error)
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     # Steps
 
@@ -256,6 +283,9 @@ class Exchange(ClientExchange, Event):
             self._note_progress(connection)
         except TurbosockError as error:
             self._broken(error)
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def _note_progress(self, connection: Http1Connection) -> None:
         """A step is over and the exchange is not: if it moved bytes, the limits of read and write count from now."""
@@ -298,6 +328,9 @@ class Exchange(ClientExchange, Event):
                 self._take_body(connection)
         except TurbosockError as error:
             self._broken(error)
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
         """The body came with the head: one copy out of the ring, and the connection is free."""
@@ -451,6 +484,9 @@ class Exchange(ClientExchange, Event):
                 except TurbosockError as error:
                     self._broken(error)
                     return
+                except BaseException as error:
+                    self.break_off(error)
+                    raise
                 if connection.sent:
                     self.phase = _HEAD
                 self._note_progress(connection)
@@ -496,22 +532,42 @@ class Exchange(ClientExchange, Event):
         if self.may_send_again(error):
             self.retries += 1
             self.drop_connection()
-            if self.source is not None:
-                self.source.rewind()
-            if self.prepared.origin.reserve():
-                self._dial_now()
-            else:
-                self._queue(self._loop.reactor.clock.now_ns())
+            try:
+                if self.source is not None:
+                    self.source.rewind()
+            except Exception as failure:
+                # The caller's file, which may be closed by now.
+                self.fail(
+                    WriteError(
+                        f"the body of the request cannot be sent again: {type(failure).__name__}: {failure}",
+                        origin=Origin.LOCAL,
+                    )
+                )
+                return
+            self._dial_or_queue(self._now_ns())
         else:
             self.fail(error)
+
+    def break_off(self, error: BaseException) -> None:
+        """End with an error that is not ours, whose catcher raises it again: no exchange is left without an end."""
+        self.fail(
+            TurbosockError(
+                f"a step broke off with {type(error).__name__}: {error}; the call that took it raised the same",
+                code="broken_off",
+            )
+        )
 
     def fail(self, error: TurbosockError) -> None:
         """End the exchange with an error."""
         if self.done:
             return
         error = self.explained(error)
-        # Its frames are ours, and would keep the caller's buffer for as long as the exchange is held.
-        error.__traceback__ = None
+        # Their frames are ours, and would keep the caller's buffer for as long as the exchange is held: those of the
+        # error, and of what it came from.
+        cause: BaseException | None = error
+        while cause is not None:
+            cause.__traceback__ = None
+            cause = cause.__cause__ or cause.__context__
         self.done = True
         self.into = None
         self.source = None
@@ -561,6 +617,9 @@ class Exchange(ClientExchange, Event):
                 self._take_body(connection)
         except TurbosockError as error:
             self._broken(error)
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     # What the user reads
 

@@ -9,6 +9,7 @@ back; a descriptor is registered exactly while an attempt on it is pending.
 from __future__ import annotations
 
 import socket as socket_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from turbosock.client.loop_connection import LoopConnection
@@ -36,7 +37,6 @@ class TickingDial:
     def __init__(self, exchange: Exchange, loop: LoopServices) -> None:
         self._exchange: Exchange | None = exchange
         self._loop = loop
-        loop.dials.add(self)
         self._origin: OriginPool = exchange.prepared.origin
         now_ns = loop.reactor.clock.now_ns()
         self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
@@ -45,6 +45,7 @@ class TickingDial:
         self._dial: Dial | None = None
         self.mask = 0
         self.queued = False
+        loop.dials.add(self)
 
     def start(self) -> None:
         """Begin, in the loop's thread."""
@@ -61,6 +62,9 @@ class TickingDial:
                 self.on_resolved(lookup)
         except TurbosockError as error:
             self._fail(error)
+        except BaseException as error:
+            self._break_off(error)
+            raise
 
     def on_resolved(self, lookup: Lookup) -> None:
         """The name has its answer."""
@@ -72,6 +76,9 @@ class TickingDial:
             self._connect(list(lookup.addresses))
         except TurbosockError as error:
             self._fail(error)
+        except BaseException as error:
+            self._break_off(error)
+            raise
 
     def _connect(self, addresses: list[Address]) -> None:
         if self._exchange is not None:
@@ -80,7 +87,8 @@ class TickingDial:
         tls = self._loop.secure
         secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
         handshake_ns = 0 if self._exchange is None else self._exchange.timeouts.handshake_ns
-        self._dial = dial = Dial(addresses, self._loop.reactor.clock, self.deadline_ns, secure, handshake_ns)
+        clock = self._loop.reactor.clock
+        self._dial = dial = Dial(addresses, clock, self.deadline_ns, secure, handshake_ns, tls.alpn)
         dial.start()
         self._after_attempt(dial)
 
@@ -100,12 +108,18 @@ class TickingDial:
         dial = self._dial
         if dial is None or not dial.pending:
             return
+        if self._origin.key.scheme == "https" and not self._loop.take_handshake_step():
+            # Enough for one turn. It stays registered, so that the poller reports it again in the next one.
+            return
         self._loop.reactor.unregister(dial.fd)
         try:
             dial.on_ready()
             self._after_attempt(dial)
         except TurbosockError as error:
             self._fail(error)
+        except BaseException as error:
+            self._break_off(error)
+            raise
 
     def on_timer(self, now_ns: int) -> None:
         """An attempt's share of time, or all of it, is over."""
@@ -123,25 +137,32 @@ class TickingDial:
                 self._after_attempt(dial)
             except TurbosockError as error:
                 self._fail(error)
+            except BaseException as error:
+                self._break_off(error)
+                raise
 
     def _succeed(self, dial: Dial) -> None:
         exchange = self._exchange
         assert exchange is not None, "a dial ends with its exchange"
-        plain = dial.take() if dial.session is None else None
-        session = dial.take_session() if plain is None else None
+        loop = self._loop
         transport: SaeaTransport
+        close: Callable[[], object] = dial.close
         try:
-            if session is not None:
-                transport = TlsTransport(session, self._loop.reactor)
+            if dial.session is not None:
+                session = dial.take_session()
+                close = session.close
+                transport = TlsTransport(session, loop.reactor)
             else:
-                assert plain is not None, "a dial ends with a socket or a session"
-                transport = SaeaTransport(plain, self._loop.reactor)
-        except TurbosockError:
+                sock = dial.take()
+                close = sock.close
+                transport = SaeaTransport(sock, loop.reactor)
+            close = transport.close
+            connection = LoopConnection(transport, loop)
+        except BaseException:
             # select() has no room for its number, say.
-            (plain or session).close()  # type: ignore[union-attr]  # one of them is there
+            close()
             raise
         self._end()
-        connection = LoopConnection(transport, self._loop)
         self._origin.opened(connection)
         exchange.on_connected(connection)
 
@@ -157,6 +178,12 @@ class TickingDial:
         self._origin.released()
         if exchange is not None:
             exchange.fail(error)
+
+    def _break_off(self, error: BaseException) -> None:
+        """As `Exchange.break_off`, which ends this dial too; nothing where the exchange has its connection already."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.break_off(error)
 
     def _end(self) -> None:
         exchange = self._exchange

@@ -6,19 +6,15 @@ import gc
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.loop_peer import OK, Peer, answer, connect, make_clock, make_config, settle, turns
-from turbosock import EventKind, Exchange, Loop
+from turbosock import EventKind, Exchange, Loop, PoolConfig
 from turbosock.client import loop_exchange
-from turbosock.errors import (
-    BodyTooLarge,
-    LimitError,
-    StateError,
-    StatusError,
-)
+from turbosock.errors import BodyTooLarge, LimitError, Origin, StateError, StatusError, WriteError
 from turbosock.reactor.clock import ManualClock
 
 
@@ -158,6 +154,119 @@ def test_late_callbacks_of_an_exchange_that_is_over_do_nothing(loop: Loop, peer:
     exchange.resume_later()
     exchange.fail(LimitError("too late"))
     assert exchange.ok and len(loop.events) == 1
+
+
+# Errors that are not ours
+
+
+def assert_works(loop: Loop, peer: Peer) -> None:
+    """The loop is as before: nothing is left of what failed, and the next request is answered."""
+    assert loop.stats().open == 0 and loop._under_way == 0 and not loop.dials
+    exchange = loop.request("GET", peer.url)
+    connect(loop, peer).send(OK)
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok"
+
+
+def test_released_buffer_ends_the_exchange_and_is_raised(loop: Loop, peer: Peer) -> None:
+    into = memoryview(bytearray(1_000_000))
+    exchange = loop.request("GET", peer.url, into=into)
+    connection = connect(loop, peer)
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000))
+    turns(loop, lambda: exchange.nbytes)
+    into.release()
+    connection.send(bytes(1000))
+    with pytest.raises(ValueError, match="released memoryview"):
+        turns(loop, lambda: exchange.done)
+    assert exchange.error is not None and exchange.error.code == "broken_off" and "ValueError" in str(exchange.error)
+    assert [event.kind for event in loop.events] == [EventKind.ERROR]
+    assert_works(loop, peer)
+
+
+def answer_uploads(loop: Loop, peer: Peer) -> None:
+    """Many turns, with a peer that answers whoever comes before it has the body."""
+    for _ in range(50):
+        loop.poll()
+        if peer.waiting():
+            peer.connections[-1].send(OK)
+
+
+STEPS = {
+    "start": "turbosock.connection.http1.Http1Connection.start",
+    "write": "turbosock.connection.http1.Http1Connection.on_writable",
+    "read": "turbosock.connection.http1.Http1Connection.read_head",
+    "dial": "turbosock.client.ticking_dial.Dial",
+    "connect": "turbosock.transport.dial.Dial.on_ready",
+    "open": "turbosock.client.ticking_dial.LoopConnection",
+}
+
+
+@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("step", STEPS)
+def test_step_that_breaks_off_ends_the_exchange_and_is_raised(
+    loop: Loop, peer: Peer, step: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **options: object) -> Any:
+        raise kind
+
+    exchange = loop.request("POST", peer.url, content=bytes(1 << 24))
+    with monkeypatch.context() as patch:
+        patch.setattr(STEPS[step], broken)
+        with pytest.raises(kind):
+            answer_uploads(loop, peer)
+    assert exchange.done and exchange.error is not None and exchange.error.code == "broken_off"
+    assert [event.exchange for event in loop.events] == [exchange]
+    peer.waiting()
+    assert_works(loop, peer)
+
+
+def test_dial_or_wait_without_a_timer_is_an_error_event(
+    clock: ManualClock, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(deadline_ns: int, target: object) -> Any:
+        raise LimitError("no timer is left")
+
+    with Loop(make_config(pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(loop.reactor.timers), "add", staticmethod(none_left))
+            unable = loop.request("GET", peer.url)
+            assert type(unable.error) is LimitError and loop.stats().open == 0
+        first = loop.request("GET", peer.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(loop.reactor.timers), "add", staticmethod(none_left))
+            waiter = loop.request("GET", peer.url)
+            assert type(waiter.error) is LimitError and loop.stats().waiting == 0
+        connect(loop, peer).send(OK)
+        turns(loop, lambda: first.done)
+        assert first.content == b"ok"
+
+
+def test_place_offered_when_no_timer_is_left_is_an_error_event(
+    clock: ManualClock, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(deadline_ns: int, target: object) -> Any:
+        raise LimitError("no timer is left")
+
+    with Loop(make_config(pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
+        first = loop.request("GET", peer.url)
+        waiter = loop.request("GET", peer.url)
+        monkeypatch.setattr(type(loop.reactor.timers), "add", staticmethod(none_left))
+        first.cancel()
+        assert type(waiter.error) is LimitError and loop.stats() == (0, 0, 0)
+
+
+def test_file_that_was_closed_before_it_is_sent_again_is_an_error_event(loop: Loop, peer: Peer, tmp_path: Path) -> None:
+    finished(loop, peer)
+    (tmp_path / "body").write_bytes(bytes(100))
+    peer.connections[0].read_head()
+    with open(tmp_path / "body", "rb") as file:
+        exchange = loop.request("PUT", peer.url, content=file)
+        settle(loop)
+    # The kept connection turns out to be stale.
+    peer.connections[0].close()
+    turns(loop, lambda: exchange.done)
+    assert type(exchange.error) is WriteError and "ValueError" in str(exchange.error)
+    assert exchange.error.origin is Origin.LOCAL and loop.stats().open == 0
 
 
 # Bounds
