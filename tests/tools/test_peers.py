@@ -6,12 +6,14 @@ import contextlib
 import http.client
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support import peers
+from turbosock.tls.selfsigned import make_self_signed
 
 
 def fetch(peer: peers.Peer, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes, str | None]:
@@ -53,6 +55,24 @@ def test_nginx_on_a_unix_socket_answers(tmp_path: Path) -> None:
     with peers.nginx(tmp_path, unix=True) as peer:
         assert peer.socket_path is not None
         assert fetch(peer, "GET", "/100")[1] == peers.SMALL_BODY
+
+
+def test_nginx_over_tls_shows_its_certificate_and_resumes_by_ticket(tmp_path: Path) -> None:
+    make_self_signed("localhost").write(tmp_path)
+    resumed = 'location = /resumed { return 200 "$ssl_session_reused"; }'
+    with peers.nginx(tmp_path / "nginx", locations=resumed, tls=tmp_path) as peer:
+        assert peer.url("/").startswith("https://127.0.0.1:")
+        context = ssl.create_default_context(cafile=peer.ca_file)
+        session, said = None, []
+        for _ in range(2):
+            with context.wrap_socket(peer.connect(), server_hostname="localhost", session=session) as secured:
+                secured.sendall(b"GET /resumed HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = b""
+                while not answer.endswith((b"\r\n\r\n.", b"\r\n\r\nr")):
+                    answer += secured.recv(4096)
+                said.append(answer[-1:])
+                session = secured.session
+    assert said == [b".", b"r"]
 
 
 def test_nginx_after_its_block_is_gone(tmp_path: Path) -> None:
