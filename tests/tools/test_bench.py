@@ -16,6 +16,7 @@ from typing import Protocol
 import pytest
 
 from support import peers
+from turbosock.tls.selfsigned import make_self_signed
 
 BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
 
@@ -97,6 +98,34 @@ def test_ratio_is_the_median_of_the_rounds_ratios(load: Load) -> None:
     assert load("rates").ratio([10.0, 40.0, 90.0], [10.0, 20.0, 30.0]) == 2.0
 
 
+def test_task_with_an_authority_asks_over_https(load: Load) -> None:
+    plain = load("task").Task("w", "c", "time", "127.0.0.1", 80, 0.1, 1, 1, -1)
+    assert plain.url("/a") == "http://127.0.0.1:80/a"
+    assert dataclasses.replace(plain, ca_file="/ca.pem").url("/a") == "https://127.0.0.1:80/a"
+
+
+def test_contestants_environment_names_neither_proxies_nor_authorities(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv("KEPT", "here")
+    variables = load("environment").variables()
+    assert "elsewhere" not in variables.values()
+    assert variables["KEPT"] == "here"
+
+
+def test_tally_leaves_the_harness_and_the_tracers_frames_out(load: Load) -> None:
+    names = ["system", "system_bytes", "large_frames", "large_frame_bytes"]
+    names += ["python", "python_bytes", "frames", "frame_bytes"]
+    whole = dict(zip(names, (6.0, 600.0, 2.0, 200.0, 40.0, 4000.0, 10.0, 1000.0), strict=True))
+    empty = dict(zip(names, (1.0, 100.0, 1.0, 100.0, 2.0, 200.0, 1.0, 100.0), strict=True))
+    own = load("tallies").tally(whole, empty)
+    assert (own.system, own.system_bytes) == (4.0, 400.0)
+    assert (own.python, own.python_bytes, own.frames, own.frame_bytes) == (38.0, 3800.0, 9.0, 900.0)
+    assert own.net == (29.0, 2900.0)
+
+
 def test_table_as_text_and_markdown_holds_every_cell_and_note(load: Load) -> None:
     table = load("report").Table("title", ["", "rate"], [["bare", "1,000"], ["ours", "9"]], ["A note."])
     assert table.text() == "title\n       rate\n----  -----\nbare  1,000\nours      9\nA note."
@@ -112,6 +141,8 @@ def test_promises_name_contestants_that_exist(load: Load) -> None:
     sequential = load("workloads.http1_sequential").CONTESTANTS
     assert {budget.contestant for budget in promises.BUDGETS} <= sequential.keys()
     assert set(load("tallies").SEQUENTIAL) <= sequential.keys()
+    over_tls = load("tallies").OVER_TLS
+    assert {*over_tls, *over_tls.values()} <= load("workloads.https_sequential").CONTESTANTS.keys()
 
 
 def test_repeated_step_with_a_wrong_body_is_refused(load: Load) -> None:
@@ -142,6 +173,74 @@ def test_contestant_with_a_fixed_count_makes_that_many_requests(load: Load, tmp_
     requests = [line for line in (tmp_path / "log").read_text().splitlines() if "/fixed" in line]
     # One to learn the head's length, one to check the body, twenty measured.
     assert len(requests) == 22
+
+
+@pytest.fixture(scope="module")
+def tls_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    """nginx with the locations that the TLS workloads ask for, and nothing large."""
+    directory = tmp_path_factory.mktemp("tls")
+    make_self_signed("127.0.0.1").write(directory)
+    body = "x" * 99
+    fixed = f'location = /fixed {{ return 200 "x{body}"; }}\n'
+    session = f'location = /session {{ return 200 "${{ssl_session_reused}}{body}"; }}\n'
+    with peers.nginx(directory / "nginx", big_bytes=1000, locations=fixed + session, tls=directory) as peer:
+        yield peer
+
+
+@pytest.mark.parametrize(
+    ("workload", "contestant"),
+    [
+        ("https_sequential", "bare"),
+        ("https_sequential", "bare pyOpenSSL"),
+        ("https_sequential", "turbosock get"),
+        ("https_sequential", "turbosock stream, pyOpenSSL"),
+        ("https_sequential", "http.client"),
+        ("https_handshakes", "bare, resumed"),
+        ("https_handshakes", "bare, full"),
+        ("https_handshakes", "turbosock, resumed"),
+        ("https_handshakes", "turbosock, full"),
+    ],
+)
+def test_contestant_over_tls_gets_the_whole_body(
+    load: Load, tls_peer: peers.Peer, workload: str, contestant: str
+) -> None:
+    make_task = load("task").Task
+    where = (tls_peer.host, tls_peer.port)
+    task = make_task(workload, contestant, "time", *where, 0.1, 3, 1, -1, os.fspath(tls_peer.ca_file or ""))
+    # A body of another length, or the wrong kind of session, ends the process badly.
+    assert run_contestant(task, BENCH.parent.parent)["count"] == 3
+
+
+def test_contestant_over_tls_that_does_not_trust_the_server_fails(
+    load: Load, tls_peer: peers.Peer, tmp_path: Path
+) -> None:
+    make_self_signed("127.0.0.1").write(tmp_path)
+    ca_file = os.fspath(tmp_path / "ca.pem")
+    for contestant in ("bare", "turbosock get", "http.client"):
+        task = load("task").Task(
+            "https_sequential", contestant, "time", tls_peer.host, tls_peer.port, 0.1, 1, 1, -1, ca_file
+        )
+        with pytest.raises(Exception, match=r"(?i)verif|untrusted|trust"):
+            load("workloads.https_sequential").CONTESTANTS[contestant](task)
+
+
+def test_contestant_that_resumes_against_its_name_is_refused(load: Load) -> None:
+    checked = load("workloads.https_handshakes").checked
+    with pytest.raises(RuntimeError, match=r"b'r'.*not b'\.'"):
+        checked(lambda: b"r" * 100, resume=False)
+    with pytest.raises(RuntimeError, match=r"b'\.'.*not b'r'"):
+        checked(lambda: b"." * 100, resume=True)
+
+
+def test_bench_server_over_tls_makes_a_certificate_that_its_tasks_trust(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench_module = load("bench")
+    monkeypatch.setattr(bench_module, "BIG_BYTES", 1000)
+    bench = bench_module.Bench(Path(sys.executable), 1, 0.1, True)
+    with bench.server("same core", tls=True) as peer:
+        task = bench.task(peer, "https_handshakes", "bare, full", count=2)
+        assert bench.run(task)["count"] == 2
 
 
 def test_contestant_without_its_library_names_what_is_missing(load: Load, tmp_path: Path) -> None:

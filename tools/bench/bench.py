@@ -30,6 +30,16 @@ CHILD_DEADLINE_S = 300.0
 # The small answer comes from memory, so that the server costs as little as it can.
 FIXED = f'location = /fixed {{ return 200 "{"x" * BODY_BYTES}"; }}'
 
+# Over TLS the first byte of this answer is "r" where the connection resumed a session, and "." where it did not.
+SESSION = f'location = /session {{ return 200 "${{ssl_session_reused}}{"x" * (BODY_BYTES - 1)}"; }}'
+
+CERTIFICATE_HOSTS = ("127.0.0.1", "localhost")
+CERTIFICATE_SCRIPT = """
+import sys
+from turbosock.tls.selfsigned import make_self_signed
+make_self_signed(*sys.argv[2:]).write(sys.argv[1])
+"""
+
 
 class ContestantFailed(Exception):
     """A contestant's process ended badly, or did not end."""
@@ -54,17 +64,31 @@ class Bench:
         return [SAME_CORE, TWO_CORES] if len(os.sched_getaffinity(0)) > 1 else [SAME_CORE]
 
     @contextlib.contextmanager
-    def server(self, placement: str) -> Iterator[peers.Peer]:
-        """nginx on its core for the length of a with block."""
-        with tempfile.TemporaryDirectory() as directory:
-            core = SERVER_CORES[placement]
-            with peers.nginx(Path(directory) / "nginx", big_bytes=BIG_BYTES, locations=FIXED, core=core) as peer:
+    def server(self, placement: str, *, tls: bool = False) -> Iterator[peers.Peer]:
+        """nginx on its core for the length of a with block, with a certificate made on the spot where `tls`."""
+        with tempfile.TemporaryDirectory() as name:
+            directory, core = Path(name), SERVER_CORES[placement]
+            if tls:
+                self.make_certificate(directory)
+            with peers.nginx(
+                directory / "nginx",
+                big_bytes=BIG_BYTES,
+                locations=FIXED + (SESSION if tls else ""),
+                core=core,
+                tls=directory if tls else None,
+            ) as peer:
                 yield peer
+
+    def make_certificate(self, directory: Path) -> None:
+        """Write ca.pem, certificate.pem and key.pem, by the contestants' interpreter: ours may lack `cryptography`."""
+        command = [os.fspath(self.python), "-c", CERTIFICATE_SCRIPT, os.fspath(directory), *CERTIFICATE_HOSTS]
+        subprocess.run(command, env=environment.variables(), check=True)
 
     def task(self, peer: peers.Peer, workload: str, contestant: str, measure: str = "time", **more: int) -> Task:
         """A task on the client's core."""
         fields = {"count": 0, "in_flight": 1, "core": CLIENT_CORE, **more}
-        return Task(workload, contestant, measure, peer.host, peer.port, self.seconds, **fields)
+        ca_file = "" if peer.ca_file is None else os.fspath(peer.ca_file)
+        return Task(workload, contestant, measure, peer.host, peer.port, self.seconds, **fields, ca_file=ca_file)
 
     def command(self, task: Task) -> list[str]:
         """The command line of a contestant's process."""

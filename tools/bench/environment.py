@@ -17,6 +17,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
 CACHE = CHECKOUT / ".bench"
 
+# Some libraries obey these rather than what they are told: requests takes a CA bundle over its Session's.
+FOREIGN = ("_PROXY", "_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+
 
 def requirement_lines(text: str) -> list[str]:
     """The requirements in `text`, one a line, without comments."""
@@ -53,6 +56,6 @@ def ensure() -> Path:
 
 
 def variables() -> dict[str, str]:
-    """The environment variables of a contestant: ours, with the checkout first on its path and no proxy settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """A contestant's environment variables: ours, the checkout first on its path, no proxies and no authorities."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().endswith(FOREIGN)}
     return {**kept, "PYTHONPATH": os.pathsep.join([os.fspath(CHECKOUT), os.fspath(HERE)])}

@@ -39,6 +39,13 @@ RATIOS = (
     Promise("http1_concurrent", "turbosock loop", "aiohttp+uvloop", 5, 100),
     Promise("http1_concurrent", "turbosock loop", "wrk", 0.6, 100),
     Promise("download", "turbosock stream", "bare", 0.95),
+    Promise("https_sequential", "turbosock get", "pycurl", 1.0, 1, (SAME_CORE,)),
+    Promise("https_sequential", "turbosock get", "urllib3", 6, 1, (SAME_CORE,)),
+    Promise("https_sequential", "turbosock get", "bare", 0.75, 1, (SAME_CORE,)),
+    Promise("https_sequential", "turbosock stream", "bare", 0.75, 1, (SAME_CORE,)),
+    Promise("download_tls", "turbosock stream", "bare", 0.95),
+    Promise("https_handshakes", "turbosock, resumed", "pycurl, resumed", 1.0),
+    Promise("https_handshakes", "turbosock, full", "pycurl, full", 1.0),
 )
 
 

@@ -22,6 +22,7 @@ class Rate:
         in_flight: the numbers of requests or threads to run with, one table each.
         traced: (few, many) requests for counting system calls; None leaves them uncounted.
         unit_bytes: bytes of one request where the rate is of bytes, or 0.
+        tls: whether the server speaks TLS.
     """
 
     name: str
@@ -29,12 +30,13 @@ class Rate:
     in_flight: tuple[int, ...] = (1,)
     traced: tuple[int, int] | None = (200, 1200)
     unit_bytes: int = 0
+    tls: bool = False
 
     def run(self, bench: Bench) -> list[Table]:
         """One table for each placement and number in flight."""
         tables = []
         for placement in bench.placements():
-            with bench.server(placement) as peer:
+            with bench.server(placement, tls=self.tls) as peer:
                 for in_flight in self.in_flight:
                     tables.append(self.table(bench, peer, placement, in_flight))
         return tables
@@ -124,4 +126,7 @@ RATES = (
     Rate("http1_concurrent", "GET in one thread", in_flight=(10, 100, 1000), traced=(2000, 12000)),
     Rate("download", "100 MB into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES),
     Rate("upload", "100 MB from memory", traced=(1, 3), unit_bytes=BIG_BYTES),
+    Rate("https_sequential", "one GET after the other over TLS", tls=True),
+    Rate("download_tls", "100 MB over TLS into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES, tls=True),
+    Rate("https_handshakes", "a new TLS connection for each GET", traced=(50, 150), tls=True),
 )

@@ -63,8 +63,9 @@ def version_of(command: list[str]) -> str:
 def machine(python: Path, packages: list[str]) -> list[str]:
     """Lines that name what the figures were measured on, `python` being the contestants' interpreter."""
     script = (
-        "import importlib.metadata as m, platform, sys\n"
+        "import importlib.metadata as m, platform, ssl, sys\n"
         "print('Python', platform.python_version())\n"
+        "print(ssl.OPENSSL_VERSION)\n"
         "for name in sys.argv[1:]:\n"
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: print(name, 'missing')\n"

@@ -24,6 +24,7 @@ from rates import RATES
 WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     **{rate.name: rate.run for rate in RATES},
     "allocations": tallies.allocations,
+    "allocations_tls": tallies.allocations_tls,
     "growth": tallies.growth,
     "import_time": tallies.import_time,
 }
@@ -31,7 +32,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
 # Workloads that answer a question instead of measuring: run by name only.
 QUESTIONS: dict[str, Callable[[Bench], list[report.Table]]] = {"places": tallies.places}
 
-PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "aiohttp", "uvloop", "memray"]
+PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "aiohttp", "uvloop", "pyOpenSSL", "memray"]
 
 
 def main() -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import environment
 from bench import Bench
-from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, SAME_CORE
+from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, NO_SYSTEM_ALLOCATION, SAME_CORE
 from report import Table, verdict
+from support import peers
 
 SEQUENTIAL = (
     "bare",
@@ -23,9 +26,63 @@ SEQUENTIAL = (
 )
 
 
+# The bare loop is what OpenSSL itself allocates; the second engine has a floor of its own.
+OVER_TLS = {
+    "bare": "bare",
+    "turbosock stream": "bare",
+    "turbosock get": "bare",
+    "bare pyOpenSSL": "bare pyOpenSSL",
+    "turbosock stream, pyOpenSSL": "bare pyOpenSSL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one request allocates, less the harness's loop: raw, and less the tracer's frame objects."""
+
+    system: float
+    system_bytes: float
+    python: float
+    python_bytes: float
+    frames: float
+    frame_bytes: float
+
+    @property
+    def net(self) -> tuple[float, float]:
+        """Python allocations and their bytes, less frames."""
+        return self.python - self.frames, self.python_bytes - self.frame_bytes
+
+
+def tally(whole: dict[str, float], empty: dict[str, float]) -> Tally:
+    """A contestant's figures, less those of the empty loop."""
+    own = {key: whole[key] - empty[key] for key in empty}
+    return Tally(
+        # A frame object above pymalloc's bound is a system allocation that the tracer makes.
+        own["system"] - own["large_frames"],
+        own["system_bytes"] - own["large_frame_bytes"],
+        own["python"],
+        own["python_bytes"],
+        own["frames"],
+        own["frame_bytes"],
+    )
+
+
+def tallied(bench: Bench, peer: peers.Peer, workload: str, names: Iterable[str], notes: list[str]) -> dict[str, Tally]:
+    """What one request of each contestant allocates; who cannot run is in `notes` instead."""
+    count = 100 if bench.quick else 500
+    empty: dict[str, float] | None = None
+    found = {}
+    for name in ("empty", *names):
+        whole = bench.attempt(bench.task(peer, workload, name, "allocations", count=count), notes)
+        if name == "empty":
+            empty = whole
+        elif whole is not None and empty is not None:
+            found[name] = tally(whole, empty)
+    return found
+
+
 def allocations(bench: Bench) -> list[Table]:
     """Allocations of one request, by memray: raw, less the loop around it, and less the tracer's frame objects."""
-    count = 100 if bench.quick else 500
     table = Table(
         "allocations: one GET after the other, by memray",
         ["", "system", "bytes", "Python, raw", "bytes", "frames", "bytes", "Python, net", "bytes"],
@@ -36,48 +93,75 @@ def allocations(bench: Bench) -> list[Table]:
         ],
     )
     with bench.server(SAME_CORE) as peer:
+        found = tallied(bench, peer, "http1_sequential", SEQUENTIAL, table.notes)
+    for name, own in found.items():
+        net, net_bytes = own.net
+        table.rows.append(
+            [
+                name,
+                f"{own.system:.2f}",
+                f"{own.system_bytes:,.0f}",
+                f"{own.python:,.1f}",
+                f"{own.python_bytes:,.0f}",
+                f"{own.frames:,.1f}",
+                f"{own.frame_bytes:,.0f}",
+                f"{net:,.1f}",
+                f"{net_bytes:,.0f}",
+            ]
+        )
+        for budget in BUDGETS:
+            if budget.contestant == name:
+                for what, made, size in (
+                    ("frames included", own.python, own.python_bytes),
+                    ("net of frames", net, net_bytes),
+                ):
+                    met = own.system <= budget.system and made <= budget.python and size < budget.python_bytes
+                    bound = "no system allocation, " if budget.system < 1 else ""
+                    table.notes.append(
+                        f"Promise: {name}: {bound}≤ {budget.python:g} Python allocations, < {budget.python_bytes:g}"
+                        f" bytes; {what}: {own.system:.2f}, {made:.1f}, {size:,.0f}, {verdict(met)}."
+                    )
+    return [table]
 
-        def measured(contestant: str) -> dict[str, float] | None:
-            task = bench.task(peer, "http1_sequential", contestant, "allocations", count=count)
-            return bench.attempt(task, table.notes)
 
-        empty = measured("empty")
-        if empty is None:
-            return [table]
-        for name in SEQUENTIAL:
-            whole = measured(name)
-            if whole is None:
-                continue
-            own = {key: whole[key] - empty[key] for key in whole}
-            # A frame object above pymalloc's bound is a system allocation that the tracer makes.
-            system = own["system"] - own["large_frames"]
-            system_bytes = own["system_bytes"] - own["large_frame_bytes"]
-            net, net_bytes = own["python"] - own["frames"], own["python_bytes"] - own["frame_bytes"]
-            table.rows.append(
-                [
-                    name,
-                    f"{system:.2f}",
-                    f"{system_bytes:,.0f}",
-                    f"{own['python']:,.1f}",
-                    f"{own['python_bytes']:,.0f}",
-                    f"{own['frames']:,.1f}",
-                    f"{own['frame_bytes']:,.0f}",
-                    f"{net:,.1f}",
-                    f"{net_bytes:,.0f}",
-                ]
+def allocations_tls(bench: Bench) -> list[Table]:
+    """Allocations of one request over TLS, OpenSSL's own told apart, on both engines."""
+    table = Table(
+        "allocations_tls: one GET after the other over TLS, by memray",
+        ["", "copies a read", "system", "bytes", "system, ours", "bytes", "Python, net", "bytes"],
+        notes=[
+            "System: malloc, calloc, realloc and mmap, without tracing Python's own allocators. OpenSSL's are among"
+            " them: ours is what a bare loop of send and recv_into on the same engine does not make. The bare loops"
+            " are SSLSocket, whose Python layer makes none, and OpenSSL.SSL.Connection, whose recv_into has a buffer"
+            " of its own and copies from it. Copies a read: of each byte, between OpenSSL and the caller's buffer."
+        ],
+    )
+    with bench.server(SAME_CORE, tls=True) as peer:
+        found = tallied(bench, peer, "https_sequential", OVER_TLS, table.notes)
+    for name, own in found.items():
+        floor = found.get(OVER_TLS[name])
+        if floor is None:
+            table.notes.append(f"Left out: {name}: its floor was not measured.")
+            continue
+        copies = 1 if "pyOpenSSL" in name else 0
+        ours, ours_bytes = own.system - floor.system, own.system_bytes - floor.system_bytes
+        net, net_bytes = own.net
+        table.rows.append(
+            [
+                name,
+                str(copies),
+                f"{own.system:.2f}",
+                f"{own.system_bytes:,.0f}",
+                f"{ours:.2f}",
+                f"{ours_bytes:,.0f}",
+                f"{net:,.1f}",
+                f"{net_bytes:,.0f}",
+            ]
+        )
+        if name == "turbosock stream":
+            table.notes.append(
+                f"Promise: {name}: no system allocation of ours: {ours:.2f}, {verdict(ours <= NO_SYSTEM_ALLOCATION)}."
             )
-            for budget in BUDGETS:
-                if budget.contestant == name:
-                    for what, made, size in (
-                        ("frames included", own["python"], own["python_bytes"]),
-                        ("net of frames", net, net_bytes),
-                    ):
-                        met = system <= budget.system and made <= budget.python and size < budget.python_bytes
-                        bound = "no system allocation, " if budget.system < 1 else ""
-                        table.notes.append(
-                            f"Promise: {name}: {bound}≤ {budget.python:g} Python allocations, < {budget.python_bytes:g}"
-                            f" bytes; {what}: {system:.2f}, {made:.1f}, {size:,.0f}, {verdict(met)}."
-                        )
     return [table]
 
 

@@ -22,6 +22,7 @@ class Task:
         count: requests to make, where the measurement fixes them; 0 lets `seconds` decide.
         in_flight: requests under way at once, or threads.
         core: the processor to run on; -1 for any.
+        ca_file: the authority to trust, where the server speaks TLS; empty where it does not.
     """
 
     workload: str
@@ -33,10 +34,11 @@ class Task:
     count: int
     in_flight: int
     core: int
+    ca_file: str = ""
 
     def url(self, path: str) -> str:
         """The URL of `path` on the server."""
-        return f"http://{self.host}:{self.port}{path}"
+        return f"{'https' if self.ca_file else 'http'}://{self.host}:{self.port}{path}"
 
     def request(self, path: str) -> bytes:
         """The shortest request for `path`, for those who write to the socket themselves."""

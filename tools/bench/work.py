@@ -81,7 +81,8 @@ def frames(run: Run, count: int) -> tuple[int, int, int, int]:
 
 def allocations(run: Run, count: int) -> dict[str, object]:
     """System and Python allocations, and frame objects, of one request: averages over `count`."""
-    run(WARM_UP)
+    # Under the tracer, because a function is given its table of lines when it is traced for the first time.
+    traced(run, WARM_UP, python_allocators=False)
     system, system_bytes = traced(run, count, python_allocators=False)
     python, python_bytes = traced(run, count, python_allocators=True)
     calls, frame_bytes, large, large_bytes = frames(run, count)
@@ -100,7 +101,7 @@ def allocations(run: Run, count: int) -> dict[str, object]:
 
 def places(run: Run, count: int) -> dict[str, object]:
     """Allocations of one request by the line that made them: without Python's allocators, then with them."""
-    run(WARM_UP)
+    traced(run, WARM_UP, python_allocators=False)
     answer: dict[str, object] = {}
     for python_allocators in (False, True):
         found: Places = {}

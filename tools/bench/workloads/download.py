@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 
+import libraries
 from task import BIG_BYTES, Contestant, Run, Task, repeated
 
 PATH = "/big"
@@ -30,9 +30,7 @@ def bare(task: Task) -> Run:
 
 def turbosock_stream(task: Task) -> Run:
     """Client.stream() and readinto()"""
-    import turbosock
-
-    client, url, view = turbosock.Client(), task.url(PATH), memoryview(bytearray(BIG_BYTES))
+    client, url, view = libraries.turbosock_client(task), task.url(PATH), memoryview(bytearray(BIG_BYTES))
 
     def step() -> int:
         done = 0
@@ -46,9 +44,7 @@ def turbosock_stream(task: Task) -> Run:
 
 def turbosock_loop(task: Task) -> Run:
     """Loop.request(into=) and Loop.poll()"""
-    import turbosock
-
-    loop, url, buffer = turbosock.Loop(), task.url(PATH), bytearray(BIG_BYTES)
+    loop, url, buffer = libraries.turbosock_loop(task), task.url(PATH), bytearray(BIG_BYTES)
 
     def step() -> int:
         exchange = loop.request("GET", url, into=buffer)
@@ -58,8 +54,7 @@ def turbosock_loop(task: Task) -> Run:
                 pass
         if not exchange.ok:
             raise RuntimeError(f"the request failed: {exchange.error}")
-        done = int(exchange.nbytes)
-        return done
+        return exchange.nbytes
 
     return repeated(step, BIG_BYTES)
 
@@ -75,8 +70,7 @@ def pycurl_perform(task: Task) -> Run:
         view[done : done + len(part)] = part
         done += len(part)
 
-    handle = pycurl.Curl()
-    handle.setopt(pycurl.URL, task.url(PATH))
+    handle = libraries.curl(task, PATH)
     handle.setopt(pycurl.BUFFERSIZE, 512 * 1024)
     handle.setopt(pycurl.WRITEFUNCTION, write)
 
@@ -91,7 +85,7 @@ def pycurl_perform(task: Task) -> Run:
 
 def http_client(task: Task) -> Run:
     """CPython's own client, readinto()"""
-    connection = http.client.HTTPConnection(task.host, task.port)
+    connection = libraries.http_connection(task)
     view = memoryview(bytearray(BIG_BYTES))
 
     def step() -> int:

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
+from typing import TYPE_CHECKING
 
+import libraries
 from task import Contestant, Run, Task, repeated
+
+if TYPE_CHECKING:
+    import turbosock
 
 PATH = "/fixed"
 
@@ -24,8 +27,7 @@ def empty(task: Task) -> Run:
 
 def bare(task: Task) -> Run:
     """send and recv_into, and nothing else: the floor."""
-    connection = socket.create_connection((task.host, task.port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = libraries.bare_socket(task)
     request, buffer = task.request(PATH), bytearray(65536)
     send, receive_into = connection.send, connection.recv_into
     send(request)
@@ -44,9 +46,7 @@ def bare(task: Task) -> Run:
 
 def turbosock_get(task: Task) -> Run:
     """Client.get().content"""
-    import turbosock
-
-    client, url = turbosock.Client(), task.url(PATH)
+    client, url = libraries.turbosock_client(task), task.url(PATH)
     get = client.get
 
     def step() -> int:
@@ -57,9 +57,12 @@ def turbosock_get(task: Task) -> Run:
 
 def turbosock_stream(task: Task) -> Run:
     """Client.stream() and readinto()"""
-    import turbosock
+    return read_streams(libraries.turbosock_client(task), task)
 
-    client, url, view = turbosock.Client(), task.url(PATH), memoryview(bytearray(65536))
+
+def read_streams(client: turbosock.Client, task: Task) -> Run:
+    """A run of stream() and readinto() on `client`."""
+    url, view = task.url(PATH), memoryview(bytearray(65536))
     stream = client.stream
 
     def step() -> int:
@@ -76,8 +79,7 @@ def pycurl_perform(task: Task) -> Run:
     """One easy handle, the body appended to a list, joined into bytes."""
     import pycurl
 
-    handle, parts = pycurl.Curl(), list[bytes]()
-    handle.setopt(pycurl.URL, task.url(PATH))
+    handle, parts = libraries.curl(task, PATH), list[bytes]()
     handle.setopt(pycurl.WRITEFUNCTION, parts.append)
     perform = handle.perform
 
@@ -91,7 +93,7 @@ def pycurl_perform(task: Task) -> Run:
 
 def http_client(task: Task) -> Run:
     """CPython's own client."""
-    connection = http.client.HTTPConnection(task.host, task.port)
+    connection = libraries.http_connection(task)
 
     def step() -> int:
         connection.request("GET", PATH)
@@ -102,9 +104,7 @@ def http_client(task: Task) -> Run:
 
 def urllib3_request(task: Task) -> Run:
     """PoolManager.request().data"""
-    import urllib3
-
-    manager, url = urllib3.PoolManager(), task.url(PATH)
+    manager, url = libraries.urllib3_manager(task), task.url(PATH)
 
     def step() -> int:
         return len(manager.request("GET", url).data)
@@ -114,9 +114,7 @@ def urllib3_request(task: Task) -> Run:
 
 def requests_get(task: Task) -> Run:
     """Session.get().content"""
-    import requests
-
-    session, url = requests.Session(), task.url(PATH)
+    session, url = libraries.requests_session(task), task.url(PATH)
 
     def step() -> int:
         return len(session.get(url).content)
@@ -126,9 +124,7 @@ def requests_get(task: Task) -> Run:
 
 def httpx_get(task: Task) -> Run:
     """Client.get().content"""
-    import httpx
-
-    client, url = httpx.Client(), task.url(PATH)
+    client, url = libraries.httpx_client(task), task.url(PATH)
 
     def step() -> int:
         return len(client.get(url).content)
