@@ -31,6 +31,7 @@ from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.request import Auth, Headers, Preparer, request_body
+from turbosock.client.request_options import LoopOptions
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
@@ -161,6 +162,7 @@ class Loop:
         into: bytearray | memoryview | None = None,
         stream: bool = False,
         notify: bool = True,
+        user: object = None,
         params: Params | None = None,
         headers: Headers | None = None,
         content: object = None,
@@ -177,6 +179,7 @@ class Loop:
                 `stream`, the body is gathered into `exchange.content`.
             stream: deliver the body in DATA events.
             notify: whether the end is an event; False for callers that look at `exchange.done`.
+            user: whatever you want to find again in `exchange.user`.
 
         Returns:
             The exchange. It is yours for as long as you keep it.
@@ -229,6 +232,7 @@ class Loop:
             into = writable_bytes(into, "into") if view is None else view
         exchange = self._exchanges.rent()
         exchange.forget()
+        exchange.user = user
         self._under_way += 1
         exchange.begin(prepared, source, timeouts, into, stream, notify)
         return exchange
@@ -238,12 +242,43 @@ class Loop:
         url: str,
         *,
         into: bytearray | memoryview | None = None,
+        stream: bool = False,
+        notify: bool = True,
+        user: object = None,
         params: Params | None = None,
         headers: Headers | None = None,
+        auth: Auth | None = None,
         timeout: TimeoutArgument = DEFAULT,
     ) -> Exchange:
         """GET; see `request`."""
-        return self.request("GET", url, into=into, params=params, headers=headers, timeout=timeout)
+        return self.request(
+            "GET", url, into=into, stream=stream, notify=notify, user=user, params=params, headers=headers, auth=auth,
+            timeout=timeout,
+        )  # fmt: skip
+
+    def head(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
+        """HEAD; see `request`."""
+        return self.request("HEAD", url, **options)
+
+    def options(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
+        """OPTIONS; see `request`."""
+        return self.request("OPTIONS", url, **options)
+
+    def delete(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
+        """DELETE; see `request`."""
+        return self.request("DELETE", url, **options)
+
+    def post(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
+        """POST; see `request`."""
+        return self.request("POST", url, **options)
+
+    def put(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
+        """PUT; see `request`."""
+        return self.request("PUT", url, **options)
+
+    def patch(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
+        """PATCH; see `request`."""
+        return self.request("PATCH", url, **options)
 
     # Listening
 

@@ -1303,6 +1303,40 @@ def test_diagnostics_report_data_that_was_kept_beyond_its_life(peer: Peer) -> No
 # Misuse
 
 
+@pytest.mark.parametrize("verb", ["get", "head", "options", "delete", "post", "put", "patch"])
+def test_every_verb_passes_its_options_on(loop: Loop, peer: Peer, verb: str) -> None:
+    has_body = verb in ("post", "put", "patch")
+    options: dict[str, Any] = {"content": b"body"} if has_body else {}
+    mark = object()
+    exchange = getattr(loop, verb)(
+        f"{peer.url}/path",
+        params={"a": "b"},
+        headers={"X-Mark": "here"},
+        auth=("user", "password"),
+        timeout=4.0,
+        user=mark,
+        stream=True,
+        notify=False,
+        **options,
+    )
+    connection = connect(loop, peer)
+    head = connection.read_head()
+    assert head.startswith(b"%s /path?a=b HTTP/1.1\r\n" % verb.upper().encode())
+    assert b"X-Mark: here\r\n" in head and b"Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n" in head
+    assert not has_body or connection.read(4) == b"body"
+    connection.send(answer(b"" if verb == "head" else b"data"))
+    turns(loop, lambda: exchange.done)
+    assert exchange.ok and exchange.user is mark and exchange.timeouts.total_s == 4.0
+    # The body in an event, and none for the end.
+    assert [event[2] for event in collected(loop)] == ([] if verb == "head" else [b"data"])
+
+
+def test_verb_with_an_unknown_option_names_it(loop: Loop, peer: Peer) -> None:
+    with pytest.raises(TypeError, match="contents"):
+        loop.post(peer.url, contents=b"")  # type: ignore[call-arg]  # the mistake under test
+    assert repr(loop) == "<Loop open exchanges=0 events=0>"
+
+
 @pytest.mark.parametrize(
     ("options", "argument"),
     [

@@ -19,6 +19,7 @@ import time
 import weakref
 from collections import deque
 from types import TracebackType
+from typing import Unpack
 
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
@@ -26,6 +27,7 @@ from turbosock.client.blocking_dial import BlockingWaiter, dial_blocking
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.default_headers import default_headers
 from turbosock.client.request import Auth, Headers, Preparer, request_body
+from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
@@ -240,101 +242,29 @@ class Client:
                 return response
         return self.request("GET", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
 
-    def head(
-        self,
-        url: str,
-        *,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-    ) -> Response:
+    def head(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """HEAD; see `request`."""
-        return self.request("HEAD", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+        return self.request("HEAD", url, **options)
 
-    def options(
-        self,
-        url: str,
-        *,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-    ) -> Response:
+    def options(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """OPTIONS; see `request`."""
-        return self.request("OPTIONS", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+        return self.request("OPTIONS", url, **options)
 
-    def delete(
-        self,
-        url: str,
-        *,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-    ) -> Response:
+    def delete(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """DELETE; see `request`."""
-        return self.request("DELETE", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+        return self.request("DELETE", url, **options)
 
-    def post(
-        self,
-        url: str,
-        *,
-        content: object = None,
-        data: object = None,
-        json: object = None,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-    ) -> Response:
+    def post(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """POST; see `request`."""
-        return self.request(
-            "POST", url, params=params, headers=headers, content=content, data=data, json=json, auth=auth,
-            timeout=timeout, cancel=cancel,
-        )  # fmt: skip
+        return self.request("POST", url, **options)
 
-    def put(
-        self,
-        url: str,
-        *,
-        content: object = None,
-        data: object = None,
-        json: object = None,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-    ) -> Response:
+    def put(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """PUT; see `request`."""
-        return self.request(
-            "PUT", url, params=params, headers=headers, content=content, data=data, json=json, auth=auth,
-            timeout=timeout, cancel=cancel,
-        )  # fmt: skip
+        return self.request("PUT", url, **options)
 
-    def patch(
-        self,
-        url: str,
-        *,
-        content: object = None,
-        data: object = None,
-        json: object = None,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-    ) -> Response:
+    def patch(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """PATCH; see `request`."""
-        return self.request(
-            "PATCH", url, params=params, headers=headers, content=content, data=data, json=json, auth=auth,
-            timeout=timeout, cancel=cancel,
-        )  # fmt: skip
+        return self.request("PATCH", url, **options)
 
     # What responses ask for
 
