@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.loop_peer import MODE_NAMES, MODES, Peer, make_clock, make_config, settle
+from support.loop_peer import MODE_NAMES, MODES, Peer, make_clock, make_config, settle, turns
 from turbosock import Loop
 from turbosock.errors import ClientClosed, StateError
 from turbosock.reactor.clock import ManualClock
@@ -225,3 +225,28 @@ def test_flush_sends_for_a_session_that_waits_in_line(loop: Loop, tmp_path: Path
         clients.take()
         assert loop.flush() > 0
         assert session.connection.unsent < unsent and len(started) == 1
+
+
+# Where it is found
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1", "::1", "unix"])
+def test_url_of_a_listener_is_where_a_client_finds_it(loop: Loop, tmp_path: Path, where: str) -> None:
+    if where == "::1" and not has_ipv6_loopback():
+        pytest.skip("this machine has no ::1: enable IPv6 on its loopback interface")
+    path = str(tmp_path / "a socket%")
+    listener = loop.listen(path if where == "unix" else (where, 0), handler=lambda exchange: exchange.respond())
+    expected = {"127.0.0.1": "http://127.0.0.1:", "::1": "http://[::1]:", "unix": "http+unix://%2F"}
+    assert listener.url.startswith(expected[where])
+    exchange = loop.get(listener.url + "/path")
+    turns(loop, lambda: exchange.done)
+    assert exchange.status_code == 200
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

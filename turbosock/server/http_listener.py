@@ -18,6 +18,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote
 
 from turbosock import limits
 from turbosock.config import check_count, check_seconds
@@ -248,6 +249,15 @@ class HttpListener:
             self._watch(True)
 
     # What the user calls
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine finds it: http://host:port, or http+unix:// and the path, percent-encoded."""
+        address = self.address
+        if isinstance(address, str):
+            return f"http+unix://{quote(address, safe='')}"
+        host, port = address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def stats(self) -> ListenerStats:
         """What happened so far."""
