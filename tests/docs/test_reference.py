@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 import inspect
 import re
@@ -15,15 +16,16 @@ import turbosock
 from turbosock import errors
 from turbosock.buffers import PooledBuffer
 from turbosock.protocol.http1.headers import HeaderList
-from turbosock.server.http_exchange import HttpExchange
-from turbosock.server.http_listener import HttpListener
 from turbosock.server.options import HttpOptions
-from turbosock.server.request import Request
 
 ROOT = Path(__file__).parents[2]
 NAMES_PAGE = ROOT / "docs" / "reference" / "api.md"
-CLASSES = {name: getattr(turbosock, name) for name in turbosock.__all__ if name != "__version__"}
-CLASSES |= {each.__name__: each for each in (HttpExchange, HttpListener, HeaderList, PooledBuffer, Request)}
+ERRORS = {
+    name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, errors.TurbosockError)
+}
+# The errors stand in one table.
+CLASSES = {name: getattr(turbosock, name) for name in turbosock.__all__ if name not in ERRORS | {"__version__"}}
+CLASSES |= {each.__name__: each for each in (HeaderList, PooledBuffer)}
 SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
 
 
@@ -74,10 +76,16 @@ def test_options_of_listen_are_all_named() -> None:
     assert not [option for option in HttpOptions.__annotations__ if f"`{option}`" not in text]
 
 
-def test_fields_of_config_are_all_named() -> None:
-    text = section("Config")
+@pytest.mark.parametrize("name", ["Config", "TlsConfig", "TlsServerConfig", "TlsCertificate"])
+def test_fields_of_settings_are_all_named(name: str) -> None:
+    text = section(name)
 
-    assert not [name for name in inspect.signature(turbosock.Config).parameters if f"`{name}`" not in text]
+    assert not [field for field in inspect.signature(CLASSES[name]).parameters if not re.search(rf"\b{field}\b", text)]
+
+
+@pytest.mark.parametrize("name", sorted(name for name, each in CLASSES.items() if issubclass(each, enum.Enum)))
+def test_members_of_enumerations_are_all_named(name: str) -> None:
+    assert not [member for member in CLASSES[name].__members__ if f"`{member}`" not in section(name)]
 
 
 def test_errors_are_all_named_and_no_others() -> None:
@@ -86,11 +94,11 @@ def test_errors_are_all_named_and_no_others() -> None:
         for row in re.findall(r"^\| (`.*?) \|", section("Errors"), re.MULTILINE)
         for name in re.findall(r"\w+", row)
     }
-    classes = {
-        name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, errors.TurbosockError)
-    }
+    assert named == ERRORS
 
-    assert named == classes
+
+def test_errors_are_all_public() -> None:
+    assert set(turbosock.__all__) >= ERRORS
 
 
 @pytest.fixture(scope="module")
