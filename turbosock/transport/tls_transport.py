@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from turbosock import limits
 from turbosock.errors import TurbosockError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, PENDING, SEND, Buffer, IOContext
-from turbosock.reactor.poller import READABLE, WRITABLE
+from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
 from turbosock.tls.provider import WANTS_READ, WANTS_WRITE, TlsSession
 from turbosock.transport.transport import SaeaTransport
 
@@ -152,7 +152,13 @@ class TlsTransport(SaeaTransport):
             self._read_wants_write = False
             self.readable = self._wait(budget_ns, write=True)
             return
-        super().await_readable(budget_ns)
+        # As SaeaTransport's, and _wait(): calls saved on the path of every blocking request.
+        waiter = self._waiter
+        if waiter is None:
+            waiter = self._waiter = SingleWaiter(self.fd)
+        self.readable = waiter.wait(budget_ns)
+        if self.readable and self.receive_context.state == PENDING:
+            self.on_ready(READABLE)
 
     def await_writable(self, budget_ns: int) -> None:
         if self._send_wants_read and self._wait(budget_ns, write=False):
