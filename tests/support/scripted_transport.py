@@ -133,7 +133,8 @@ class ScriptedTransport:
         """The socket has bytes again: end the wait for them, as the reactor or a wait does."""
         self.readable = True
         if self.receive_context.state == PENDING:
-            self.receive_context.finished(0)
+            self.receive_context.bytes_transferred = 0
+            self.receive_context.state = COMPLETED
 
     def is_quiet(self) -> bool:
         """As Transport.is_quiet."""

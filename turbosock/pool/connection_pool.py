@@ -128,6 +128,11 @@ class OriginPool:
             # Back where it was; whoever began to wait meanwhile is seen by the next round.
             self._keep(connection)
 
+    @property
+    def max_idle_ns(self) -> int:
+        """For how long a connection may be idle."""
+        return self._pool.max_idle_ns
+
     def close_idle(self) -> None:
         """Close every idle connection; for ConnectionPool."""
         while self.idle:

@@ -8,11 +8,12 @@
                              ◀──────────────────set_buffer─────────────────┘
 
 `set_buffer` on a COMPLETED context takes the result and configures the next operation in one step: a socket's
-cached context goes round that short loop for as long as the socket lives. A wrong step raises StateError.
+cached context goes round that short loop for as long as the socket lives. A wrong step raises StateError: here, and
+from the transport that is asked to take a context (`wrong_step`).
 
 Invariants: 0 <= bytes_transferred <= count; a PENDING context is never in a pool; `generation` grows with
-every release, so that whoever kept (context, generation) can tell that its operation is over. Transports read
-and write the fields directly; the hot path makes no call for a transition.
+every release, so that whoever kept (context, generation) can tell that its operation is over. Submitting and
+completing are the transport's, which reads and writes the fields directly: the hot path makes no call for a transition.
 
 A receive with count 0 is a readiness wait (a zero-byte receive): it completes when the socket has something to
 read and moves nothing, so an idle connection needs no buffer.
@@ -119,23 +120,6 @@ class IOContext:
         self.offset = 0
         self.count = count
         self.state = CONFIGURED
-
-    def submitted(self, operation: int) -> None:
-        """CONFIGURED → PENDING: a transport has taken the operation and will complete it later."""
-        if self.state != CONFIGURED:
-            raise self.wrong_step(OPERATION_NAMES[operation].lower())
-        self.operation = operation
-        self.bytes_transferred = 0
-        self.error = None
-        self.state = PENDING
-
-    def finished(self, bytes_transferred: int, error: BaseException | None = None) -> None:
-        """CONFIGURED or PENDING → COMPLETED, with the result."""
-        if self.state not in (CONFIGURED, PENDING):
-            raise self.wrong_step("complete")
-        self.bytes_transferred = bytes_transferred
-        self.error = error
-        self.state = COMPLETED
 
     def disarm(self) -> None:
         """Give up a pending operation without its callback; what closing a socket does first."""

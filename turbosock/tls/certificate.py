@@ -17,7 +17,6 @@ INTEGER: Final = 0x02
 OCTET_STRING: Final = 0x04
 OID: Final = 0x06
 SEQUENCE: Final = 0x30
-SET: Final = 0x31
 EXPLICIT_0: Final = 0xA0
 EXPLICIT_3: Final = 0xA3
 DNS_NAME: Final = 0x82

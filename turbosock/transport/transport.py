@@ -432,12 +432,6 @@ class SaeaTransport(Transport):
                 self._reading = False
                 self._set_interest()
 
-    def pause(self) -> None:
-        """Stop asking for readiness; TCP pushes back on the peer. A receive resumes it."""
-        if self._reading and self.fd >= 0:
-            self._reading = False
-            self._set_interest()
-
     def await_readable(self, budget_ns: int) -> None:
         self.readable = self._wait(budget_ns, write=False)
         context = self.receive_context

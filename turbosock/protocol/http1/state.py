@@ -144,7 +144,6 @@ SERVER_TABLE: Final[dict[tuple[int, int], int]] = {
 # Not in the tables: where `column()` leads from a state that does not allow its event. There is no way out.
 BROKEN: Final = 13
 
-CLIENT_PEER_EVENTS: Final = frozenset((INTERIM_HEAD, FINAL_HEAD, SWITCHED, LEFTOVER, PEER_CLOSED))
 SERVER_PEER_EVENTS: Final = frozenset((REQUEST_STARTED, LEFTOVER, PEER_CLOSED))
 
 

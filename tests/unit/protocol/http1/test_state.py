@@ -16,7 +16,7 @@ class ClientExchangeState(ExchangeState):
     """The client's table driven by events; a client's connection takes its steps from the columns."""
 
     table = s.CLIENT_TABLE
-    peer_events = s.CLIENT_PEER_EVENTS
+    peer_events = frozenset((s.INTERIM_HEAD, s.FINAL_HEAD, s.SWITCHED, s.LEFTOVER, s.PEER_CLOSED))
 
 
 SIDES = (ClientExchangeState, ServerExchangeState)
