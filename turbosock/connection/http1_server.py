@@ -19,7 +19,6 @@ Left to others: what is answered (floor 7), time, and how much may be unsent.
 
 from __future__ import annotations
 
-from socket import SHUT_WR
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from turbosock import limits
@@ -282,16 +281,20 @@ class Http1ServerConnection:
             self._receive()
 
     def discard(self) -> int:
-        """Receive once and throw it away: how many bytes came, 0 when none will come any more, or -1: none now."""
-        if self.ring is not None:
-            self.ring.clear()
-        came = self._receive()
+        """After `end_output()`, receive once and throw it away; the answer is that of `Transport.discard`."""
         ring = self.ring
-        count = ring.length if ring is not None else 0
+        if ring is None:
+            ring = self.ring = self._rings.rent()
+            if ring.origin is not self._origin:
+                ring.belongs_to(self._origin)
+        ring.clear()
+        count = self.transport.discard(ring.root)
         self._give_ring_back()
-        if came:
-            return count
-        return 0 if self.peer_closed or self.error is not None else -1
+        if count < 0:
+            self.arm()
+        elif self.transport.reactor is not None:
+            self.transport.reactor.bytes_in += count
+        return count
 
     def _receive(self) -> bool:
         """One receive behind the ring's content; False: nothing came, and `error` or `peer_closed` may say why."""
@@ -434,6 +437,8 @@ class Http1ServerConnection:
             for part in parts:
                 self._keep(part)
             return False
+        if self.transport.keeps_unsent:
+            parts = [part if isinstance(part, bytes) else bytes(part) for part in parts]
         # What is a bytearray in here is this connection's own.
         outgoing = self._outgoing
         outgoing += [memoryview(part) if isinstance(part, bytearray) else part for part in parts]
@@ -496,7 +501,11 @@ class Http1ServerConnection:
     def _share(self, budget: int) -> list[Buffer]:
         """The first of what is unsent, about `budget` bytes of it."""
         share: list[Buffer] = []
+        copies = self.transport.keeps_unsent
         for part in self._outgoing[: limits.MAX_SENT_PIECES]:
+            if copies and isinstance(part, bytearray):
+                # It may grow while it waits.
+                part = bytes(part)
             # A view of a bytearray would keep it from growing, and those are small.
             if len(part) > budget and not isinstance(part, bytearray):
                 share.append(memoryview(part)[:budget])
@@ -537,12 +546,7 @@ class Http1ServerConnection:
 
     def end_output(self) -> bool:
         """Close our sending half, so that the client sees the end of the answer; False: the connection has gone."""
-        try:
-            self.transport.socket.shutdown(SHUT_WR)
-        except OSError:
-            # It was reset meanwhile: nobody is left to tell.
-            return False
-        return True
+        return self.transport.end_output()
 
     def close(self) -> None:
         """Close the socket and give back what is held; a second call does nothing."""

@@ -216,6 +216,33 @@ def receive_into(sock: socket.socket, view: bytearray | memoryview) -> int:
         return _receive_failed(error)
 
 
+def end_output(sock: socket.socket) -> bool:
+    """Close the sending half; False: the connection has gone.
+
+    A socket that a TLS engine wraps keeps its engine, which its own shutdown() would take away.
+    """
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+    except OSError:
+        # It was reset meanwhile: nobody is left to tell.
+        return False
+    return True
+
+
+def discard(sock: socket.socket, scratch: bytearray | memoryview) -> int:
+    """Receive into `scratch` what nobody will look at, past a TLS engine if there is one; the socket never blocks.
+
+    Returns:
+        How many bytes came; 0 when none will come any more, for whatever reason; WOULD_BLOCK.
+    """
+    try:
+        return socket.socket.recv_into(sock, scratch)
+    except BlockingIOError:
+        return WOULD_BLOCK
+    except OSError:
+        return 0
+
+
 def receive_scattered(sock: socket.socket, views: Sequence[bytearray | memoryview]) -> int:
     """Receive into several views in order, with one system call; returns and raises as `receive_into` does."""
     try:

@@ -22,7 +22,7 @@ from turbosock import limits
 from turbosock.errors import ReadError, TurbosockError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING, RECEIVE, SEND, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
-from turbosock.reactor.sockets import explain, set_receive_timeout, set_send_timeout
+from turbosock.reactor.sockets import discard, end_output, explain, set_receive_timeout, set_send_timeout
 
 if TYPE_CHECKING:
     from socket import socket
@@ -76,6 +76,8 @@ class Transport:
     )
 
     blocking: ClassVar[bool]
+    # Whether memory that a send could not take whole is read again in later sends: it must not change until then.
+    keeps_unsent: ClassVar[bool] = False
 
     def __init__(self, sock: socket) -> None:
         self.socket = sock
@@ -153,6 +155,28 @@ class Transport:
     def end_error(self) -> TurbosockError | None:
         """What is wrong with an end of the stream that the peer's protocol relies on; None for a proper one."""
         return None
+
+    def say_goodbye(self) -> bool:
+        """Tell the peer that the stream ends here, where there are words for that; True: done.
+
+        False: the socket has no room; the send context's callback is called, with 0 bytes, when it is done.
+        """
+        return True
+
+    def end_output(self) -> bool:
+        """Close the sending half, after `say_goodbye()`; False: the connection has gone. `discard` what still comes."""
+        return end_output(self.socket)
+
+    def discard(self, scratch: bytearray | memoryview) -> int:
+        """Receive into `scratch` what nobody will look at, or decrypt, after `end_output()`.
+
+        Returns:
+            How many bytes came; 0 when none will come any more; WOULD_BLOCK, which is negative: none now.
+        """
+        count = discard(self.socket, scratch)
+        if count > 0:
+            self.bytes_in += count
+        return count
 
     def is_drained(self) -> bool:
         """Whether nothing that was received waits where no poller sees it; no system call."""
