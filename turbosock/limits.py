@@ -79,9 +79,6 @@ TURN_QUANTUM_BYTES = 256 * KIB
 MAX_ACCEPTS_PER_TURN = 16
 # Dials and handshakes that a Loop starts in one turn.
 MAX_DIALS_PER_TURN = 32
-# Steps of TLS handshakes with clients of listeners in one turn, whatever it is told to take: with an RSA key of 2048 bits
-# one costs a millisecond. Others wait for the next turn, in line.
-MAX_HANDSHAKES_PER_TURN = 8
 # Timers in one heap: one for each connection and exchange of the largest Loop, doubled.
 MAX_TIMERS = 131_072
 # The largest single wait of a poller. Longer waits are several; it keeps every timeout inside a C int of ms.
@@ -148,6 +145,9 @@ SEND_BLOCK_BYTES = 512 * KIB
 
 # Connections that one listener holds.
 MAX_SERVER_CONNECTIONS = 10_000
+# Steps of TLS handshakes with clients in one turn, however much time it has: with an RSA key of 2048 bits one costs a
+# millisecond. The others wait in line for the next turn.
+MAX_HANDSHAKES_PER_TURN = 8
 # Requests in a row (pipelining) that one connection has answered in one step before it goes to the back of the line.
 # The others wait as bytes in its one receive ring, and behind that its socket is left unread.
 MAX_PIPELINED_REQUESTS = 16

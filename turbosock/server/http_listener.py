@@ -5,36 +5,49 @@
     def answer(exchange):
         exchange.respond(200, {"Content-Type": "text/plain"}, b"hello")
 
+With `tls` a client shakes hands before its first request is read (`tls_handshake.py`); what speaks no TLS, or stops in
+the middle, is counted and closed.
+
 The handler may also keep the exchange and answer ticks later; `HttpExchange` tells how.
 
-Invariants: at most `max_connections` sessions; while that many are open, or while the process has no descriptors left,
-the listening socket is not watched and clients wait in its backlog. A step accepts at most MAX_ACCEPTS_PER_TURN.
+Invariants: at most `max_connections` sessions and handshakes; while that many are open, or while the process has no
+descriptors left, the listening socket is not watched and clients wait in its backlog. A step accepts at most
+MAX_ACCEPTS_PER_TURN.
 Left to others: what one connection does (`http_session.py`), what an answer is (`http_exchange.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
 from turbosock import limits
-from turbosock.config import check_count, check_seconds
-from turbosock.errors import InvalidOption, LimitError, NetworkError
+from turbosock.config import TlsServerConfig, check_count, check_seconds
+from turbosock.errors import InvalidOption, LimitError, NetworkError, TlsError, TurbosockError
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import IN
 from turbosock.reactor.sockets import ListenAddress, accept, listen, tune, unix_path
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_session import HttpSession
+from turbosock.server.request import PeerAddress, RequestTls
 from turbosock.server.response_heads import ResponseHeads
+from turbosock.server.tls_handshake import TlsHandshake
+from turbosock.transport.tls_acceptor import TlsAcceptor
+from turbosock.transport.tls_server_transport import TlsServerTransport
+from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from socket import socket
 
     from turbosock.connection.receive_ring import RingPool
     from turbosock.reactor.reactor import Reactor
+    from turbosock.tls.provider import TlsSession
+
+logger = logging.getLogger("turbosock.server")
 
 HttpHandler = Callable[[HttpExchange], object]
 
@@ -46,7 +59,9 @@ class ListenerStats(NamedTuple):
 
     `requests` counts heads that were whole and well-formed. `refused` were answered by the listener itself: malformed,
     too large, too slow. `timeouts` are connections that were given up. `exhausted` says how often the process had no
-    descriptors for a client, or a bound of the reactor was reached.
+    descriptors for a client, or a bound of the reactor was reached. `failed_handshakes` are clients that did not get
+    through TLS: without a certificate that they owed, with nothing in common, too slow (they are in `timeouts`, too),
+    or speaking something else.
     """
 
     accepted: int
@@ -57,6 +72,7 @@ class ListenerStats(NamedTuple):
     exhausted: int
     bytes_in: int
     bytes_out: int
+    failed_handshakes: int
 
 
 class HttpListener:
@@ -67,11 +83,13 @@ class HttpListener:
         rings: lends receive rings.
         address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
         handler: called with an HttpExchange for each request, inside the reactor's steps.
+        tls: the certificates to show, and what clients must; None for plain HTTP. Its files are read here, once.
         max_connections: connections at once; more wait in the backlog.
         stream_body: call the handler at the head and let it read the body; otherwise the body is gathered first.
         max_body_bytes: bound of a request body, answered by 413; None, for streamed bodies alone, is no bound.
         max_head_bytes, max_head_fields: bounds of a request head, answered by 431.
         max_unsent_bytes: of a streamed answer that may wait for a slow client.
+        handshake_timeout_s: for the whole TLS handshake.
         head_timeout_s: for a head to become whole, from its first byte on; answered by 408.
         body_timeout_s: between two arrivals of a body that is waited for; answered by 408.
         idle_timeout_s: between requests, and before the first.
@@ -84,24 +102,29 @@ class HttpListener:
 
     Raises:
         InvalidOption: an argument cannot work; the message names it.
+        TlsError: there is no TLS engine for `tls`.
         NetworkError: the system refused to listen there; `errno` says why.
     """
 
     __slots__ = (
         "_accepted",
         "_exhausted",
+        "_failed_handshakes",
         "_gone_bytes_in",
         "_gone_bytes_out",
         "_path",
         "_retry",
         "_sessions",
         "_socket",
+        "_tls",
         "_watching",
         "address",
         "body_ns",
         "closed",
         "gathered_bytes",
         "handler",
+        "handshake_ns",
+        "handshakes",
         "head_ns",
         "heads",
         "idle_ns",
@@ -128,12 +151,14 @@ class HttpListener:
         address: ListenAddress,
         handler: HttpHandler,
         *,
+        tls: TlsServerConfig | None = None,
         max_connections: int = limits.MAX_SERVER_CONNECTIONS,
         stream_body: bool = False,
         max_body_bytes: int | None = limits.MAX_REQUEST_BODY_BYTES,
         max_head_bytes: int = limits.MAX_HEAD_BYTES,
         max_head_fields: int = limits.MAX_HEAD_FIELDS,
         max_unsent_bytes: int = limits.MAX_SERVER_UNSENT_BYTES,
+        handshake_timeout_s: float = limits.SERVER_HANDSHAKE_TIMEOUT_S,
         head_timeout_s: float = limits.SERVER_HEAD_TIMEOUT_S,
         body_timeout_s: float = limits.SERVER_BODY_TIMEOUT_S,
         idle_timeout_s: float = limits.SERVER_IDLE_TIMEOUT_S,
@@ -167,6 +192,7 @@ class HttpListener:
         self.max_head_bytes = max_head_bytes
         self.max_head_fields = max_head_fields
         self.max_unsent_bytes = max_unsent_bytes
+        self.handshake_ns = _whole_ns("handshake_timeout_s", handshake_timeout_s)
         self.head_ns = _whole_ns("head_timeout_s", head_timeout_s)
         self.body_ns = _whole_ns("body_timeout_s", body_timeout_s)
         self.idle_ns = _whole_ns("idle_timeout_s", idle_timeout_s)
@@ -175,14 +201,18 @@ class HttpListener:
         self.requests = 0
         self.refused = 0
         self.timeouts = 0
+        # Those under way.
+        self.handshakes: set[TlsHandshake] = set()
         self._accepted = 0
         self._exhausted = 0
+        self._failed_handshakes = 0
         self._gone_bytes_in = 0
         self._gone_bytes_out = 0
         self._sessions: set[HttpSession] = set()
         self.mask = 0
         self.queued = False
         self.closed = False
+        self._tls = None if tls is None else TlsAcceptor(tls, alpn=("http/1.1",))
         self._socket = listen(address, backlog=backlog, reuse_port=reuse_port, dual_stack=dual_stack, mode=mode)
         self._path = unix_path(address) if isinstance(address, str) else None
         name = self._socket.getsockname()
@@ -198,7 +228,7 @@ class HttpListener:
         for _ in range(limits.MAX_ACCEPTS_PER_TURN):
             if self.closed:
                 return
-            if len(self._sessions) >= self.max_connections:
+            if len(self._sessions) + len(self.handshakes) >= self.max_connections:
                 self._watch(False)
                 return
             try:
@@ -221,23 +251,72 @@ class HttpListener:
     def _admit(self, sock: socket) -> None:
         tune(sock)
         try:
-            session = HttpSession(self, sock, sock.getpeername())
+            peer = sock.getpeername()
         except OSError:
             # Reset while it waited.
             sock.close()
             return
+        if self._tls is not None:
+            self._begin_handshake(self._tls, sock, peer)
+            return
+        try:
+            transport = SaeaTransport(sock, self.reactor)
         except LimitError:
-            # More timers, or a higher descriptor, than the reactor takes.
             self._exhausted += 1
             sock.close()
             return
+        if self._begin(transport, peer, None):
+            self._accepted += 1
+
+    def _begin_handshake(self, acceptor: TlsAcceptor, sock: socket, peer: PeerAddress) -> None:
+        try:
+            session = acceptor.wrap(sock)
+        except TlsError:
+            # As above.
+            sock.close()
+            return
+        try:
+            self.handshakes.add(TlsHandshake(self, session, peer))
+        except LimitError:
+            self._exhausted += 1
+            session.close()
+            return
         self._accepted += 1
+
+    def _begin(self, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None) -> bool:
+        """Whether the reactor has room for a session on `transport`, which is closed otherwise."""
+        try:
+            session = HttpSession(self, transport, peer, tls)
+        except LimitError:
+            self._exhausted += 1
+            transport.close()
+            return False
         self._sessions.add(session)
+        return True
 
     def _watch(self, wanted: bool) -> None:
         if self._watching is not wanted and not self.closed:
             self._watching = wanted
             self.reactor.set_interest(self._socket.fileno(), read=wanted, write=False)
+
+    def secured(self, session: TlsSession, peer: PeerAddress) -> None:
+        """For handshakes: one is done."""
+        tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
+        try:
+            transport = TlsServerTransport(session, self.reactor)
+        except LimitError:
+            self._exhausted += 1
+            session.close()
+        else:
+            if self._begin(transport, peer, tls):
+                return
+        self.after_close()
+
+    def refuse_handshake(self, error: TurbosockError | None) -> None:
+        """For handshakes: one has failed; None: in time."""
+        self._failed_handshakes += 1
+        if isinstance(error, TlsError) and error.reason == "sni_callback":
+            logger.error("no certificate could be chosen for a client", exc_info=error.__cause__)
 
     def forget(self, session: HttpSession) -> None:
         """For sessions: one has closed."""
@@ -245,6 +324,10 @@ class HttpListener:
         self._gone_bytes_in += transport.bytes_in
         self._gone_bytes_out += transport.bytes_out
         self._sessions.discard(session)
+        self.after_close()
+
+    def after_close(self) -> None:
+        """For sessions and handshakes: there is room for another client."""
         if not self._watching and not self._retry.armed:
             self._watch(True)
 
@@ -252,25 +335,27 @@ class HttpListener:
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds it: http://host:port, or http+unix:// and the path, percent-encoded."""
+        """Where a client here finds it: http(s)://host:port, or http+unix:// and the path, percent-encoded."""
         address = self.address
         if isinstance(address, str):
             return f"http+unix://{quote(address, safe='')}"
         host, port = address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def stats(self) -> ListenerStats:
         """What happened so far."""
         transports = [session.connection.transport for session in self._sessions]
         return ListenerStats(
             accepted=self._accepted,
-            open=len(self._sessions),
+            open=len(self._sessions) + len(self.handshakes),
             requests=self.requests,
             refused=self.refused,
             timeouts=self.timeouts,
             exhausted=self._exhausted,
             bytes_in=self._gone_bytes_in + sum(transport.bytes_in for transport in transports),
             bytes_out=self._gone_bytes_out + sum(transport.bytes_out for transport in transports),
+            failed_handshakes=self._failed_handshakes,
         )
 
     def close(self) -> None:
@@ -288,11 +373,14 @@ class HttpListener:
         if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
+        for handshake in tuple(self.handshakes):
+            handshake.close()
         for session in tuple(self._sessions):
             session.close()
 
     def __repr__(self) -> str:
-        return f"<HttpListener {self.address!r} open={len(self._sessions)}{' closed' if self.closed else ''}>"
+        count = len(self._sessions) + len(self.handshakes)
+        return f"<HttpListener {self.address!r} open={count}{' closed' if self.closed else ''}>"
 
 
 def _whole_ns(name: str, seconds: float) -> int:

@@ -37,17 +37,15 @@ from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
 from turbosock.reactor.timers import NEVER
 from turbosock.server.http_exchange import Callback, HttpExchange
-from turbosock.server.request import PeerAddress, Request
+from turbosock.server.request import PeerAddress, Request, RequestTls
 from turbosock.server.response_heads import CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
-from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from turbosock.protocol.http1.head import RequestHead
     from turbosock.protocol.http1.headers import HeaderItems
     from turbosock.reactor.context import IOContext
     from turbosock.server.http_listener import HttpListener
+    from turbosock.transport.transport import SaeaTransport
 
 logger = logging.getLogger("turbosock.server")
 
@@ -66,8 +64,9 @@ class HttpSession:
 
     Args:
         listener: whose it is.
-        sock: the accepted socket.
+        transport: the accepted connection, its TLS handshake done; the session's from here on.
         peer: the client's address.
+        tls: what its requests are told of TLS; None without.
 
     Attributes:
         connection: the protocol's side of it.
@@ -91,11 +90,15 @@ class HttpSession:
         "mask",
         "peer",
         "queued",
+        "tls",
     )
 
-    def __init__(self, listener: HttpListener, sock: socket, peer: PeerAddress) -> None:
+    def __init__(
+        self, listener: HttpListener, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None = None
+    ) -> None:
         self.listener = listener
         self.peer = peer
+        self.tls = tls
         self.mask = 0
         self.queued = False
         self.exchange: HttpExchange | None = None
@@ -112,11 +115,6 @@ class HttpSession:
         reactor = listener.reactor
         # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
         self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.idle_ns, self)
-        try:
-            transport = SaeaTransport(sock, reactor)
-        except LimitError:
-            reactor.timers.cancel(self._timer)
-            raise
         transport.receive_context.completed = self._on_readable
         transport.send_context.completed = self._on_sent
         self.connection = Http1ServerConnection(
@@ -162,6 +160,9 @@ class HttpSession:
         elif connection.unsent:
             self.listener.timeouts += 1
             self.lose()
+        elif self._phase == ENDING:
+            # The answer has left, and its last words about the end have no room.
+            self.close()
         elif exchange is not None:
             self.listener.timeouts += 1
             if exchange.started:
@@ -202,12 +203,12 @@ class HttpSession:
                         continue
                     request = self._request
                     if request is None or request.head is not head:
-                        request = self._request = Request(head, self.peer)
+                        request = self._request = Request(head, self.peer, b"", self.tls)
                 else:
                     if not self._gather():
                         return
                     assert connection.head is not None, "a body comes after its head"
-                    request = Request(connection.head, self.peer, bytes(self._content))
+                    request = Request(connection.head, self.peer, bytes(self._content), self.tls)
                     self._content = None
                 left -= 1
                 self._handle(request)
@@ -246,7 +247,7 @@ class HttpSession:
             if listener.max_body_bytes is not None and head.content_length > listener.max_body_bytes:
                 self._refuse(413)
             else:
-                self._handle(Request(head, self.peer))
+                self._handle(Request(head, self.peer, b"", self.tls))
         else:
             self._content = bytearray()
             self._move_timer(listener.body_ns)
@@ -477,6 +478,10 @@ class HttpSession:
     def _end(self) -> None:
         """The last answer has left: close, or let the client read it first where it is still sending."""
         connection = self.connection
+        if not connection.transport.say_goodbye():
+            self._phase = ENDING
+            self._move_timer(self.listener.write_ns)
+            return
         ring = connection.ring
         unread = not connection.body.complete or (ring is not None and ring.length > 0)
         if not unread or connection.peer_closed or not connection.end_output():

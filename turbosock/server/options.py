@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from turbosock.config import TlsServerConfig
+
 
 class HttpOptions(TypedDict, total=False):
     """What `loop.listen(address, protocol="http", handler=…)` may be told; see `HttpListener`."""
 
+    tls: TlsServerConfig | None
     max_connections: int
     stream_body: bool
     max_body_bytes: int | None
     max_head_bytes: int
     max_head_fields: int
     max_unsent_bytes: int
+    handshake_timeout_s: float
     head_timeout_s: float
     body_timeout_s: float
     idle_timeout_s: float

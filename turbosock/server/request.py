@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from turbosock.protocol.http1.head import RequestHead
     from turbosock.protocol.http1.headers import HeaderList
+    from turbosock.tls.provider import TlsInfo
 
 # A client's address as the system tells it: (host, port) and more for IPv6, or the path of a Unix socket, often empty.
 PeerAddress = tuple[object, ...] | str | bytes
+
+
+class RequestTls(NamedTuple):
+    """What a connection over TLS tells of itself to each of its requests; see the properties of `Request`."""
+
+    info: TlsInfo
+    peer_certificate_der: bytes | None
+    server_name: str | None
 
 
 class Request:
@@ -22,14 +31,17 @@ class Request:
         peer: the client's address: (host, port), with more for IPv6; or the name of a Unix socket, often empty.
     """
 
-    __slots__ = ("_path", "_query", "content", "head", "headers", "method", "peer")
+    __slots__ = ("_path", "_query", "_tls", "content", "head", "headers", "method", "peer")
 
-    def __init__(self, head: RequestHead, peer: PeerAddress, content: bytes = b"") -> None:
+    def __init__(
+        self, head: RequestHead, peer: PeerAddress, content: bytes = b"", tls: RequestTls | None = None
+    ) -> None:
         self.head = head
         self.method = head.method
         self.headers: HeaderList = head.headers
         self.content = content
         self.peer = peer
+        self._tls = tls
         self._path: str | None = None
         self._query = ""
 
@@ -60,6 +72,21 @@ class Request:
     def http_version(self) -> str:
         """ "HTTP/1.1" or "HTTP/1.0"."""
         return "HTTP/1.1" if self.head.version >= 11 else "HTTP/1.0"
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed on with the client: version, cipher, ALPN; None over plain TCP."""
+        return None if self._tls is None else self._tls.info
+
+    @property
+    def peer_certificate_der(self) -> bytes | None:
+        """The client's own certificate, which was verified, as DER; None where it showed none."""
+        return None if self._tls is None else self._tls.peer_certificate_der
+
+    @property
+    def server_name(self) -> str | None:
+        """The host that the client named in its handshake (SNI); None where it named none."""
+        return None if self._tls is None else self._tls.server_name
 
     def _split_target(self) -> str:
         path, _, self._query = self.target.partition("?")

@@ -1,0 +1,147 @@
+"""TlsHandshake: one accepted connection from its TLS handshake's first byte to its last, in the reactor's steps.
+
+A step computes signatures and checks certificates: a millisecond, where others take microseconds. So one turn takes
+MAX_HANDSHAKES_PER_TURN of them, and the rest wait in line for the next one. The whole has one deadline, which no byte
+moves: a client that drips is out of time like one that is silent.
+
+A handshake that fails is over without a word beyond the alert that the engine sends. The client may be in the middle
+of a flight, and a close with unread bytes would reset the connection, alert and all: so what still comes is read for a
+moment, and thrown away.
+
+Invariants: not a byte of HTTP is read here; a handshake ends once, given to its listener or closed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from turbosock import limits
+from turbosock.errors import TlsError, TurbosockError
+from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.poller import IN
+from turbosock.reactor.sockets import discard, end_output
+from turbosock.tls.provider import DONE, WANTS_WRITE
+
+if TYPE_CHECKING:
+    from turbosock.server.http_listener import HttpListener
+    from turbosock.server.request import PeerAddress
+    from turbosock.tls.provider import TlsSession
+
+LINGER_NS: Final = int(limits.SERVER_LINGER_S * NS_PER_S)
+
+
+class TlsHandshake:
+    """One handshake of a listener's; see the module.
+
+    Args:
+        listener: whose it is; its `secured` is called, or `refuse_handshake`.
+        session: on the accepted socket, its handshake not begun; closed here unless it is given to the listener.
+        peer: the client's address.
+
+    Attributes:
+        mask, queued: the reactor's.
+
+    Raises:
+        LimitError: a timer, or a higher descriptor, than the reactor takes.
+    """
+
+    __slots__ = ("_bytes_left", "_fd", "_listener", "_session", "_timer", "_writing", "mask", "peer", "queued")
+
+    def __init__(self, listener: HttpListener, session: TlsSession, peer: PeerAddress) -> None:
+        reactor = listener.reactor
+        self._listener = listener
+        self._session: TlsSession | None = session
+        self.peer = peer
+        self.mask = 0
+        self.queued = False
+        self._writing = False
+        # How much is still read from a client whose handshake has failed; -1: it has not.
+        self._bytes_left = -1
+        self._fd = session.socket.fileno()
+        self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.handshake_ns, self)
+        try:
+            reactor.register(self._fd, self, read=True, write=False)
+        except TurbosockError:
+            reactor.timers.cancel(self._timer)
+            raise
+
+    def on_ready(self, mask: int) -> None:
+        """Take the next step, in this turn or the next one."""
+        session = self._session
+        if session is None:
+            return
+        if self._bytes_left >= 0:
+            self._linger(session)
+            return
+        reactor = self._listener.reactor
+        if not reactor.handshakes_left:
+            reactor.defer(self, mask)
+            return
+        reactor.handshakes_left -= 1
+        try:
+            wanted = session.handshake()
+        except TurbosockError as error:
+            self._fail(session, error)
+            return
+        if wanted == DONE:
+            self._session = None
+            self._end()
+            self._listener.secured(session, self.peer)
+        else:
+            self._watch(writing=wanted == WANTS_WRITE)
+
+    def on_timer(self, now_ns: int) -> None:
+        """The client took too long, to shake hands or to go away."""
+        if self._bytes_left < 0:
+            self._listener.timeouts += 1
+            self._listener.refuse_handshake(None)
+        self.close()
+
+    def _watch(self, *, writing: bool) -> None:
+        if self._writing is not writing:
+            self._writing = writing
+            self._listener.reactor.set_interest(self._fd, read=not writing, write=writing)
+
+    def _fail(self, session: TlsSession, error: TurbosockError) -> None:
+        self._listener.refuse_handshake(error)
+        gone = isinstance(error, TlsError) and error.reason == "closed"
+        if gone or not end_output(session.socket):
+            self.close()
+            return
+        self._bytes_left = limits.MAX_SERVER_LINGER_BYTES
+        self._watch(writing=False)
+        self._timer.move(self._listener.reactor.clock.now_ns() + LINGER_NS)
+        self._linger(session)
+
+    def _linger(self, session: TlsSession) -> None:
+        share = limits.TURN_QUANTUM_BYTES
+        scratch = bytearray(limits.TLS_RECORD_BYTES)
+        while self._bytes_left > 0:
+            count = discard(session.socket, scratch)
+            if count < 0:
+                return
+            if count == 0:
+                break
+            self._bytes_left -= count
+            share -= count
+            if share <= 0:
+                self._listener.reactor.requeue(self, IN)
+                return
+        self.close()
+
+    def close(self) -> None:
+        """Give the client up; a second call does nothing."""
+        session = self._session
+        if session is not None:
+            self._session = None
+            self._end()
+            session.close()
+            self._listener.after_close()
+
+    def _end(self) -> None:
+        """Nothing of the reactor's, nor of the listener's, refers to this any more."""
+        reactor = self._listener.reactor
+        self.mask = 0
+        reactor.timers.cancel(self._timer)
+        reactor.unregister(self._fd)
+        self._listener.handshakes.discard(self)
