@@ -8,7 +8,7 @@ serialises into pooled memory. Nothing here knows a socket's state, a protocol o
 from __future__ import annotations
 
 from turbosock.buffers.bucket import BucketStats
-from turbosock.buffers.lease import GuardedBuffer, Leak, PooledBuffer, diagnostics_from_environment
+from turbosock.buffers.lease import GuardedBuffer, Leak, PooledBuffer
 from turbosock.buffers.objects import ObjectPool, ObjectPoolStats
 from turbosock.buffers.pool import BufferPool, Clearing, FixedBufferPool, PoolStats
 from turbosock.buffers.ring import RingBuffer
@@ -30,5 +30,4 @@ __all__ = [
     "RingBuffer",
     "SegmentedReader",
     "SegmentedSequence",
-    "diagnostics_from_environment",
 ]

@@ -13,34 +13,17 @@ every use after return, double return, overrun, leaked view and leaked lease, an
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from turbosock.buffers.caller import caller_line
 from turbosock.buffers.poison import CANARY, POISON, fill
-from turbosock.errors import InvalidOption, LeaseError
+from turbosock.errors import LeaseError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from turbosock.buffers.bucket import Bucket
     from turbosock.buffers.pool import BufferPool
-
-DIAGNOSTICS_VARIABLE = "TURBOSOCK_POOL_DIAGNOSTICS"
-
-
-def diagnostics_from_environment() -> bool:
-    """Return whether TURBOSOCK_POOL_DIAGNOSTICS asks for guarded leases; unset, empty and 0 mean no, 1 means yes.
-
-    Raises:
-        InvalidOption: the variable has another value.
-    """
-    value = os.environ.get(DIAGNOSTICS_VARIABLE, "")
-    if value in ("", "0"):
-        return False
-    if value == "1":
-        return True
-    raise InvalidOption(f"{DIAGNOSTICS_VARIABLE} must be 0 or 1, not {value!r}")
 
 
 class Leak(NamedTuple):

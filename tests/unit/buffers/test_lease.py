@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from turbosock.buffers.lease import DIAGNOSTICS_VARIABLE, GuardedBuffer, PooledBuffer, diagnostics_from_environment
+from turbosock.buffers.lease import GuardedBuffer, PooledBuffer
 from turbosock.buffers.pool import BufferPool, Clearing
-from turbosock.errors import InvalidOption, LeaseError
+from turbosock.errors import LeaseError
 from turbosock.limits import MAX_RECORDED_LEAKS
 
 
@@ -75,21 +75,6 @@ def test_pool_without_diagnostics_lends_plain_leases() -> None:
     lease = BufferPool().rent(10)
     assert type(lease) is PooledBuffer
     assert "size=10 capacity=1024 holders=1" in repr(lease)
-
-
-@pytest.mark.parametrize(("value", "wanted"), [("1", True), ("0", False), ("", False), (None, False)])
-def test_environment_turns_diagnostics_on(value: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if value is None:
-        monkeypatch.delenv(DIAGNOSTICS_VARIABLE, raising=False)
-    else:
-        monkeypatch.setenv(DIAGNOSTICS_VARIABLE, value)
-    assert diagnostics_from_environment() is wanted
-
-
-def test_environment_with_another_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TURBOSOCK_POOL_DIAGNOSTICS", "maybe")
-    with pytest.raises(InvalidOption, match="TURBOSOCK_POOL_DIAGNOSTICS must be 0 or 1"):
-        diagnostics_from_environment()
 
 
 def test_guarded_lease_behaves_as_a_plain_one() -> None:
