@@ -4,8 +4,8 @@
     python3 tools/limits_table.py            # prints the page
     python3 tools/limits_table.py --write    # writes it
 
-The file is read as text for its comments and imported for its values. A section begins with `# --- Name ---`; a
-comment is the reason of the assignments below it, up to the next comment.
+The file is read as text for its comments and imported for its values. A comment of one line between empty ones begins a
+section; any other is the reason of the assignments below it, up to the next comment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "turbosock" / "limits.py"
 PAGE = ROOT / "docs" / "reference" / "limits.md"
 
-SECTION = re.compile(r"# --- (.+?) -+$")
 ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*) = ")
 UNITS = frozenset(("KIB", "MIB"))
 
@@ -59,10 +58,10 @@ def sections(text: str, values: ModuleType) -> dict[str, list[Bound]]:
     section: list[Bound] = []
     reason: list[str] = []
     after_assignment = False
-    for line in text.splitlines():
-        header = SECTION.match(line)
-        if header:
-            section = found.setdefault(header[1], [])
+    lines = ["", *text.splitlines(), ""]
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("# ") and not before and not after:
+            section = found.setdefault(line[2:], [])
             reason = []
         elif line.startswith("# "):
             if after_assignment:

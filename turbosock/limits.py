@@ -9,7 +9,7 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
-# --- HTTP heads -------------------------------------------------------------------------------------------------
+# HTTP heads
 
 # A message head, start line included. Apache allows 8 KiB a field and nginx 32 KiB in all; single sign-on
 # cookies reach 40 KiB in practice, so 64 KiB refuses attacks and no known server.
@@ -36,7 +36,7 @@ MAX_CHUNK_SIZE_DIGITS = 15
 # A URL. Browsers stop at 2 MiB, servers at 8 KiB; the head that carries it is bounded by MAX_HEAD_BYTES.
 MAX_URL_LENGTH = 32 * KIB
 
-# --- Buffers ----------------------------------------------------------------------------------------------------
+# Buffers
 
 # The receive ring of a connection. It must hold a whole head; a TLS record (16 KiB) fits four times.
 RECEIVE_RING_BYTES = 64 * KIB
@@ -69,7 +69,7 @@ MAX_IDLE_RINGS = 64
 # Bodies gathered into owned bytes grow in steps: a Content-Length alone never makes memory, arrived bytes do.
 GATHER_STEP_BYTES = 1 * MIB
 
-# --- Reactor ----------------------------------------------------------------------------------------------------
+# Reactor
 
 # Events taken from one epoll call. 42 × 12 bytes stay inside pymalloc's 512; the default mallocs 12 KiB.
 POLL_BATCH = 42
@@ -90,7 +90,7 @@ KEEP_ALIVE_IDLE_S = 60
 KEEP_ALIVE_INTERVAL_S = 10
 KEEP_ALIVE_PROBES = 6
 
-# --- Names ------------------------------------------------------------------------------------------------------
+# Names
 
 # Resolver cache: entries and lifetime. getaddrinfo tells no TTL; Java caches 30 s, curl 60 s.
 MAX_CACHED_NAMES = 1024
@@ -109,7 +109,7 @@ MAX_LABEL_LENGTH = 63
 # Addresses of one name that are tried: RFC 8305 asks to try several, not all of a hostile answer.
 MAX_ADDRESSES_PER_NAME = 16
 
-# --- Clients ----------------------------------------------------------------------------------------------------
+# Clients
 
 # Requests kept serialised for reuse, in one Client or Loop; a crawler's distinct URLs must not accumulate.
 MAX_PREPARED_REQUESTS = 1024
@@ -141,7 +141,7 @@ MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
 SEND_BLOCK_BYTES = 512 * KIB
 
-# --- Listeners --------------------------------------------------------------------------------------------------
+# Listeners
 
 # Connections that one listener holds.
 MAX_SERVER_CONNECTIONS = 10_000
@@ -181,12 +181,12 @@ MAX_REMEMBERED_RESPONSE_HEAD_BYTES = 4 * KIB
 # listen(2) backlog; Linux cuts it to net.core.somaxconn.
 LISTEN_BACKLOG = 1024
 
-# --- Command line -----------------------------------------------------------------------------------------------
+# Command line
 
 # What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
 MAX_DEMO_S = 12.0
 
-# --- TLS --------------------------------------------------------------------------------------------------------
+# TLS
 
 # Contexts kept by one provider, least recently used first out. One with the system's roots holds about 1 MiB.
 MAX_TLS_CONTEXTS = 64
@@ -205,7 +205,7 @@ MAX_TLS_SEND_BYTES = 256 * KIB
 # The plaintext of one TLS record (RFC 8446 section 5.1): no read returns more than this.
 TLS_RECORD_BYTES = 16 * KIB
 
-# --- Time -------------------------------------------------------------------------------------------------------
+# Time
 
 # Defaults of `Timeouts`: a server that says nothing for 30 s is gone, and nothing waits for ever.
 CONNECT_TIMEOUT_S = 10.0
