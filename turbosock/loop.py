@@ -141,6 +141,7 @@ class Loop:
         self.dials: set[TickingDial] = set()
         self._dials: deque[TickingDial] = deque()
         self._dials_left = limits.MAX_DIALS_PER_TURN
+        self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
         self._cancelled: deque[Exchange] = deque()
         self._under_way = 0
         # Whether poll() or flush() runs.
@@ -321,6 +322,13 @@ class Loop:
         """For exchanges: begin a dial now, or in a later turn when too many begin at once."""
         self._dials.append(dial)
 
+    def take_handshake_step(self) -> bool:
+        """For dials: whether a TLS handshake may take a step in this turn; each True is one."""
+        if not self._handshake_steps_left:
+            return False
+        self._handshake_steps_left -= 1
+        return True
+
     def cancel_later(self, exchange: Exchange) -> None:
         """For exchanges: end a cancelled one in this thread."""
         if threading.get_ident() == self._thread:
@@ -376,6 +384,7 @@ class Loop:
         try:
             self._thread = threading.get_ident()
             self._dials_left = limits.MAX_DIALS_PER_TURN
+            self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
             events = self.events
             events.recycle()
             before = len(events)

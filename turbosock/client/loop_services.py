@@ -37,6 +37,9 @@ class LoopServices(Protocol):
     def queue_dial(self, dial: TickingDial) -> None:
         """Begin a dial in this turn or a later one."""
 
+    def take_handshake_step(self) -> bool:
+        """Whether a TLS handshake may take a step in this turn; each True is one."""
+
     def cancel_later(self, exchange: Exchange) -> None:
         """Another thread cancelled `exchange`: end it in the loop's thread."""
 
