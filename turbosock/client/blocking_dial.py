@@ -120,7 +120,7 @@ def dial_blocking(response: Response, resolver: Resolver, tls: TlsDialer, mode: 
             raise
     response.phase = Phase.CONNECT
     secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
-    dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns, secure, timeouts.handshake_ns)
+    dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns, secure, timeouts.handshake_ns, tls.alpn)
     try:
         dial.start()
         while dial.pending:

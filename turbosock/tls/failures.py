@@ -173,6 +173,12 @@ def handshake_failure(finding: Finding, host: str) -> TlsHandshakeError:
     )
 
 
+def wrong_protocol(protocol: str, host: str) -> TlsHandshakeError:
+    """Return the error for a server that chose, among those offered, a protocol which nothing here speaks."""
+    chosen = Finding("no_application_protocol", f"it chose {protocol}, which is not spoken here", "leave it out of alpn")
+    return handshake_failure(chosen, host)
+
+
 def record_error(reason: str, host: str) -> TlsError:
     """Return the error for a stream that OpenSSL ended for `reason`.
 

@@ -28,6 +28,7 @@ from turbosock.reactor.sockets import (
     start_connect,
     tune,
 )
+from turbosock.tls.failures import wrong_protocol
 from turbosock.tls.provider import DONE, WANTS_WRITE
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Dial:
         deadline_ns: the end of all attempts.
         secure: wraps the connected socket for TLS; None leaves it plain.
         handshake_ns: what the handshake may take, at most.
+        alpn: the protocols that the caller speaks; a server that chooses another one is refused.
 
     Attributes:
         fd: what is to be watched while `pending`.
@@ -61,6 +63,7 @@ class Dial:
 
     __slots__ = (
         "_addresses",
+        "_alpn",
         "_clock",
         "_failures",
         "_handshake_ns",
@@ -84,9 +87,11 @@ class Dial:
         deadline_ns: int,
         secure: Secure | None = None,
         handshake_ns: int = 0,
+        alpn: tuple[str, ...] = (),
     ) -> None:
         assert addresses, "a resolver answers with an address or an error"
         self._addresses = addresses
+        self._alpn = alpn
         self._clock = clock
         self._failures: list[str] = []
         self._index = 0
@@ -170,9 +175,13 @@ class Dial:
             self._fail(error.during(Phase.TLS))
             return
         self.wants_write = wanted == WANTS_WRITE
-        if wanted == DONE:
-            self.pending = False
-            self.connected = True
+        if wanted != DONE:
+            return
+        if session.alpn is not None and session.alpn not in self._alpn:
+            self._fail(wrong_protocol(session.alpn, session.host).during(Phase.TLS))
+            return
+        self.pending = False
+        self.connected = True
 
     def on_ready(self) -> None:
         """What was watched for has happened: finish, or take the next step."""

@@ -23,29 +23,34 @@ class TlsDialer:
     Args:
         config: whom to trust, and what to show; where it offers no protocol by ALPN, `alpn` is offered.
         alpn: what the connections can speak.
+
+    Attributes:
+        alpn: the same.
     """
 
-    __slots__ = ("_config", "_context", "_provider")
+    __slots__ = ("_config", "_ready", "alpn")
 
     def __init__(self, config: TlsConfig, alpn: tuple[str, ...]) -> None:
         self._config = config if config.alpn else dataclasses.replace(config, alpn=alpn)
-        self._provider: TlsProvider | None = None
-        self._context: TlsContext | None = None
+        self.alpn = alpn
+        # One slot for both: a thread that finds the one must find the other.
+        self._ready: tuple[TlsProvider, TlsContext] | None = None
 
-    def prepare(self) -> None:
-        """Choose the engine and make its context, if that was not done before.
+    def prepare(self) -> tuple[TlsProvider, TlsContext]:
+        """The engine and its context, chosen and made if that was not done before.
 
         Raises:
             TlsError: there is no engine for this configuration.
             InvalidOption: a file of the configuration is missing or wrong; the message names the field.
         """
-        if self._context is None:
+        ready = self._ready
+        if ready is None:
             # Importing an engine costs 15 ms and more: only programs that speak TLS pay.
             from turbosock.tls.selector import provider_for
 
             provider = provider_for(self._config)
-            self._context = provider.client_context(self._config)
-            self._provider = provider
+            ready = self._ready = provider, provider.client_context(self._config)
+        return ready
 
     def wrap(self, sock: socket, host: str, port: int) -> TlsSession:
         """A session on a connected socket, its handshake not begun; it owns the socket.
@@ -53,6 +58,5 @@ class TlsDialer:
         Raises:
             TlsError: the host cannot be verified by any certificate.
         """
-        self.prepare()
-        assert self._provider is not None and self._context is not None, "made by prepare"
-        return self._provider.wrap(sock, self._context, host, port)
+        provider, context = self.prepare()
+        return provider.wrap(sock, context, host, port)
