@@ -139,6 +139,18 @@ def words_of(error: SSL.Error) -> str:
     return ""
 
 
+def forget_errors() -> None:
+    """Empty this thread's queue of OpenSSL's errors.
+
+    OpenSSL notes a failed write there, and pyOpenSSL, which looks at the socket's own error, leaves it: the next call that
+    fails, of whatever connection, would be told that reason. Loading nothing fails, and takes all of the queue with it.
+    """
+    try:
+        crypto.load_certificate(crypto.FILETYPE_PEM, b"")
+    except crypto.Error:
+        return
+
+
 class PyOpenSslSession(TlsSession):
     """A session of pyOpenSSL."""
 
@@ -296,6 +308,7 @@ class PyOpenSslSession(TlsSession):
         if checks.code:
             return verification_error(checks.code, "", self.host)
         if isinstance(error, (SSL.SysCallError, SSL.ZeroReturnError)):
+            forget_errors()
             return handshake_failure(CLOSED, self.host)
         return handshake_error(words_of(error), self.host)
 
@@ -303,6 +316,10 @@ class PyOpenSslSession(TlsSession):
         """A read that gave no bytes: 0 at the end of the stream, or the error of what broke."""
         # Asked again after its end, OpenSSL fails without a reason.
         if isinstance(error, SSL.ZeroReturnError) or self.truncated:
+            return 0
+        if self._write is refuse and not words_of(error):
+            # After a failed write, releases from 3.2 on read nothing more, and give no reason.
+            self.truncated = True
             return 0
         if isinstance(error, SSL.SysCallError) and error.args[0] == -1:
             self.truncated = True
@@ -316,11 +333,13 @@ class PyOpenSslSession(TlsSession):
         return record_error(words_of(error), self.host)
 
     def _send_failure(self, error: SSL.Error) -> Exception:
-        self._fail()
+        self._fail_sending()
         if isinstance(error, SSL.ZeroReturnError) or (isinstance(error, SSL.SysCallError) and error.args[0] == -1):
             return WriteError("writing failed: the peer closed the connection")
         if isinstance(error, SSL.SysCallError):
+            forget_errors()
             return WriteError(f"writing failed: {explain(error.args[0])}", errno=error.args[0])
+        self._fail()
         return record_error(words_of(error), self.host)
 
 

@@ -18,7 +18,8 @@ Invariants:
       them (a `bytearray` under a view cannot be resized meanwhile), and the caller repeats its call until it gets a
       count.
     - A context is never changed after its first use, and two configurations that differ in anything never share one.
-    - A session that failed is good for close() only.
+    - A session that failed is good for close() only; one whose send failed because the socket did may be read on, for
+      what the peer said before it went.
 
 MemoryBIO, which TLS inside TLS needs, is not here.
 """
@@ -214,6 +215,10 @@ class TlsSession(ABC):
         When DONE, `socket` is in plaintext and the caller's. Unread bytes of the peer are an error.
         """
 
+    def forget_tickets(self) -> None:
+        """Keep nothing of this connection for resumption: it is another process's."""
+        self._ticket_due = 0
+
     def close(self) -> None:
         """Close the socket, without a close_notify, and forget the engine; a second call does nothing."""
         if self._ticket_due:
@@ -306,6 +311,11 @@ class TlsSession(ABC):
         """After an error of the engine: it has no sensible answer any more, and the session is not to be resumed."""
         self._ticket_due = 0
         self._read = refuse
+        self._write = refuse
+
+    def _fail_sending(self) -> None:
+        """After an error of the socket under a send: the session is not to be resumed, but may be read to its end."""
+        self._ticket_due = 0
         self._write = refuse
 
     def _same_bytes(self, data: ReadableBuffer) -> ReadableBuffer:

@@ -238,8 +238,9 @@ class SystemSession(TlsSession):
         return ReadError(f"reading failed: {explain(error.errno or 0)}", errno=error.errno)
 
     def _send_failure(self, error: OSError) -> Exception:
-        self._fail()
+        self._fail_sending()
         if isinstance(error, ssl.SSLError) and not is_end(error):
+            self._fail()
             return record_error(error.reason or str(error), self.host)
         errno = None if isinstance(error, ssl.SSLError) else error.errno
         words = explain(errno) if errno else "the peer closed the connection"

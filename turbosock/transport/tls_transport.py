@@ -8,18 +8,23 @@ The session decrypts straight into the context's buffer and encrypts from it. Wh
   watched for while that lasts.
 - There is no gathering write in TLS. Small vectors are joined into one record; of others the first buffer goes.
 - A connection may become readable without a byte of the application: session tickets, key updates. `is_quiet()` asks
-  the engine.
+  the engine, which can only be asked by reading: what it gave is kept for the next receive.
+- The engine takes a long buffer all at once, and tells nothing of it while a slow peer takes its records one by one. Each
+  time that the socket could be written meanwhile counts as one byte, so that a peer which reads is not taken for a
+  silent one; the sum is right when the send is done.
+- A peer that refuses us says why in an alert, and resets: a send that fails looks for the alert first.
 
 Kernel-blocking sockets are not used: SO_RCVTIMEO does not reach through the engine, which tries again by itself.
 """
 
 from __future__ import annotations
 
+import socket as socket_module
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
-from turbosock.errors import TurbosockError
+from turbosock.errors import TlsError, TurbosockError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, PENDING, SEND, Buffer, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
 from turbosock.tls.provider import WANTS_READ, WANTS_WRITE, TlsSession
@@ -43,17 +48,22 @@ class TlsTransport(SaeaTransport):
         reactor: as in SaeaTransport.
     """
 
-    __slots__ = ("_read_wants_write", "_send_wants_read", "session")
+    __slots__ = ("_credited", "_found", "_read_wants_write", "_send_wants_read", "_stalled", "session")
 
     def __init__(self, session: TlsSession, reactor: Reactor | None = None) -> None:
         self.session = session
         self._read_wants_write = False
         self._send_wants_read = False
+        # What `is_quiet()` found in asking: a byte of the stream, or what is wrong with it.
+        self._found: bytes | TurbosockError = b""
+        # Whether the engine holds on to a send, and what of it was counted already.
+        self._stalled = False
+        self._credited = 0
         super().__init__(session.socket, reactor)
         self.tls = session.info()
 
     def is_drained(self) -> bool:
-        return not self.session.pending()
+        return not self.session.pending() and not self._found
 
     def end_error(self) -> TurbosockError | None:
         return self.session.truncation() if self.session.truncated else None
@@ -67,6 +77,9 @@ class TlsTransport(SaeaTransport):
                 context.state = COMPLETED
                 return False
             context.error = None
+            if self._found:
+                self._take_found(context)
+                return False
             try:
                 if context.offset:
                     target = memoryview(context.buffer)[context.offset : context.offset + context.count]
@@ -96,6 +109,21 @@ class TlsTransport(SaeaTransport):
         self._pend(context)
         return True
 
+    def _take_found(self, context: IOContext) -> None:
+        """Complete a receive with what `is_quiet()` found."""
+        found = self._found
+        context.bytes_transferred = 0
+        context.state = COMPLETED
+        if isinstance(found, bytes):
+            self._found = b""
+            memoryview(context.buffer)[context.offset : context.offset + 1] = found
+            context.bytes_transferred = 1
+            self.bytes_in += 1
+            if self.reactor is not None:
+                self.reactor.bytes_in += 1
+        else:
+            context.error = found
+
     def send(self, context: IOContext) -> bool:
         if context.state != CONFIGURED:
             raise context.wrong_step("send")
@@ -112,22 +140,45 @@ class TlsTransport(SaeaTransport):
             sent = self.session.send(data)
         except TurbosockError as error:
             context.bytes_transferred = 0
-            context.error = error
+            context.error = self._reason_for(error)
             context.state = COMPLETED
             return False
         if sent >= 0:
             context.bytes_transferred = sent
             context.state = COMPLETED
+            if self._stalled:
+                self._stalled = False
+                self._count_out(sent - self._credited)
+                self._credited = 0
+                return False
             self.bytes_out += sent
             if self.reactor is not None:
                 self.reactor.bytes_out += sent
             return False
+        if not self._stalled:
+            self._stalled = True
+        elif sent == WANTS_WRITE and self._credited + 1 < len(data):
+            self._credited += 1
+            self._count_out(1)
         context.bytes_transferred = -1
         context.operation = SEND
         context.state = PENDING
         self._send_wants_read = sent == WANTS_READ
         self._watch_writing(not self._send_wants_read)
         return True
+
+    def _count_out(self, count: int) -> None:
+        self.bytes_out += count
+        if self.reactor is not None:
+            self.reactor.bytes_out += count
+
+    def _reason_for(self, error: TurbosockError) -> TurbosockError:
+        """The alert that the peer sent before it went, where there is one, for a send that failed."""
+        if isinstance(error, WriteError):
+            self.is_quiet()
+            if isinstance(self._found, TlsError):
+                return self._found
+        return error
 
     def _watch_writing(self, wanted: bool) -> None:
         if self._writing is not wanted:
@@ -149,8 +200,8 @@ class TlsTransport(SaeaTransport):
         if self.readable:
             return
         if self._read_wants_write:
-            self._read_wants_write = False
-            self.readable = self._wait(budget_ns, write=True)
+            if self._wait(budget_ns, write=True):
+                self.on_ready(WRITABLE)
             return
         # As SaeaTransport's, and _wait(): calls saved on the path of every blocking request.
         waiter = self._waiter
@@ -168,18 +219,38 @@ class TlsTransport(SaeaTransport):
 
     def is_quiet(self) -> bool:
         """Whether an idle connection has neither spoken nor closed; a ticket or a key update is not speech."""
-        if self.session.pending():
+        if self._found or self.session.pending():
+            self.readable = True
             return False
         if super().is_quiet():
+            self.readable = False
             return True
         probe = bytearray(1)
         try:
-            return self.session.recv_into(probe, 1) == WANTS_READ
-        except TurbosockError:
-            return False
+            count = self.session.recv_into(probe, 1)
+        except TurbosockError as error:
+            # Without its frames, which hold this transport.
+            self._found = error.with_traceback(None)
+        else:
+            if count == WANTS_READ:
+                self.readable = False
+                return True
+            if count > 0:
+                self._found = bytes(probe)
+        self.readable = True
+        return False
+
+    def abort(self) -> None:
+        try:
+            # Not SSLSocket's own, which lets go of the engine under the thread that uses it.
+            socket_module.socket.shutdown(self.socket, socket_module.SHUT_RDWR)
+        except OSError:
+            # As in Transport.
+            return
 
     def drop(self) -> None:
-        """As in Transport; the other process's session is not told goodbye."""
+        """As in Transport: the other process's session is not told goodbye, and its tickets are not used here."""
+        self.session.forget_tickets()
         super().drop()
         self.session.close()
 
