@@ -384,6 +384,9 @@ class Response(ClientExchange):
         if connection is None:
             if self._content is not None:
                 return self._replay(buffer)
+            if self.error is not None:
+                # Not an end: what failed once stays failed, however often it is asked.
+                raise self.error
             if self.closed:
                 raise ResponseClosed("the response is closed; read its body inside the with block")
             return 0
@@ -466,6 +469,8 @@ class Response(ClientExchange):
             BodyTooLarge: above `Config.max_body_bytes`.
         """
         if self._content is None:
+            if self.error is not None:
+                raise self.error
             if self.closed:
                 raise ResponseClosed("the response is closed; read its content inside the with block")
             if self.nbytes or self._view is not None:
