@@ -37,7 +37,7 @@ def unix_url(peer: peers.Peer, path: str) -> str:
     return f"http+unix://{quote(str(peer.socket_path), safe='')}{path}"
 
 
-# --- Getting -----------------------------------------------------------------------------------------------------
+# Getting
 
 
 def test_get_small_gives_status_fields_and_content(client: Client, nginx: peers.Peer) -> None:
@@ -188,7 +188,7 @@ def test_get_from_a_name_that_does_not_exist_says_so(client: Client) -> None:
     assert client.stats() == (0, 0, 0)
 
 
-# --- Sending -----------------------------------------------------------------------------------------------------
+# Sending
 
 
 def blocks(data: bytes, size: int = 100_000) -> Iterator[bytes]:
@@ -319,7 +319,7 @@ def test_argument_that_cannot_work_is_refused_before_a_byte_is_sent(
         Client({"poller": None})  # type: ignore[arg-type]  # what is refused
 
 
-# --- Reading -----------------------------------------------------------------------------------------------------
+# Reading
 
 
 @pytest.mark.parametrize(("path", "body"), [("/100", peers.SMALL_BODY), ("/chunked", peers.SMALL_BODY), ("/big", BIG)])
@@ -534,7 +534,7 @@ def test_json_is_read_and_what_is_none_is_a_value_error(client: Client) -> None:
             client.get(server.url()).json()
 
 
-# --- Many at once ------------------------------------------------------------------------------------------------
+# Many at once
 
 
 @pytest.mark.parametrize("limit", [3, 100])

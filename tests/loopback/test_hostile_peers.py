@@ -95,7 +95,7 @@ def check_unharmed(client: Client, server: ScriptedServer) -> None:
     assert (stats.open, stats.idle) == (1, 1)
 
 
-# --- Heads that are not heads ------------------------------------------------------------------------------------
+# Heads that are not heads
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_interim_responses_of_many_answers_on_one_connection_are_counted_each_fo
         assert server.accepted == 1
 
 
-# --- Peers that stop ---------------------------------------------------------------------------------------------
+# Peers that stop
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_chunks_of_one_byte_are_read_in_linear_time(mode_client: Client) -> None
         assert mode_client.get(server.url()).content == b"x" * 50_000
 
 
-# --- Bytes that nobody asked for ---------------------------------------------------------------------------------
+# Bytes that nobody asked for
 
 
 def test_bytes_behind_a_short_body_close_the_connection(client: Client) -> None:
@@ -364,7 +364,7 @@ def test_body_that_ends_with_the_connection_is_read_to_its_end(client: Client) -
         check_unharmed(client, server)
 
 
-# --- Memory ------------------------------------------------------------------------------------------------------
+# Memory
 
 
 def test_length_announced_without_bytes_allocates_nothing(make_client: MakeClient) -> None:
@@ -413,7 +413,7 @@ def test_body_without_end_is_refused_at_the_bound(make_client: MakeClient, head:
         check_unharmed(client, server)
 
 
-# --- Deadlines ---------------------------------------------------------------------------------------------------
+# Deadlines
 
 TOTAL = Timeouts(total_s=0.3)
 
@@ -518,7 +518,7 @@ def test_connection_that_is_never_accepted_ends_at_the_connect_limit(mode_client
     assert mode_client.stats().open == 0
 
 
-# --- Waiting for a connection ------------------------------------------------------------------------------------
+# Waiting for a connection
 
 
 def test_pool_that_stays_full_ends_at_the_pool_limit(make_client: MakeClient) -> None:
@@ -556,7 +556,7 @@ def test_connection_given_back_by_one_origin_frees_a_place_for_another(make_clie
         assert client.stats().open == 1
 
 
-# --- Stale connections -------------------------------------------------------------------------------------------
+# Stale connections
 
 
 def stale_client(client: Client, server: ScriptedServer) -> None:
@@ -641,7 +641,7 @@ def test_idle_connection_that_its_peer_closed_is_noticed_before_it_is_used(clien
         assert client.post(server.url(), content=b"x").content == b"good"
 
 
-# --- Uploads -----------------------------------------------------------------------------------------------------
+# Uploads
 
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
 
@@ -741,7 +741,7 @@ def test_expect_continue_unanswered_sends_the_body_all_the_same(mode_client: Cli
         assert response.content == b"took it"
 
 
-# --- Cancelling --------------------------------------------------------------------------------------------------
+# Cancelling
 
 BODY_BEGUN = send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 CLOSE_BEGUN = send(b"HTTP/1.1 200 OK\r\n\r\nhello")
@@ -874,7 +874,7 @@ def test_cancel_token_does_not_remember_streams_that_were_closed(client: Client)
         assert len(token._exchanges) <= 130
 
 
-# --- The client closes, or is interrupted ------------------------------------------------------------------------
+# The client closes, or is interrupted
 
 
 @pytest.mark.parametrize("steps", [[], [BODY_BEGUN], [CLOSE_BEGUN]], ids=["head", "body", "body until close"])

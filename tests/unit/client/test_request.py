@@ -49,7 +49,7 @@ def test_request_line_and_host_come_first() -> None:
     assert prepared.head.endswith(b"\r\n\r\n")
 
 
-# --- Framing -----------------------------------------------------------------------------------------------------
+# Framing
 
 
 def blocks() -> Iterator[bytes]:
@@ -127,7 +127,7 @@ def test_framing_by_the_defaults_of_the_configuration_is_refused() -> None:
             preparer(field).prepare("POST", URL, source=source)
 
 
-# --- Fields ------------------------------------------------------------------------------------------------------
+# Fields
 
 
 def test_default_fields_give_way_to_the_request_whatever_the_case() -> None:
@@ -220,7 +220,7 @@ def test_header_error_does_not_show_the_value() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-# --- Credentials -------------------------------------------------------------------------------------------------
+# Credentials
 
 
 def test_basic_credentials_are_those_of_rfc_7617() -> None:
@@ -260,7 +260,7 @@ def test_credentials_given_go_before_those_of_the_url_and_the_defaults() -> None
     assert field_of(own, "Authorization") == "mine"
 
 
-# --- Bodies ------------------------------------------------------------------------------------------------------
+# Bodies
 
 
 def whole(source: BodySource | None) -> bytes:
@@ -352,7 +352,7 @@ def test_idempotence_is_that_of_rfc_9110(method: str) -> None:
     assert prepare(method).idempotent is idempotent
 
 
-# --- Kept for the next time --------------------------------------------------------------------------------------
+# Kept for the next time
 
 
 def test_equal_requests_without_a_body_are_prepared_once() -> None:

@@ -216,7 +216,7 @@ def test_answers_in_a_row_at_random_cuts_are_the_same_answers(seed: int) -> None
     assert on.rings.stats().made == 1
 
 
-# --- Heads known from before -------------------------------------------------------------------------------------
+# Heads known from before
 
 
 @BLOCKING
@@ -293,7 +293,7 @@ def test_interim_heads_are_bounded_for_each_exchange() -> None:
     assert caught.value.code == "too_many_interim"
 
 
-# --- Failures ----------------------------------------------------------------------------------------------------
+# Failures
 
 
 @BLOCKING
@@ -363,7 +363,7 @@ def test_connection_that_waits_for_its_answer_holds_no_ring_without_blocking(blo
         assert on.transport.receive_context.count == 0
 
 
-# --- Requests ----------------------------------------------------------------------------------------------------
+# Requests
 
 
 HEAD = b"POST / HTTP/1.1\r\n\r\n"

@@ -62,7 +62,7 @@ class Line:
         return self.takes
 
 
-# --- One origin --------------------------------------------------------------------------------------------------
+# One origin
 
 
 def test_origin_is_one_for_each_key() -> None:
@@ -139,7 +139,7 @@ def test_connection_discarded_frees_its_place_once() -> None:
     assert (pool.open, origin.open, transport_of(connection).closed) == (0, 0, True)
 
 
-# --- Limits ------------------------------------------------------------------------------------------------------
+# Limits
 
 
 def test_places_end_at_the_limit_of_the_origin_and_of_all() -> None:
@@ -213,7 +213,7 @@ def test_origin_forgotten_but_known_to_a_request_stays_the_only_one(monkeypatch:
     assert transport_of(connection).closed
 
 
-# --- Waiters -----------------------------------------------------------------------------------------------------
+# Waiters
 
 
 def full_pool() -> tuple[ConnectionPool, OriginPool, Http1Connection]:
@@ -333,7 +333,7 @@ def test_waiters_of_other_origins_are_served_in_the_order_of_their_coming() -> N
     assert [line.offers for line in lines] == [[None], [], []]
 
 
-# --- The end -----------------------------------------------------------------------------------------------------
+# The end
 
 
 def test_pool_closed_closes_the_idle_wakes_the_waiting_and_aborts_the_rest() -> None:
@@ -365,7 +365,7 @@ def test_pool_closed_gives_no_place_and_takes_no_waiter() -> None:
         origin.wait(Line())
 
 
-# --- Threads -----------------------------------------------------------------------------------------------------
+# Threads
 
 
 class Sleeper:

@@ -238,7 +238,7 @@ def test_close_disarms_what_is_pending(pair: Pair) -> None:
     assert transport.socket.fileno() == -1
 
 
-# --- What a blocking transport does beside -----------------------------------------------------------------------
+# What a blocking transport does beside
 
 
 def test_stream_moves_the_kernels_limit_only_when_it_is_off_by_much() -> None:
@@ -277,7 +277,7 @@ def test_stream_waits_in_the_receive_itself() -> None:
         thread.join(10)
 
 
-# --- What a non-blocking transport does beside -------------------------------------------------------------------
+# What a non-blocking transport does beside
 
 
 class Noted:
