@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,52 +15,18 @@ import pytest
 
 from support.clients import MakeClient
 from support.peers import require
+from support.running_listener import WAIT_S, RunningListener
 from support.tls import Authority, Files, dns, ip
 from turbosock import Client, Config, EventKind, Loop
 from turbosock.config import ClientAuth, TlsConfig, TlsProviderMode, TlsServerConfig, TlsVersion
 from turbosock.errors import TlsError, TlsVerificationError
 from turbosock.server.http_exchange import HttpExchange
-from turbosock.server.http_listener import HttpListener
 
 CURL_INSTALL = "apt-get install -y curl"
-WAIT_S = 20.0
 BIG = bytes(i * 7 % 256 for i in range(65_536)) * 64
 AUTHORITY = Authority()
 LEAF = AUTHORITY.leaf([dns(b"localhost"), ip(bytes((127, 0, 0, 1)))])
 USER = AUTHORITY.leaf([dns(b"user")], common_name="user", client=True)
-
-
-class Running:
-    """A listener whose Loop turns in a thread of its own for the length of a with block."""
-
-    def __init__(self, tls: TlsServerConfig) -> None:
-        self.loop = Loop()
-        self.listener: HttpListener = self.loop.listen(("127.0.0.1", 0), handler=answer, tls=tls)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.loop.poll(WAIT_S)
-        self.loop.close()
-
-    @property
-    def port(self) -> int:
-        assert isinstance(self.listener.address, tuple)
-        return self.listener.address[1]
-
-    def url(self, path: str = "/") -> str:
-        return self.listener.url + path
-
-    def __enter__(self) -> Running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self.loop.wakeup()
-        self._thread.join(WAIT_S)
-        assert not self._thread.is_alive()
 
 
 def answer(exchange: HttpExchange) -> None:
@@ -95,8 +60,8 @@ def serving(request: pytest.FixtureRequest, files: Files) -> TlsServerConfig:
 
 
 @pytest.fixture
-def server(serving: TlsServerConfig) -> Iterator[Running]:
-    with Running(serving) as running:
+def server(serving: TlsServerConfig) -> Iterator[RunningListener]:
+    with RunningListener(answer, serving) as running:
         yield running
 
 
@@ -116,7 +81,7 @@ def curl(*arguments: str, data: bytes | None = None) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_curl_gets_posts_and_keeps_its_connection(server: Running, ca_file: str, version: str) -> None:
+def test_curl_gets_posts_and_keeps_its_connection(server: RunningListener, ca_file: str, version: str) -> None:
     trusted = ("--cacert", ca_file, f"--tlsv{version}", "--tls-max", version)
     status = "%{http_code} %{num_connects}\n"
     done = curl(*trusted, "-w", status, "-o", os.devnull, server.url("/chunks"), "-o", os.devnull, server.url("/big"))
@@ -128,7 +93,7 @@ def test_curl_gets_posts_and_keeps_its_connection(server: Running, ca_file: str,
     assert server.listener.stats().failed_handshakes == 0
 
 
-def test_curl_that_does_not_trust_it_is_counted(server: Running) -> None:
+def test_curl_that_does_not_trust_it_is_counted(server: RunningListener) -> None:
     done = curl(server.url("/who"))
     assert done.returncode == 60, done.stderr
     assert not done.stdout
@@ -137,7 +102,7 @@ def test_curl_that_does_not_trust_it_is_counted(server: Running) -> None:
     assert server.listener.stats().failed_handshakes == 1
 
 
-def test_curl_in_plain_http_is_closed_without_an_answer(server: Running) -> None:
+def test_curl_in_plain_http_is_closed_without_an_answer(server: RunningListener) -> None:
     done = curl(f"http://127.0.0.1:{server.port}/who")
     assert done.returncode in (1, 52, 56) and b"200" not in done.stdout
     assert curl("-k", server.url("/who")).returncode == 0
@@ -146,7 +111,7 @@ def test_curl_in_plain_http_is_closed_without_an_answer(server: Running) -> None
 
 def test_curl_shows_its_certificate_or_is_refused(serving: TlsServerConfig, files: Files, ca_file: str) -> None:
     asking = replace(serving, client_auth=ClientAuth.REQUIRED, client_ca_file=ca_file)
-    with Running(asking) as running:
+    with RunningListener(answer, asking) as running:
         shown = curl("--cacert", ca_file, "--cert", files.write(USER.pem()), running.url("/who"))
         assert shown.stdout.endswith(b" True"), shown.stderr
         refused = curl("--cacert", ca_file, running.url("/who"))
@@ -156,7 +121,7 @@ def test_curl_shows_its_certificate_or_is_refused(serving: TlsServerConfig, file
         assert strange.returncode in (16, 35, 56) and not strange.stdout, strange.stderr
 
 
-def test_http_client_keeps_its_connection_through_every_kind_of_answer(server: Running, ca_file: str) -> None:
+def test_http_client_keeps_its_connection_through_every_kind_of_answer(server: RunningListener, ca_file: str) -> None:
     context = ssl.create_default_context(cafile=ca_file)
     client = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=WAIT_S, context=context)
     try:
@@ -177,7 +142,7 @@ def test_http_client_keeps_its_connection_through_every_kind_of_answer(server: R
 
 @pytest.mark.parametrize("version", list(TlsVersion))
 def test_our_client_of_every_kind_is_answered_and_resumes(
-    server: Running, make_client: MakeClient, ca_file: str, version: TlsVersion
+    server: RunningListener, make_client: MakeClient, ca_file: str, version: TlsVersion
 ) -> None:
     client = make_client(tls=TlsConfig(ca_file=ca_file, maximum_version=version))
     for _ in range(2):
@@ -195,7 +160,7 @@ def test_our_client_without_its_certificate_is_told_so(
     serving: TlsServerConfig, make_client: MakeClient, ca_file: str, files: Files
 ) -> None:
     asking = replace(serving, client_auth=ClientAuth.REQUIRED, client_ca_file=ca_file)
-    with Running(asking) as running:
+    with RunningListener(answer, asking) as running:
         with pytest.raises(TlsError) as raised:
             make_client(tls=TlsConfig(ca_file=ca_file)).get(running.url("/who"))
         assert raised.value.reason == "client_certificate_required"
@@ -203,7 +168,7 @@ def test_our_client_without_its_certificate_is_told_so(
         assert client.get(running.url("/who")).text.endswith(" True")
 
 
-def test_our_client_that_does_not_trust_it_sends_nothing(server: Running, make_client: MakeClient) -> None:
+def test_our_client_that_does_not_trust_it_sends_nothing(server: RunningListener, make_client: MakeClient) -> None:
     with pytest.raises(TlsVerificationError):
         make_client(tls=TlsConfig()).get(server.url("/who"))
     assert server.listener.stats().requests == 0
@@ -215,7 +180,7 @@ def test_one_loop_asks_itself_many_times_over_tls(serving: TlsServerConfig, ca_f
         listener = loop.listen(("127.0.0.1", 0), handler=answer, tls=serving)
         for _ in range(count):
             loop.request("GET", listener.url + "/big")
-        bodies = []
+        bodies: list[bytes] = []
         while len(bodies) < count:
             loop.poll(WAIT_S, max_time=0.005)
             for event in loop.events:
@@ -226,7 +191,7 @@ def test_one_loop_asks_itself_many_times_over_tls(serving: TlsServerConfig, ca_f
         assert (listener.stats().requests, listener.stats().failed_handshakes) == (count, 0)
 
 
-def test_stalled_and_hostile_clients_disturb_nobody(server: Running, ca_file: str) -> None:
+def test_stalled_and_hostile_clients_disturb_nobody(server: RunningListener, ca_file: str) -> None:
     with Client(Config(tls=TlsConfig(ca_file=ca_file))) as client:
         stalled = [socket.create_connection(("127.0.0.1", server.port), WAIT_S) for _ in range(20)]
         try:
