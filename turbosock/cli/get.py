@@ -21,22 +21,27 @@ from turbosock.cli.shown_head import shown_head
 from turbosock.cli.sink import FileSink, Sink, StandardOutput
 from turbosock.client.client import Client
 from turbosock.client.response import Response
-from turbosock.config import Config, Timeouts
+from turbosock.config import Config, Timeouts, TlsConfig
 from turbosock.errors import InvalidOption
+from turbosock.tls import TlsInfo
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
+
+INSECURE: Final = (
+    "turbosock: --insecure: the server's certificate is not checked; anybody on the way can read and change all of it\n"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `get`."""
     parser.add_argument(
-        "url", metavar="URL", type=text, help="http://host/path, or http+unix://%%2Fpath%%2Fto.sock/path"
+        "url", metavar="URL", type=text, help="https://host/path, http://…, or http+unix://%%2Fpath%%2Fto.sock/path"
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="write the body to FILE, which appears when it is whole; - is stdout"
     )
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show both heads and the timing on stderr, credentials hidden"
+        "-v", "--verbose", action="store_true", help="show TLS, both heads and the timing on stderr, credentials hidden"
     )
     parser.add_argument(
         "-H", "--header", metavar="'Name: value'", type=header, action="append", default=[],
@@ -52,6 +57,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-I", "--head", action="store_true", help="ask for the head alone (HEAD), and print it")
     parser.add_argument("--fail", action="store_true", help="print no body, and fail, for a status of 400 or above")
+    parser.add_argument("--cacert", metavar="FILE", help="trust the authorities in this PEM file, and not the system's")
+    parser.add_argument(
+        "--cert",
+        metavar="FILE",
+        help="show the client certificate in this PEM file, which holds its key, too, without --key",
+    )
+    parser.add_argument("--key", metavar="FILE", help="the key of --cert, PEM, not encrypted")
+    parser.add_argument(
+        "--pin", metavar="SHA256", action="append", default=[],
+        help="accept no public key of the server's but this one: sha256/ and base64, or hex; repeated, one of them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--insecure", action="store_true", help="do not check the server's certificate: anybody may answer in its place"
+    )
     parser.set_defaults(run=run)
 
 
@@ -70,17 +89,20 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         content = os.fsencode("&".join(arguments.data))
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers = [*headers, ("Content-Type", FORM_TYPE)]
+    tls = _tls(arguments)
     timeouts = Timeouts(total_s=None) if arguments.timeout is None else Timeouts.of(arguments.timeout)
     # The sink first: an output that cannot be written is known before anything is sent.
     with (
         _sink(arguments.output) as sink,
-        Client(Config(timeouts=timeouts)) as client,
+        Client(Config(timeouts=timeouts, tls=tls)) as client,
         client.stream(method, arguments.url, headers=headers or None, content=content) as response,
     ):
         head_s = response.elapsed.total_seconds()
         head = response.head
         assert head is not None, "stream() returns with a head"
         if arguments.verbose:
+            if response.tls is not None:
+                sys.stderr.write(_agreement(response.tls))
             sys.stderr.write(shown_head(response.prepared.head, ">") + shown_head(head.raw, "<"))
         if arguments.fail:
             response.raise_for_status()
@@ -107,6 +129,28 @@ def _method(arguments: argparse.Namespace) -> str:
     if method is not None:
         return method
     return "GET" if arguments.data is None else "POST"
+
+
+def _tls(arguments: argparse.Namespace) -> TlsConfig:
+    """Whom to trust, and what to show; a warning where that is anybody."""
+    if arguments.key is not None and arguments.cert is None:
+        raise InvalidOption("--key without --cert: a key is nothing without its certificate; give both")
+    if arguments.insecure:
+        sys.stderr.write(INSECURE)
+    return TlsConfig(
+        verify=not arguments.insecure,
+        ca_file=arguments.cacert,
+        cert_file=arguments.cert,
+        key_file=arguments.key,
+        pins=tuple(arguments.pin),
+    )
+
+
+def _agreement(tls: TlsInfo) -> str:
+    """What was agreed on with the server, in one line."""
+    session = "resumed" if tls.resumed else "new session"
+    alpn = f"ALPN {tls.alpn}" if tls.alpn else "no ALPN"
+    return f"* {tls.version}, {tls.cipher}, {alpn}, {session}, by {tls.provider} ({tls.library})\n"
 
 
 def _sink(output: str | None) -> Sink:
