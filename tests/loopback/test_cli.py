@@ -19,16 +19,21 @@ from urllib.parse import quote
 import pytest
 
 from support.peers import SMALL_BODY, Peer, big_body, http_server, nginx, unused_port
+from support.running_listener import RunningListener
 from support.terminal import FakeTerminal
+from support.tls import Authority
 from turbosock.cli.demo import command
 from turbosock.cli.demo import server as demo_server
 from turbosock.cli.demo.leg import BODY, Leg, Outcome, Stage
+from turbosock.cli.demo.secure_threads import SecureThreadsLeg
 from turbosock.cli.demo.server import DemoServer
 from turbosock.cli.demo.threads import THREADS, ThreadsLeg
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
 from turbosock.cli.progress import StatusLine
-from turbosock.errors import ConnectError, ProtocolError, ReadError
+from turbosock.config import TlsServerConfig
+from turbosock.errors import ConnectError, ProtocolError, ReadError, TlsVerificationError
+from turbosock.tls.selfsigned import make_self_signed
 
 BIG_BYTES = 3 * 1024 * 1024 + 17
 COMMAND = [sys.executable, "-m", "turbosock"]
@@ -357,14 +362,15 @@ def test_get_interrupted_ends_with_130_and_leaves_no_file(peer: Peer, tmp_path: 
 
 ROWS = (
     "8 threads on one Client",
+    "8 threads over https",
     "60 Hz tick, 100 requests in flight",
     "allocations per request",
 )
 SHORT_SECONDS = 0.3
 
 
-def _stage(url: str) -> Stage:
-    return Stage(url, SHORT_SECONDS / 2, StatusLine(io.StringIO()))
+def _stage(url: str, secure_url: str = "", ca_pem: bytes = b"") -> Stage:
+    return Stage(url, secure_url, ca_pem, SHORT_SECONDS / 2, StatusLine(io.StringIO()))
 
 
 def test_demo_prints_a_table_with_every_row_and_nothing_for_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
@@ -376,15 +382,15 @@ def test_demo_prints_a_table_with_every_row_and_nothing_for_a_terminal(capfd: py
     rows = [re.split(r"  +", line) for line in table.splitlines()]
     assert [row[0] for row in rows if row[0]] == list(ROWS)
     values = [(row[1], row[2]) for row in rows]
-    assert [what for what, _ in values[:6]] == [
-        "requests per second", "requests per second", "tick p50", "tick p99", "tick max", "late frames",
+    assert [what for what, _ in values[:7]] == [
+        *["requests per second"] * 3, "tick p50", "tick p99", "tick max", "late frames",
     ]  # fmt: skip
     assert all(int(value.replace(",", "")) > 0 for what, value in values if what == "requests per second")
     assert all(re.fullmatch(r"[\d.]+ (µs|ms|s)", value) for what, value in values if what.startswith("tick "))
-    allocations = dict(values[6:])
+    allocations = dict(values[7:])
     assert len(allocations) in (2, 4)
     assert all(float(value) < 1000 for value in allocations.values())
-    assert ("memray" in notes) and ("A tick is" in notes)
+    assert ("memray" in notes) and ("A tick is" in notes) and ("https: " in notes)
 
 
 def test_demo_on_a_terminal_shows_progress_and_takes_it_away(
@@ -423,14 +429,29 @@ def test_demo_leg_that_fails_is_named_and_no_table_is_printed(
 
 @pytest.mark.parametrize("leg", command.LEGS, ids=lambda leg: type(leg).__name__)
 def test_demo_leg_refused_by_its_server_fails(leg: Leg) -> None:
+    port = unused_port()
     with pytest.raises(ConnectError):
-        leg.run(_stage(f"http://127.0.0.1:{unused_port()}/"))
+        leg.run(_stage(f"http://127.0.0.1:{port}/", f"https://127.0.0.1:{port}/", Authority().pem))
 
 
 @pytest.mark.parametrize("leg", command.LEGS, ids=lambda leg: type(leg).__name__)
-def test_demo_leg_with_wrong_answers_fails(leg: Leg, peer: Peer) -> None:
-    with pytest.raises(ProtocolError, match="expected"):
-        leg.run(_stage(peer.url("/100")))
+def test_demo_leg_with_wrong_answers_fails(leg: Leg, peer: Peer, tmp_path: Path) -> None:
+    made = make_self_signed("127.0.0.1")
+    wrong = RunningListener(
+        lambda exchange: exchange.respond(200, None, SMALL_BODY), TlsServerConfig(made.write(tmp_path))
+    )
+    with wrong, pytest.raises(ProtocolError, match="expected"):
+        leg.run(_stage(peer.url("/100"), wrong.url(), made.ca_pem))
+
+
+def test_demo_leg_over_https_trusts_the_given_authority_alone(tmp_path: Path) -> None:
+    made = make_self_signed("127.0.0.1")
+    right = RunningListener(lambda exchange: exchange.respond(200, None, BODY), TlsServerConfig(made.write(tmp_path)))
+    with right:
+        outcome = SecureThreadsLeg().run(_stage("", right.url(), made.ca_pem))
+        assert int(outcome.figures[0].value.replace(",", "")) > 0
+        with pytest.raises(TlsVerificationError):
+            SecureThreadsLeg().run(_stage("", right.url(), Authority().pem))
 
 
 def test_demo_threads_that_fail_later_fail_the_leg() -> None:

@@ -15,6 +15,7 @@ from turbosock import limits
 from turbosock.cli.arguments import seconds_up_to
 from turbosock.cli.demo.allocations import AllocationsLeg
 from turbosock.cli.demo.leg import BODY, Leg, Outcome, Stage
+from turbosock.cli.demo.secure_threads import SecureThreadsLeg
 from turbosock.cli.demo.server import DemoServer
 from turbosock.cli.demo.table import table
 from turbosock.cli.demo.threads import ThreadsLeg
@@ -24,7 +25,7 @@ from turbosock.cli.progress import StatusLine
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 
-LEGS: Final[tuple[Leg, ...]] = (ThreadsLeg(), TicksLeg(), AllocationsLeg())
+LEGS: Final[tuple[Leg, ...]] = (ThreadsLeg(), SecureThreadsLeg(), TicksLeg(), AllocationsLeg())
 DEFAULT_SECONDS: Final = 6.0
 
 
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     line = StatusLine(sys.stderr)
     outcomes: list[tuple[str, Outcome]] = []
     with DemoServer() as server:
-        stage = Stage(server.url, arguments.seconds / sum(leg.timed for leg in LEGS), line)
+        seconds = arguments.seconds / sum(leg.timed for leg in LEGS)
+        stage = Stage(server.url, server.secure_url, server.ca_pem, seconds, line)
         for leg in LEGS:
             if not line.live:
                 sys.stderr.write(f"{leg.title} ...\n")

@@ -48,11 +48,15 @@ class Stage:
 
     Attributes:
         url: answers 200 with BODY.
+        secure_url: the same over https.
+        ca_pem: who vouches for that.
         seconds: how long a leg that measures a rate goes on.
         line: shows how far it is.
     """
 
     url: str
+    secure_url: str
+    ca_pem: bytes
     seconds: float
     line: StatusLine
 

@@ -1,7 +1,10 @@
-"""DemoServer: turbosock's own listener in a process of its own, so that client and server each have a processor.
+"""DemoServer: turbosock's own listeners in a process of their own, so that client and server each have a processor.
+
+One speaks HTTP, the other one https, with a certificate that the parent makes on the spot; its key is in a file until
+the child has read it, and then nowhere but in the child.
 
 The child learns on its standard input, by its end, that the parent is done or gone; so it outlives nobody. It says
-its port on its standard output, once.
+its ports on its standard output, once.
 """
 
 from __future__ import annotations
@@ -10,38 +13,63 @@ import json
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 from types import TracebackType
 from typing import Final
 
 from turbosock.cli.demo.leg import BODY
+from turbosock.config import TlsCertificate, TlsServerConfig
 from turbosock.errors import ConnectError
 from turbosock.loop import Loop
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.tls.selfsigned import make_self_signed
 
 START_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 2.0
 
 # The child finds the package where the parent found it, whatever made the parent find it there.
 _SCRIPT: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from turbosock.cli.demo.server import serve; serve()"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from turbosock.cli.demo.server import serve; serve(*sys.argv[2:])"
 )
 
 
 class DemoServer:
-    """A server for the length of a with block; `url` answers with BODY."""
+    """A server for the length of a with block.
 
-    __slots__ = ("_process", "url")
+    Attributes:
+        url, secure_url: answer with BODY, over http and https.
+        ca_pem: who vouches for the second.
+    """
+
+    __slots__ = ("_process", "ca_pem", "secure_url", "url")
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self.secure_url = ""
+        self.ca_pem = b""
 
     def __enter__(self) -> DemoServer:
+        made = make_self_signed("127.0.0.1")
+        self.ca_pem = made.ca_pem
+        with tempfile.TemporaryDirectory(prefix="turbosock-") as directory:
+            self._start(made.write(directory))
+        return self
+
+    def _start(self, certificate: TlsCertificate) -> None:
         # A session of its own: an interrupt from the terminal is the parent's to handle.
         try:
             self._process = process = subprocess.Popen(
-                [sys.executable, "-c", _SCRIPT, json.dumps(sys.path)],
+                [
+                    sys.executable,
+                    "-c",
+                    _SCRIPT,
+                    json.dumps(sys.path),
+                    str(certificate.cert_file),
+                    str(certificate.key_file),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
@@ -63,8 +91,9 @@ class DemoServer:
         except BaseException:
             self._stop()
             raise
-        self.url = f"http://127.0.0.1:{int(said)}/"
-        return self
+        port, secure_port = map(int, said.split())
+        self.url = f"http://127.0.0.1:{port}/"
+        self.secure_url = f"https://127.0.0.1:{secure_port}/"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -83,12 +112,14 @@ class DemoServer:
         process.stdout.close()
 
 
-def serve() -> None:
+def serve(cert_file: str, key_file: str) -> None:
     """Answer every request with BODY until standard input ends; the child's whole life."""
     with Loop() as loop:
-        listener = loop.listen(("127.0.0.1", 0), protocol="http", handler=answer)
-        assert isinstance(listener.address, tuple), "it listens on a port"
-        sys.stdout.write(f"{listener.address[1]}\n")
+        listener = loop.listen(("127.0.0.1", 0), handler=answer)
+        tls = TlsServerConfig(TlsCertificate(cert_file, key_file))
+        secure = loop.listen(("127.0.0.1", 0), handler=answer, tls=tls)
+        assert isinstance(listener.address, tuple) and isinstance(secure.address, tuple), "they listen on ports"
+        sys.stdout.write(f"{listener.address[1]} {secure.address[1]}\n")
         sys.stdout.flush()
         ended = threading.Event()
         threading.Thread(target=_await_end, args=(loop, ended), daemon=True).start()

@@ -9,6 +9,7 @@ from typing import Final
 from turbosock.cli.demo.answers import fetch
 from turbosock.cli.demo.leg import BUFFER_BYTES, CONFIG, Figure, Outcome, Stage
 from turbosock.client.client import Client
+from turbosock.config import Config
 
 THREADS: Final = 8
 # How often the watching thread wakes; each time costs the working ones a moment.
@@ -47,12 +48,13 @@ class ThreadsLeg:
 
     def run(self, stage: Stage) -> Outcome:
         """See `Leg`."""
-        with Client(CONFIG) as client:
+        url, config = self.target(stage)
+        with Client(config) as client:
             buffer = bytearray(BUFFER_BYTES)
             # The name, the route and the code paths are warm when the clock starts.
-            fetch(client, stage.url, buffer, memoryview(buffer))
+            fetch(client, url, buffer, memoryview(buffer))
             start_s = time.monotonic()
-            workers = [_Worker(client, stage.url, start_s + stage.seconds) for _ in range(THREADS)]
+            workers = [_Worker(client, url, start_s + stage.seconds) for _ in range(THREADS)]
             for worker in workers:
                 worker.start()
             try:
@@ -70,6 +72,10 @@ class ThreadsLeg:
                 raise worker.error
         answers = sum(worker.answers for worker in workers)
         return Outcome((Figure("requests per second", f"{answers / elapsed_s:,.0f}"),))
+
+    def target(self, stage: Stage) -> tuple[str, Config]:
+        """What is asked for, and by which Client."""
+        return stage.url, CONFIG
 
     def _watch(self, workers: list[_Worker], stage: Stage, start_s: float) -> None:
         """Show the rate until all workers are done."""
