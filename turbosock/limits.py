@@ -79,8 +79,8 @@ TURN_QUANTUM_BYTES = 256 * KIB
 MAX_ACCEPTS_PER_TURN = 16
 # Dials that a Loop starts in one turn.
 MAX_DIALS_PER_TURN = 32
-# Steps of TLS handshakes with servers that a Loop takes in one turn. The dear one, which checks the server's chain, costs
-# about half a millisecond: all of them together stay below half a frame at 60 Hz.
+# Steps of TLS handshakes with servers that a Loop takes in one turn. The dear one, which checks the server's chain,
+# costs about half a millisecond: all of them together stay below half a frame at 60 Hz.
 MAX_DIAL_HANDSHAKES_PER_TURN = 16
 # Timers in one heap: one for each connection and exchange of the largest Loop, doubled.
 MAX_TIMERS = 131_072

@@ -175,8 +175,8 @@ def handshake_failure(finding: Finding, host: str) -> TlsHandshakeError:
 
 def wrong_protocol(protocol: str, host: str) -> TlsHandshakeError:
     """Return the error for a server that chose, among those offered, a protocol which nothing here speaks."""
-    chosen = Finding("no_application_protocol", f"it chose {protocol}, which is not spoken here", "leave it out of alpn")
-    return handshake_failure(chosen, host)
+    words = f"it chose {protocol}, which is not spoken here"
+    return handshake_failure(Finding("no_application_protocol", words, "leave it out of alpn"), host)
 
 
 def record_error(reason: str, host: str) -> TlsError:

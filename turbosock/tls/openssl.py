@@ -142,8 +142,8 @@ def words_of(error: SSL.Error) -> str:
 def forget_errors() -> None:
     """Empty this thread's queue of OpenSSL's errors.
 
-    OpenSSL notes a failed write there, and pyOpenSSL, which looks at the socket's own error, leaves it: the next call that
-    fails, of whatever connection, would be told that reason. Loading nothing fails, and takes all of the queue with it.
+    OpenSSL notes a failed write there, and pyOpenSSL, which looks at the socket's own error, leaves it: the next call
+    that fails, of whatever connection, would be told that reason. Loading nothing fails, and takes the queue with it.
     """
     try:
         crypto.load_certificate(crypto.FILETYPE_PEM, b"")

@@ -9,9 +9,9 @@ The session decrypts straight into the context's buffer and encrypts from it. Wh
 - There is no gathering write in TLS. Small vectors are joined into one record; of others the first buffer goes.
 - A connection may become readable without a byte of the application: session tickets, key updates. `is_quiet()` asks
   the engine, which can only be asked by reading: what it gave is kept for the next receive.
-- The engine takes a long buffer all at once, and tells nothing of it while a slow peer takes its records one by one. Each
-  time that the socket could be written meanwhile counts as one byte, so that a peer which reads is not taken for a
-  silent one; the sum is right when the send is done.
+- The engine takes a long buffer all at once, and tells nothing of it while a slow peer takes its records one by one.
+  Each time that the socket could be written meanwhile counts as one byte, so that a peer which reads is not taken for
+  a silent one; the sum is right when the send is done.
 - A peer that refuses us says why in an alert, and resets: a send that fails looks for the alert first.
 
 Kernel-blocking sockets are not used: SO_RCVTIMEO does not reach through the engine, which tries again by itself.
@@ -212,8 +212,9 @@ class TlsTransport(SaeaTransport):
             self.on_ready(READABLE)
 
     def await_writable(self, budget_ns: int) -> None:
-        if self._send_wants_read and self._wait(budget_ns, write=False):
-            self.on_ready(READABLE)
+        if self._send_wants_read:
+            if self._wait(budget_ns, write=False):
+                self.on_ready(READABLE)
             return
         super().await_writable(budget_ns)
 
