@@ -1,0 +1,75 @@
+"""TlsDialer: made ready once, for every thread that asks, and never half."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from turbosock.config import TlsConfig
+from turbosock.transport.secure import TlsDialer
+
+
+class FakeProvider:
+    """An engine that makes contexts and sessions of nothing."""
+
+    def __init__(self) -> None:
+        self.configs: list[TlsConfig] = []
+        self.wrapped: list[tuple[object, str, int]] = []
+
+    def client_context(self, config: TlsConfig) -> object:
+        self.configs.append(config)
+        return config
+
+    def wrap(self, sock: socket.socket | None, context: object, host: str, port: int) -> str:
+        assert context in self.configs
+        self.wrapped.append((sock, host, port))
+        return "a session"
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
+    made = FakeProvider()
+    monkeypatch.setattr("turbosock.tls.selector.provider_for", lambda config: made)
+    return made
+
+
+def test_dialer_makes_its_context_once(provider: FakeProvider) -> None:
+    dialer = TlsDialer(TlsConfig(), ("http/1.1",))
+    dialer.prepare()
+    dialer.prepare()
+    assert len(provider.configs) == 1
+    assert dialer.wrap(None, "a.test", 443) == "a session"  # type: ignore[arg-type,comparison-overlap]  # fakes
+    assert provider.wrapped == [(None, "a.test", 443)]
+    assert len(provider.configs) == 1
+
+
+def test_dialer_offers_what_is_spoken_unless_the_configuration_says_otherwise(provider: FakeProvider) -> None:
+    TlsDialer(TlsConfig(), ("http/1.1",)).prepare()
+    TlsDialer(TlsConfig(alpn=("h2", "http/1.1")), ("http/1.1",)).prepare()
+    assert [config.alpn for config in provider.configs] == [("http/1.1",), ("h2", "http/1.1")]
+
+
+def test_dialer_serves_another_thread_at_every_line_of_its_preparation(provider: FakeProvider) -> None:
+    dialer = TlsDialer(TlsConfig(), ("http/1.1",))
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        if frame.f_code is TlsDialer.prepare.__code__ and event == "line":
+            lines += 1
+            # As a thread would that the interpreter lets run here.
+            dialer.wrap(None, "a.test", 443)  # type: ignore[arg-type]  # a fake
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        dialer.prepare()
+    finally:
+        sys.settrace(before)
+    assert lines > 2
+    assert len(provider.wrapped) == lines
