@@ -111,7 +111,6 @@ class TlsHandshake:
         self._bytes_left = limits.MAX_SERVER_LINGER_BYTES
         self._watch(writing=False)
         self._timer.move(self._listener.reactor.clock.now_ns() + LINGER_NS)
-        self._linger(session)
 
     def _linger(self, session: TlsSession) -> None:
         share = limits.TURN_QUANTUM_BYTES

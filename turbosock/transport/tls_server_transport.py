@@ -48,7 +48,6 @@ class TlsServerTransport(TlsTransport):
     def on_ready(self, mask: int) -> None:
         if self._parting and mask & WRITABLE:
             if self.say_goodbye():
-                self._watch_writing(False)
                 context = self.send_context
                 context.bytes_transferred = 0
                 if context.completed is not None:

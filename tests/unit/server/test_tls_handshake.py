@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import random
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,6 +27,7 @@ from turbosock.reactor.reactor import Reactor
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.tls_handshake import TlsHandshake
+from turbosock.tls import WANTS_READ, WANTS_WRITE, TlsSession
 
 TIMEOUT_S = limits.SERVER_HANDSHAKE_TIMEOUT_S
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -405,6 +407,38 @@ def test_handshake_that_cannot_be_watched_leaves_no_timer(
             peer: Peer = stage.connect()
         assert peer.look() == b"" and peer.ended
         assert stage.listener.stats().exhausted == 1 and len(stage.reactor.timers) == 0
+
+
+class WritingSession:
+    """A session whose flight does not fit the socket at first."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.codes = [WANTS_WRITE, WANTS_READ]
+        self.steps = 0
+
+    def handshake(self) -> int:
+        self.steps += 1
+        if self.steps == 1:
+            self.socket.recv(100)
+        return self.codes.pop(0)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def test_handshake_that_waits_for_room_goes_on_when_there_is_some(serving: TlsServerConfig) -> None:
+    with Stage(answer, tls=serving) as stage:
+        near, far = socket.socketpair()
+        session = WritingSession(near)
+        handshake = TlsHandshake(stage.listener, cast(TlsSession, session), "peer")
+        stage.listener.handshakes.add(handshake)
+        far.send(b"x")
+        stage.turn()
+        # Read, then told of room, then left alone: nothing has come.
+        assert session.steps == 2
+        handshake.close()
+        far.close()
 
 
 def test_report_that_comes_after_the_end_is_passed_over(serving: TlsServerConfig) -> None:

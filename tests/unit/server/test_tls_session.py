@@ -13,6 +13,7 @@ from turbosock import limits
 from turbosock.config import TlsProviderMode, TlsServerConfig
 from turbosock.connection.send import Send
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.tls import WANTS_WRITE, TlsSession
 
 AUTHORITY = Authority()
 LEAF = AUTHORITY.leaf()
@@ -79,6 +80,32 @@ def test_idle_connection_ends_with_close_notify(serving: TlsServerConfig) -> Non
         assert client.look() == b"" and client.ended and client.error is None
 
 
+@pytest.mark.parametrize("finds_room", [True, False])
+def test_goodbye_without_room_is_waited_for_and_not_for_ever(
+    serving: TlsServerConfig, monkeypatch: pytest.MonkeyPatch, finds_room: bool
+) -> None:
+    with Stage(answer, tls=serving) as stage:
+        client = shaken(stage)
+        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)  # type: ignore[attr-defined]
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, "close_notify", lambda session: WANTS_WRITE)
+            stage.reactor.collect(0.0)
+            client.engine.write(request(fields="Connection: close\r\n") + b"and more")
+            client.wire.socket.send(client._outgoing.read())
+            stage.reactor.collect(0.0)
+            stage.reactor.step()
+            assert stage.listener.stats().open == 1
+            if not finds_room:
+                stage.clock.advance(limits.SERVER_WRITE_TIMEOUT_S)
+                stage.reactor.expire_timers()
+                assert stage.listener.stats()[:5] == (1, 0, 1, 0, 0)
+        if finds_room:
+            stage.turn()
+            client.wire.finish()
+            assert client.answers()[0].body == b"ok" and client.ended
+            assert stage.listener.stats().open == 0
+
+
 def test_answer_until_the_close_is_whole_for_its_reader(serving: TlsServerConfig) -> None:
     def stream(exchange: HttpExchange) -> None:
         exchange.start(200)
@@ -122,7 +149,9 @@ def test_memory_that_is_not_bytes_is_yours_again_when_the_call_returns(serving: 
         assert client.answers()[0].body == BIG
 
 
-def test_small_pieces_that_wait_for_a_slow_client_arrive_in_order(serving: TlsServerConfig) -> None:
+def test_small_pieces_that_wait_for_a_slow_client_arrive_in_order(
+    serving: TlsServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pieces = [b"%d\n" % i for i in range(3000)]
 
     def stream(exchange: HttpExchange) -> None:
@@ -134,9 +163,20 @@ def test_small_pieces_that_wait_for_a_slow_client_arrive_in_order(serving: TlsSe
 
     with Stage(stream, tls=serving, max_unsent_bytes=10_000_000) as stage:
         client = shaken(stage)
+        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)  # type: ignore[attr-defined]
+        send = kind.send
+        given: set[type] = set()
+
+        def spy(session: TlsSession, data: bytes) -> int:
+            given.add(type(data))
+            return int(send(session, data))
+
+        monkeypatch.setattr(kind, "send", spy)
         client.write(request() + request())
         bodies = [each.body for each in client.answers("GET", "GET")]
         assert bodies == [BIG + b"".join(pieces)] * 2
+        # What may still grow is no memory for an engine that wants the same bytes again.
+        assert bytearray not in given
 
 
 def test_body_over_tls_is_read_by_its_handler_as_it_comes(serving: TlsServerConfig) -> None:

@@ -144,6 +144,12 @@ def test_readiness_is_told_while_decrypted_bytes_wait_and_not_after_the_end(ends
             transport.end_output()
 
 
+def test_end_without_a_goodbye_leaves_a_session_that_can_be_closed(ends: Ends) -> None:
+    assert ends.transport.end_output()
+    ends.transport.close()
+    assert ends.client.recv_into(bytearray(10), 10) == 0
+
+
 def test_end_of_a_connection_that_has_gone_says_so(ends: Ends) -> None:
     ends.transport.close()
     assert not ends.transport.end_output()
