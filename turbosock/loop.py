@@ -298,13 +298,14 @@ class Loop:
             protocol: "http".
             handler: called with an HttpExchange for each request; it answers at once, or keeps the exchange and
                 answers in a later tick.
-            options: limits and timeouts; see `HttpListener`.
+            options: `tls`, limits and timeouts; see `HttpListener`.
 
         Returns:
             The listener; its `address` tells the real port.
 
         Raises:
-            InvalidOption: an argument cannot work; the message names it.
+            InvalidOption: an argument cannot work, or a file that `tls` names; the message names it.
+            TlsError: there is no TLS engine for `tls`.
             NetworkError: the system refused to listen there.
             ClientClosed: after `close()`.
         """
