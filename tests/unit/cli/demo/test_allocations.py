@@ -109,5 +109,5 @@ def test_allocations_of_the_tracers_frames_are_not_counted() -> None:
 
     system, python = allocations(memray, work)
     assert system < 0.1
-    # The loop's own numbers are Python objects.
-    assert python < 1
+    # The loop's own numbers are Python objects. From CPython 3.12 on, tracing a call makes one more.
+    assert python < (1 if sys.version_info < (3, 12) else 2)
