@@ -7,6 +7,7 @@ import dataclasses
 import os
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,6 +64,7 @@ from turbosock.errors import (
     TotalTimeout,
     TurbosockError,
     WriteError,
+    WriteTimeout,
 )
 from turbosock.tls import pin_of, provider_for
 
@@ -585,11 +587,17 @@ def test_https_large_upload_is_whole(client: Client, pki: Pki, kind: str) -> Non
         assert server.accepted == 1
 
 
-def test_https_upload_to_a_slow_reader_outlives_the_write_limit(make: Make, pki: Pki) -> None:
+def test_https_upload_to_a_slow_reader_outlives_the_write_limit(
+    make: Make, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The peer takes bytes all the time, but less than one of the engine's blocks within write_s.
     client = make(pki.trusting, replace(TIMEOUTS, write_s=0.4))
     body = big_body(200_000)
     taken = bytearray()
+    # The kernel holds little, so that the engine has to wait.
+    monkeypatch.setattr(
+        "turbosock.transport.dial.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    )
 
     def take_slowly(peer: Peer) -> None:
         read_head(peer)
@@ -601,6 +609,15 @@ def test_https_upload_to_a_slow_reader_outlives_the_write_limit(make: Make, pki:
     with scripted((secure(pki.context), take_slowly, answer(b"at last"), await_close), receive_buffer=4096) as server:
         assert client.post(url(server.port), content=body).content == b"at last"
         assert taken == body
+
+
+def test_https_upload_that_nobody_takes_ends_with_the_write_limit(make: Make, pki: Pki) -> None:
+    client = make(pki.trusting, replace(TIMEOUTS, write_s=0.2))
+    with scripted((secure(pki.context), read_head, stall), receive_buffer=4096) as server:
+        with pytest.raises(WriteTimeout) as caught:
+            client.post(url(server.port), content=big_body(20_000_000))
+        assert caught.value.phase is Phase.SEND
+        assert client.stats() == (0, 0, 0)
 
 
 def test_https_refusal_of_an_upload_is_its_answer(client: Client, pki: Pki) -> None:

@@ -42,6 +42,7 @@ from support.scripted_server import (
     send,
     stall,
 )
+from support.scripted_server import signal as tell
 from support.tls import HOST, Authority, dns
 from turbosock import Config, EventKind, Exchange, Loop, PoolConfig, Timeouts, limits
 from turbosock.client.ticking_dial import TickingDial
@@ -60,6 +61,7 @@ from turbosock.errors import (
     TlsVerificationError,
     TotalTimeout,
     WriteError,
+    WriteTimeout,
 )
 from turbosock.reactor.clock import Clock
 from turbosock.tls import TlsSession, pin_of
@@ -526,10 +528,16 @@ def test_https_large_upload_is_whole(loop: Loop, pki: Pki, kind: str) -> None:
         assert server.accepted == 1
 
 
-def test_https_upload_to_a_slow_reader_outlives_the_write_limit(make: Make, pki: Pki) -> None:
+def test_https_upload_to_a_slow_reader_outlives_the_write_limit(
+    make: Make, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop = make(pki.trusting, replace(TIMEOUTS, write_s=0.4))
     body = big_body(200_000)
     taken = bytearray()
+    # The kernel holds little, so that the engine has to wait.
+    monkeypatch.setattr(
+        "turbosock.transport.dial.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    )
 
     def take_slowly(peer: Peer) -> None:
         read_head(peer)
@@ -543,6 +551,22 @@ def test_https_upload_to_a_slow_reader_outlives_the_write_limit(make: Make, pki:
         done(loop, exchange)
         assert exchange.content == b"at last"
         assert taken == body
+
+
+def test_https_upload_that_nobody_takes_ends_with_the_write_limit(make: Make, pki: Pki) -> None:
+    clock = make_clock()
+    loop = make(pki.trusting, replace(TIMEOUTS, write_s=2), clock=clock)
+    begun = threading.Event()
+    with scripted((secure(pki.context), read_head, tell(begun), stall), receive_buffer=4096) as server:
+        exchange = loop.request("POST", url(server.port), content=big_body(20_000_000))
+        turns(loop, begun.is_set)
+        settle(loop, 20)
+        # What the kernel took at last may have been after the last step.
+        for _ in range(2):
+            clock.advance(2.1)
+            settle(loop)
+        assert isinstance(exchange.error, WriteTimeout)
+        assert loop.stats() == (0, 0, 0)
 
 
 def test_https_refusal_of_an_upload_is_its_answer(loop: Loop, pki: Pki) -> None:

@@ -251,6 +251,7 @@ class Exchange(ClientExchange, Event):
                 )
                 if prepared.expect_continue:
                     limit_ns = min(limit_ns, CONTINUE_WAIT_NS)
+                self._bytes_moved = connection.transport.bytes_in + connection.transport.bytes_out
             deadline_ns = now_ns + limit_ns
             if deadline_ns > self.deadline_ns:
                 deadline_ns = self.deadline_ns
@@ -476,6 +477,9 @@ class Exchange(ClientExchange, Event):
         if transport.receive_context.state != PENDING or transport.queued:
             # Bytes wait here for memory, for room or for their turn. The peer is not late.
             self._quiet_since_ns = now_ns
+        elif not connection.sent and transport.tls is not None:
+            # A peer takes what a TLS engine holds without a step of this exchange.
+            self._note_progress(connection)
         if not connection.sent and not connection.continued and self.source is not None:
             limit_ns = min(CONTINUE_WAIT_NS, timeouts.write_ns)
             if now_ns - self._quiet_since_ns >= limit_ns:
