@@ -319,6 +319,19 @@ def test_send_into_a_connection_that_was_reset_is_a_network_error(
     assert client.truncated if failure is None else failure.errno
 
 
+def test_failed_send_leaves_no_error_for_the_next_call(
+    network: Network, trusting: TlsConfig, serving: TlsServerConfig
+) -> None:
+    # OpenSSL's queue of errors is the thread's: what is left in it is told to the next call, of any connection.
+    client, server = tcp_pair(network, trusting, serving)
+    reset(server)
+    select.select([client.socket], [], [], 10)
+    with pytest.raises(WriteError):
+        client.send(b"to nobody")
+    # pyOpenSSL has no public word for this.
+    assert SSL._lib.ERR_peek_error() == 0
+
+
 def test_unwrap_gives_the_socket_back_in_plaintext(pair: tuple[TlsSession, TlsSession]) -> None:
     client, server = pair
     codes = [client.unwrap()]
