@@ -127,6 +127,10 @@ class OriginPool:
                 return
             # Back where it was; whoever began to wait meanwhile is seen by the next round.
             self._keep(connection)
+            if self._pool.closed:
+                # close() looked while the connection was in nobody's hands but ours.
+                self.close_idle()
+                return
 
     @property
     def max_idle_ns(self) -> int:

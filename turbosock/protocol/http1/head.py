@@ -243,6 +243,8 @@ def parse_request_head(
         if first - start > 2 * MAX_LEADING_EMPTY_LINES:
             raise ProtocolError("too many empty lines before a request line", code="bad_request_line")
     found = buffer.find(b"\r\n\r\n", examined - 3 if examined - 3 > first else first, end)
+    # The empty lines count: a receive buffer of max_bytes must never fill before the head is refused.
+    max_bytes -= first - start
     if found < 0:
         _check_unfinished_request(buffer, first, end, examined, max_bytes)
         return None

@@ -506,3 +506,10 @@ def test_heads_show_themselves_without_their_fields() -> None:
     assert repr(response(data)) == "<ResponseHead 200 'OK' CLOSE>"
     head = request(b"GET /?hunter2 HTTP/1.1\r\nHost: a\r\nAuthorization: hunter2\r\n\r\n")
     assert repr(head) == "<RequestHead GET NONE>"
+
+
+@pytest.mark.parametrize("empty_lines", [1, 2, 3, 4])
+def test_request_head_without_end_behind_empty_lines_is_refused_before_its_buffer_is_full(empty_lines: int) -> None:
+    data = bytearray((b"\r\n" * empty_lines + b"GET / HTTP/1.1\r\nX: ").ljust(512, b"a"))
+    with pytest.raises(HeadTooLarge):
+        parse_request_head(data, 0, len(data), max_bytes=len(data))
