@@ -135,18 +135,31 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """How many connections are kept, and for how long."""
+    """How many connections are kept, and for how long.
+
+    Attributes:
+        max_connections, max_connections_per_origin: open at once, those being dialled included.
+        max_idle, max_idle_s: how many wait for the next request, and how long each does.
+        max_lifetime_s: the age at which a connection is closed instead of kept, up to a tenth less at random; None: it
+            may live for as long as it is used. Set it where names or balancers move to other addresses.
+        max_requests: exchanges that one connection serves; None: any number.
+    """
 
     max_connections: int = limits.MAX_CONNECTIONS
     max_connections_per_origin: int = limits.MAX_CONNECTIONS_PER_ORIGIN
     max_idle: int = limits.MAX_IDLE_CONNECTIONS
     max_idle_s: float = limits.MAX_IDLE_S
+    max_lifetime_s: float | None = None
+    max_requests: int | None = None
 
     def __post_init__(self) -> None:
         check_count("max_connections", self.max_connections, 1, 65_536)
         check_count("max_connections_per_origin", self.max_connections_per_origin, 1, 65_536)
         check_count("max_idle", self.max_idle, 0, 65_536)
         check_seconds("max_idle_s", self.max_idle_s)
+        check_seconds("max_lifetime_s", self.max_lifetime_s, optional=True)
+        if self.max_requests is not None:
+            check_count("max_requests", self.max_requests, 1, 2**31)
         if self.max_connections_per_origin > self.max_connections:
             raise InvalidOption(
                 f"max_connections_per_origin={self.max_connections_per_origin} is above "

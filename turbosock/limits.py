@@ -128,8 +128,30 @@ MAX_IDLE_CONNECTIONS = 1024
 # How long an idle connection is kept. Node closes after 5 s, nginx after 75 s, Apache after 5 s; the stale
 # retry covers those in between.
 MAX_IDLE_S = 60.0
-# A connection idle for longer than this is asked, with one system call, whether the peer has spoken or closed.
+# A connection idle for longer than this is asked, with one system call, whether the peer has spoken or closed. What an
+# origin sends unasked within this time of its last answer is taken for the next one, as it is when it comes while the
+# request is on its way: no check can close that window, and it is the origin's own answer that it spoils.
 HEALTH_CHECK_AFTER_S = 0.001
+# How often connections that are idle for too long, and that nobody asks for, are looked for by the way.
+IDLE_SWEEP_S = 1.0
+# By how much of its lifetime a connection may end early, at random: those that were opened together, after a restart
+# of the server, say, must not all be dialled anew together.
+LIFETIME_JITTER = 0.1
+# What one prewarmer keeps ready: as many as a whole pool has connections.
+MAX_PREWARM_READY = 1024
+# What one prewarmer builds at once, so that a filling does not push everybody else's dials aside.
+PREWARM_BUILDING = 4
+# How often the ready ones are looked at and replaced. Servers that close idle connections soonest do so after 5 s: a
+# dead one is found well before as many again have died.
+PREWARM_INTERVAL_S = 1.0
+# The bounds of the first and of the longest pause after builds that failed: an origin that restarts is there again
+# within seconds, and one that is down for hours is asked twice a minute or so by each client.
+PREWARM_BACKOFF_FIRST_S = 0.1
+PREWARM_BACKOFF_CAP_S = 30.0
+# How long something is kept ready, as long as an idle connection is.
+PREWARM_MAX_AGE_S = 60.0
+# How long close() waits for what is being built: as long as a connect may take.
+PREWARM_CLOSE_WAIT_S = 10.0
 # Requests in one Loop that wait for a connection.
 MAX_QUEUED_EXCHANGES = 65_536
 # Events that wait in loop.events; the reader that never iterates gets back-pressure, not growth.
@@ -143,6 +165,23 @@ MAX_LENT_BYTES = 64 * MIB
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
 SEND_BLOCK_BYTES = 512 * KIB
+
+# Queues
+
+# Requests that one request queue holds until they are begun, unless told otherwise ...
+QUEUE_PENDING = 1000
+# ... and at most: a waiting request is about a kilobyte with its arguments, so a gigabyte.
+MAX_QUEUE_PENDING = 1_000_000
+# Threads of one queue unless told otherwise: each has one request under way. Browsers have six to an origin.
+QUEUE_WORKERS = 8
+# More threads than this are a job for a Loop: each has a stack, and all of them one interpreter lock.
+MAX_QUEUE_WORKERS = 1024
+# Exchanges that a queue has under way in a Loop unless told otherwise; the most is MAX_QUEUED_EXCHANGES.
+QUEUE_IN_FLIGHT = 100
+# Callers that wait for room in one full queue. Each is a thread that does nothing else.
+MAX_QUEUE_SUBMITTERS = 4096
+# How long the end of a queue waits for what is left. Kubernetes kills a process 30 s after it asked it to end.
+QUEUE_STOP_TIMEOUT_S = 25.0
 
 # Listeners
 
@@ -236,8 +275,13 @@ def check_relations() -> None:
     assert 16**MAX_CHUNK_SIZE_DIGITS < 2**63, "a chunk size must be a file offset"
     assert MAX_CONNECTIONS_PER_ORIGIN <= MAX_CONNECTIONS, "an origin cannot have more than all"
     assert MAX_IDLE_CONNECTIONS <= MAX_CONNECTIONS, "idle connections are connections"
+    assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"
+    assert PREWARM_BACKOFF_FIRST_S <= PREWARM_BACKOFF_CAP_S, "pauses grow"
+    assert PREWARM_INTERVAL_S <= PREWARM_MAX_AGE_S, "what is ready outlives one look at it"
     assert FAILED_NAME_LIFETIME_S <= NAME_LIFETIME_S, "failures are forgotten first"
     assert CONNECT_TIMEOUT_S <= TOTAL_TIMEOUT_S and READ_TIMEOUT_S <= TOTAL_TIMEOUT_S, "parts fit the whole"
+    assert QUEUE_PENDING <= MAX_QUEUE_PENDING and QUEUE_WORKERS <= MAX_QUEUE_WORKERS, "defaults keep to their bounds"
+    assert QUEUE_IN_FLIGHT <= MAX_QUEUED_EXCHANGES, "a Loop holds what a queue begins"
     assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
 
 

@@ -38,7 +38,8 @@ from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
-from turbosock.pool.connection_pool import ConnectionPool, PoolStats, Waiter
+from turbosock.pool.connection_pool import ConnectionPool, PoolStats
+from turbosock.pool.origin_pool import Waiter
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress

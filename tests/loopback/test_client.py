@@ -56,12 +56,12 @@ def test_get_small_gives_status_fields_and_content(client: Client, nginx: peers.
 def test_get_repeated_uses_one_connection(client: Client, nginx: peers.Peer, path: str) -> None:
     for _ in range(20):
         assert client.get(nginx.url(path)).content == peers.SMALL_BODY
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_get_big_is_whole(client: Client, nginx: peers.Peer) -> None:
     assert client.get(nginx.url("/big")).content == BIG
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_get_chunked_is_whole(client: Client, nginx: peers.Peer) -> None:
@@ -74,7 +74,7 @@ def test_get_of_a_204_has_no_content_and_keeps_the_connection(client: Client, ng
     for _ in range(3):
         response = client.get(nginx.url("/empty"))
         assert (response.status_code, response.content) == (204, b"")
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_get_of_a_304_has_no_content_and_keeps_the_connection(client: Client, nginx: peers.Peer) -> None:
@@ -82,7 +82,7 @@ def test_get_of_a_304_has_no_content_and_keeps_the_connection(client: Client, ng
     for _ in range(2):
         again = client.get(nginx.url("/100"), headers={"If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("path", "length"), [("/100", 100), ("/big", len(BIG))])
@@ -92,7 +92,7 @@ def test_head_tells_the_length_and_has_no_content(client: Client, nginx: peers.P
         assert response.headers["content-length"] == str(length)
         assert response.content == b""
     assert client.get(nginx.url("/100")).content == peers.SMALL_BODY
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_get_of_a_missing_page_is_a_status_and_an_error_where_asked(client: Client, nginx: peers.Peer) -> None:
@@ -108,7 +108,7 @@ def test_get_of_a_missing_page_is_a_status_and_an_error_where_asked(client: Clie
 def test_get_where_the_server_closes_dials_again(client: Client, nginx: peers.Peer) -> None:
     for _ in range(3):
         assert client.get(nginx.url("/close")).text == "closing\n"
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_request_is_understood_as_it_was_meant(client: Client, nginx: peers.Peer) -> None:
@@ -133,7 +133,7 @@ def test_get_from_a_server_of_http_10(client: Client, tmp_path: Path) -> None:
         for _ in range(2):
             response = client.get(server.url("/file"))
             assert (response.http_version, response.content) == ("HTTP/1.0", BIG[:200_000])
-            assert client.stats() == (0, 0, 0)
+            assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_get_over_a_unix_socket(client: Client, nginx_unix: peers.Peer) -> None:
@@ -143,7 +143,7 @@ def test_get_over_a_unix_socket(client: Client, nginx_unix: peers.Peer) -> None:
     assert client.get(unix_url(nginx_unix, "/reflect?a=b")).text.startswith(
         "GET /reflect?a=b HTTP/1.1\nhost: localhost\n"
     )
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_get_over_a_unix_socket_that_is_missing_says_so(client: Client, tmp_path: Path) -> None:
@@ -178,14 +178,14 @@ def test_get_from_a_port_where_nobody_listens_says_so(client: Client) -> None:
     with pytest.raises(ConnectError, match=f"127.0.0.1 port {port}") as caught:
         client.get(f"http://127.0.0.1:{port}/")
     assert (caught.value.phase, caught.value.method) == (Phase.CONNECT, "GET")
-    assert client.stats() == (0, 0, 0)
+    assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_get_from_a_name_that_does_not_exist_says_so(client: Client) -> None:
     with pytest.raises(ResolveError) as caught:
         client.get("http://no-such-name.invalid/")
     assert caught.value.phase is Phase.RESOLVE
-    assert client.stats() == (0, 0, 0)
+    assert client.stats()[:3] == (0, 0, 0)
 
 
 # Sending
@@ -217,14 +217,14 @@ def test_put_of_each_kind_arrives_whole(
         response = client.put(nginx.url("/upload/each"), content=contents[kind])
     assert response.status_code in (201, 204)
     assert (nginx.uploads / "each").read_bytes() == body
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_put_then_get_keeps_the_connection(client: Client, nginx: peers.Peer) -> None:
     for _ in range(3):
         assert client.post(nginx.url("/discard"), content=BIG).status_code == 204
         assert client.get(nginx.url("/100")).content == peers.SMALL_BODY
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_delete_removes(client: Client, nginx: peers.Peer) -> None:
@@ -338,7 +338,7 @@ class TestStream:
             assert response.readinto(buffer) == 0
             assert response.nbytes == len(body)
         assert got == body
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
 
     def test_stream_into_a_view_of_another_format(
         self, client: Client, nginx: peers.Peer, path: str, body: bytes
@@ -361,7 +361,7 @@ class TestStream:
         assert b"".join(pieces) == body
         if chunk_size is not None:
             assert {len(piece) for piece in pieces[:-1]} <= {chunk_size}
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
 
     def test_stream_view(self, client: Client, nginx: peers.Peer, path: str, body: bytes) -> None:
         with client.stream("GET", nginx.url(path)) as response:
@@ -374,7 +374,7 @@ class TestStream:
             assert view == body
         with pytest.raises(ValueError, match="released"):
             len(view)
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
 
     def test_stream_content(self, client: Client, nginx: peers.Peer, path: str, body: bytes) -> None:
         with client.stream("GET", nginx.url(path)) as response:
@@ -383,7 +383,7 @@ class TestStream:
             assert response.read() is response.content
         # It is the user's own from now on.
         assert response.content == body
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
 
     def test_gathered_body_can_be_read_in_every_other_way(
         self, client: Client, nginx: peers.Peer, path: str, body: bytes
@@ -492,7 +492,7 @@ def test_iter_lines_ends_lines_as_it_says_however_they_come(client: Client, body
         for _ in range(2):
             with client.stream("GET", server.url()) as response:
                 assert list(response.iter_lines()) == lines
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_iter_lines_of_one_long_line_is_one_line_and_keeps_its_bound(make_client: MakeClient) -> None:
@@ -574,8 +574,8 @@ def test_threads_that_share_a_client_each_get_their_own_answers(
 def test_client_in_a_with_block_closes_its_connections(make_client: MakeClient, nginx: peers.Peer) -> None:
     with make_client() as client:
         client.get(nginx.url("/100"))
-        assert client.stats() == (1, 1, 0)
-    assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (1, 1, 0)
+    assert client.stats()[:3] == (0, 0, 0)
     assert repr(client).endswith("closed>")
 
 

@@ -58,7 +58,7 @@ from turbosock.errors import (
     WriteError,
     WriteTimeout,
 )
-from turbosock.pool.connection_pool import OriginPool
+from turbosock.pool.origin_pool import OriginPool, Place
 
 GOOD = [read_request, answer(b"good"), await_close]
 # A bound for "within its deadline": the promise is 100 ms over it, the rest is for a loaded machine.
@@ -912,15 +912,15 @@ def test_client_closed_just_as_a_connection_stands_keeps_nothing_open(
 ) -> None:
     opened = OriginPool.opened
 
-    def close_first(origin: OriginPool, connection: Http1Connection) -> None:
+    def close_first(origin: OriginPool, connection: Http1Connection, place: Place, now_ns: int) -> None:
         client.close()
-        opened(origin, connection)
+        opened(origin, connection, place, now_ns)
 
     monkeypatch.setattr(OriginPool, "opened", close_first)
     with scripted([read_request, stall]) as server:
         with pytest.raises(ClientClosed):
             client.get(server.url())
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
         assert server.requests == []
 
 

@@ -134,7 +134,7 @@ def test_https_fault_is_an_error_in_words_and_its_connection_is_closed(make: Mak
         assert fault.host in str(error)
         assert (error.method, error.url) == ("POST", url(server.port, host=fault.host))
         assert error.phase is not Phase.NONE
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
         server.await_ended()
         # A refused server has not heard what was asked.
         if isinstance(error, TlsVerificationError):
@@ -147,7 +147,7 @@ def test_https_number_that_is_no_dotted_quad_is_refused_before_anything_is_sent(
         with pytest.raises(InvalidUrl, match="four decimal numbers"):
             client.get(url(server.port, host=host))
         assert server.accepted == 0
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_handshake_that_stalls_ends_with_its_deadline(make: Make, pki: Pki) -> None:
@@ -158,7 +158,7 @@ def test_https_handshake_that_stalls_ends_with_its_deadline(make: Make, pki: Pki
             client.get(url(server.port))
         assert 0.1 <= time.monotonic() - began < 2
         assert caught.value.phase is Phase.TLS
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_handshake_that_stalls_ends_with_the_connects_deadline(make: Make, pki: Pki) -> None:
@@ -170,7 +170,7 @@ def test_https_handshake_that_stalls_ends_with_the_connects_deadline(make: Make,
         with pytest.raises(TotalTimeout) as total:
             client.get(url(server.port), timeout=0.05)
         assert total.value.phase is Phase.TLS
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_handshake_that_drips_ends_with_its_deadline(make: Make, pki: Pki) -> None:
@@ -191,7 +191,7 @@ def test_https_body_that_drips_ends_with_the_total_deadline(client: Client, pki:
             client.get(url(server.port), timeout=0.3)
         assert 0.3 <= time.monotonic() - began < 2
         assert caught.value.phase is Phase.BODY
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_record_that_is_never_whole_ends_with_the_read_limit(make: Make, pki: Pki) -> None:
@@ -210,14 +210,14 @@ def test_https_body_with_an_announced_end_that_is_cut_is_truncated(client: Clien
         with scripted((secure(pki.context), read_request, send(b"HTTP/1.1 200 OK\r\n" + body), end)) as server:
             with pytest.raises(BodyTruncated):
                 client.get(url(server.port))
-            assert client.stats() == (0, 0, 0)
+            assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_head_that_is_cut_is_a_closed_connection(client: Client, pki: Pki) -> None:
     with scripted((secure(pki.context), read_request, send(b"HTTP/1.1 200"), vanish)) as server:
         with pytest.raises(ConnectionClosed, match="inside the response head"):
             client.get(url(server.port))
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_close_without_close_notify_after_a_whole_body_is_fine(client: Client, pki: Pki) -> None:
@@ -231,7 +231,7 @@ def test_https_body_that_ends_with_a_close_notify_is_whole(client: Client, pki: 
     script = (secure(pki.context), read_request, send(b"HTTP/1.1 200 OK\r\n\r\n" + big_body(100_000)), close)
     with scripted(script) as server:
         assert client.get(url(server.port)).content == big_body(100_000)
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_stream_that_failed_never_ends_as_if_whole(client: Client, pki: Pki) -> None:
@@ -444,7 +444,7 @@ def test_https_connection_is_kept_for_the_next_request(client: Client, pki: Pki)
     with scripted((secure(pki.context), *serve(*bodies))) as server:
         for body in bodies:
             assert client.get(url(server.port)).content == body
-            assert client.stats() == (1, 1, 0)
+            assert client.stats()[:3] == (1, 1, 0)
         assert server.accepted == 1
 
 
@@ -478,7 +478,7 @@ def test_https_and_http_to_the_same_port_share_no_connection(client: Client, pki
         assert client.get(url(server.port)).content == b"secret"
         assert client.get(url(server.port)).content == b"secret"
         assert server.accepted == 2
-        assert client.stats() == (2, 2, 0)
+        assert client.stats()[:3] == (2, 2, 0)
 
 
 def test_https_request_on_a_stale_connection_is_sent_again(client: Client, pki: Pki) -> None:
@@ -548,7 +548,7 @@ def test_https_large_download_is_whole(client: Client, pki: Pki, chunk: int) -> 
                 step = step * 3 % 200_003
             assert filled == SIZE
             assert into == body
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
         assert server.accepted == 1
 
 
@@ -617,7 +617,7 @@ def test_https_upload_that_nobody_takes_ends_with_the_write_limit(make: Make, pk
         with pytest.raises(WriteTimeout) as caught:
             client.post(url(server.port), content=big_body(20_000_000))
         assert caught.value.phase is Phase.SEND
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_refusal_of_an_upload_is_its_answer(client: Client, pki: Pki) -> None:
@@ -625,7 +625,7 @@ def test_https_refusal_of_an_upload_is_its_answer(client: Client, pki: Pki) -> N
     with scripted((secure(pki.context), read_head, refusal, await_close)) as server:
         response = client.post(url(server.port), content=big_body(20_000_000))
         assert (response.status_code, response.content) == (413, b"too much")
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_refusal_that_closes_at_once_is_its_answer_or_a_failed_write(client: Client, pki: Pki) -> None:
@@ -635,7 +635,7 @@ def test_https_refusal_that_closes_at_once_is_its_answer_or_a_failed_write(clien
         with contextlib.suppress(WriteError):
             response = client.post(url(server.port), content=big_body(20_000_000))
             assert (response.status_code, response.content) == (413, b"too much")
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_expect_100_continue_holds_the_body_back(client: Client, pki: Pki) -> None:
@@ -668,7 +668,7 @@ def test_https_key_update_mid_stream_goes_unnoticed(client: Client, pki: Pki) ->
                     assert response.connection is not None
                     assert select.select([response.connection.transport.fd], [], [], 5)[0]
             assert response.readinto(into) == 0
-        assert client.stats() == (1, 1, 0)
+        assert client.stats()[:3] == (1, 1, 0)
     finally:
         server.close()
 
@@ -691,7 +691,7 @@ def test_https_cancel_during_the_handshake_ends_it(client: Client, pki: Pki) -> 
             client.get(url(server.port), cancel=token)
         canceller.join(5)
         assert caught.value.phase is Phase.TLS
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 @pytest.mark.parametrize("version", list(TlsVersion))
@@ -704,7 +704,7 @@ def test_https_cancel_during_the_body_ends_it(make: Make, pki: Pki, version: Tls
         with pytest.raises(Cancelled):
             response.read()
         canceller.join(5)
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 def test_https_close_of_the_client_ends_calls_of_other_threads(client: Client, pki: Pki) -> None:
@@ -744,5 +744,5 @@ def test_https_keyboard_interrupt_in_the_handshake_leaves_nothing(client: Client
         interrupter.join(5)
         # The socket is closed: the server saw it.
         server.await_ended()
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
         assert client.get(url(server.port)).content == b"after"

@@ -148,7 +148,7 @@ def test_https_fault_is_an_event_in_words_and_its_connection_is_closed(make: Mak
         assert fault.host in str(error)
         assert (error.method, error.url) == ("POST", url(server.port, host=fault.host))
         assert error.phase is not Phase.NONE
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
         server.await_ended()
         if isinstance(error, TlsVerificationError):
             assert server.requests == []
@@ -171,7 +171,7 @@ def test_https_handshake_that_stalls_ends_with_its_deadline(make: Make, pki: Pki
         assert "handshake_s" in str(exchange.error)
         assert exchange.error.phase is Phase.TLS
         assert peer.connections[0].is_closed()
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
 
 
 def begin_handshake(loop: Loop, peer: RawPeer, exchange: Exchange) -> bytes:
@@ -330,7 +330,7 @@ def test_https_server_that_chooses_what_is_not_spoken_is_refused(make: Make, pki
         with pytest.raises(TlsHandshakeError, match="it chose h2"):
             fetch(loop, url(server.port))
         assert server.requests == []
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
 
 
 @pytest.mark.parametrize("version", list(TlsVersion))
@@ -365,7 +365,7 @@ def test_https_connection_is_kept_for_the_next_request(loop: Loop, pki: Pki) -> 
             assert fetch(loop, url(server.port)) == body
             # Tickets that come while it is idle are no reason to close it.
             settle(loop)
-            assert loop.stats() == (1, 1, 0)
+            assert loop.stats()[:3] == (1, 1, 0)
         assert server.accepted == 1
 
 
@@ -388,7 +388,7 @@ def test_https_and_http_to_the_same_port_share_no_connection(loop: Loop, pki: Pk
         assert fetch(loop, url(server.port)) == b"secret"
         assert fetch(loop, url(server.port)) == b"secret"
         assert server.accepted == 2
-        assert loop.stats() == (2, 2, 0)
+        assert loop.stats()[:3] == (2, 2, 0)
 
 
 def test_https_exchanges_go_on_while_handshakes_stall(make: Make, pki: Pki) -> None:
@@ -566,7 +566,7 @@ def test_https_upload_that_nobody_takes_ends_with_the_write_limit(make: Make, pk
             clock.advance(2.1)
             settle(loop)
         assert isinstance(exchange.error, WriteTimeout)
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
 
 
 def test_https_refusal_of_an_upload_is_its_answer(loop: Loop, pki: Pki) -> None:
@@ -575,7 +575,7 @@ def test_https_refusal_of_an_upload_is_its_answer(loop: Loop, pki: Pki) -> None:
         exchange = loop.request("POST", url(server.port), content=big_body(20_000_000))
         done(loop, exchange)
         assert (exchange.status_code, exchange.content) == (413, b"too much")
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
 
 
 def test_https_peer_that_goes_during_an_upload_is_a_failed_write(loop: Loop, pki: Pki) -> None:
@@ -584,7 +584,7 @@ def test_https_peer_that_goes_during_an_upload_is_a_failed_write(loop: Loop, pki
         done(loop, exchange)
         # Whichever is noticed first: that it takes nothing more, or that it has ended.
         assert isinstance(exchange.error, WriteError) or exchange.error.code == "closed_early"  # type: ignore[union-attr]  # None fails, too
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
 
 
 def test_https_key_update_mid_stream_goes_unnoticed(loop: Loop, pki: Pki) -> None:
@@ -611,7 +611,7 @@ def test_https_key_update_mid_stream_goes_unnoticed(loop: Loop, pki: Pki) -> Non
                 settle(loop)
         done(loop, exchange)
         assert found == b"before\nafter.\nagain.\n"
-        assert loop.stats() == (1, 1, 0)
+        assert loop.stats()[:3] == (1, 1, 0)
     finally:
         server.close()
 
@@ -634,7 +634,7 @@ def test_https_cancel_during_the_handshake_ends_it(loop: Loop) -> None:
             assert isinstance(exchange.error, Cancelled)
             assert exchange.error.phase is Phase.TLS
             assert peer.connections[-1].is_closed()
-            assert loop.stats() == (0, 0, 0)
+            assert loop.stats()[:3] == (0, 0, 0)
 
 
 def test_https_close_of_the_loop_ends_handshakes_and_bodies(loop: Loop, pki: Pki) -> None:
@@ -662,7 +662,7 @@ def test_https_keyboard_interrupt_in_the_handshake_leaves_nothing(
             done(loop, exchange)
         assert exchange.done
         assert exchange.error is not None
-        assert loop.stats() == (0, 0, 0)
+        assert loop.stats()[:3] == (0, 0, 0)
         server.await_ended()
         assert server.requests == []
 

@@ -28,7 +28,7 @@ def test_stream_dropped_unread_is_told_and_its_place_freed(client: Client) -> No
     with scripted([read_request, BEGUN, stall], [read_request, answer(b"good"), await_close]) as server:
         with pytest.warns(ResourceWarning, match="dropped without close"):
             drop(client, server.url("/path?key=hunter2"))
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
         assert client.get(server.url()).content == b"good"
 
 
@@ -37,7 +37,7 @@ def test_stream_dropped_unread_is_told_with_its_line_where_diagnostics_are_on(ma
     with scripted([read_request, BEGUN, stall]) as server:
         with pytest.warns(ResourceWarning, match="test_lifetimes.py"):
             drop(client, server.url())
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 @pytest.mark.parametrize("path", ["/100", "/big"])
@@ -65,7 +65,7 @@ def test_bodies_with_diagnostics_are_the_same_bodies(make_client: MakeClient, ng
         with client.stream("GET", nginx.url(path)) as response:
             assert b"".join(response.iter_bytes()) == plain
     assert client.buffers.stats().outstanding == 0
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
 
 
 def test_content_outlives_the_ring_that_it_came_in(make_client: MakeClient, nginx: peers.Peer) -> None:
@@ -85,23 +85,23 @@ def test_view_that_fails_half_way_gives_its_memory_back(client: Client) -> None:
         with client.stream("GET", server.url()) as response, pytest.raises(Exception, match="inside a body"):
             response.view()
         assert client.buffers.stats().outstanding == 0
-        assert client.stats() == (0, 0, 0)
+        assert client.stats()[:3] == (0, 0, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_child_of_a_fork_uses_connections_of_its_own(client: Client, nginx: peers.Peer) -> None:
     url = nginx.url("/reflect?who=parent")
     expected = client.get(url).content
-    assert client.stats() == (1, 1, 0)
+    assert client.stats()[:3] == (1, 1, 0)
     with client.stream("GET", nginx.url("/big")) as response:
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                assert client.stats() == (0, 0, 0)
+                assert client.stats()[:3] == (0, 0, 0)
                 for _ in range(20):
                     assert client.get(nginx.url("/reflect?who=child")).text.startswith("GET /reflect?who=child ")
-                assert client.stats() == (1, 1, 0)
+                assert client.stats()[:3] == (1, 1, 0)
                 status = 0
             except BaseException:
                 traceback.print_exc()

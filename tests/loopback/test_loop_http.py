@@ -732,4 +732,4 @@ def test_many_exchanges_over_few_connections_each_get_their_own_answer(mode: Mod
                 for head in connection.take_available().split(b"\r\n\r\n")[:-1]:
                     connection.send(answer(b"answer to " + head.split()[1]))
         assert [exchange.content for exchange in exchanges] == [b"answer to /%d" % number for number in range(40)]
-        assert loop.stats() == (4, 4, 0)
+        assert loop.stats()[:3] == (4, 4, 0)

@@ -12,7 +12,8 @@ from support.seeds import seeds
 from turbosock.config import PoolConfig
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
-from turbosock.pool.connection_pool import ConnectionPool, OriginKey, OriginPool
+from turbosock.pool.connection_pool import ConnectionPool
+from turbosock.pool.origin_pool import OriginKey, OriginPool, Place
 from turbosock.transport.transport import Transport
 
 RINGS = RingPool()
@@ -26,6 +27,7 @@ class User:
         number: the order of asking.
         served: whether a connection or a place was offered.
         connection: the connection, or None for a place.
+        place: the place, until a connection stands in it.
     """
 
     def __init__(self, model: Model, name: str) -> None:
@@ -34,18 +36,21 @@ class User:
         self.number = model.next_number()
         self.served = False
         self.connection: Http1Connection | None = None
+        self.place: Place | None = None
 
-    def offer(self, connection: Http1Connection | None) -> bool:
+    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
         assert not self.served, "offered twice"
         waiting = [user for user in self.model.waiting if user.name == self.name]
         assert waiting[0] is self, "served out of order"
         self.model.waiting.remove(self)
-        self.serve(connection)
+        self.serve(connection, place)
         return True
 
-    def serve(self, connection: Http1Connection | None) -> None:
+    def serve(self, connection: Http1Connection | None, place: Place | None) -> None:
+        assert (connection is None) != (place is None), "a connection or a place"
         self.served = True
         self.connection = connection
+        self.place = place
         self.model.holding.append(self)
         if connection is not None:
             assert connection.origin is self.model.origins[self.name], "a connection to another origin"
@@ -79,8 +84,9 @@ class Model:
         user = User(self, self.chance.choice(NAMES))
         origin = self.origins[user.name]
         connection = origin.take_idle(self.now_ns)
-        if connection is not None or origin.reserve():
-            user.serve(connection)
+        place = origin.reserve() if connection is None else None
+        if connection is not None or place is not None:
+            user.serve(connection, place)
         else:
             self.waiting.append(user)
             origin.wait(user)
@@ -97,13 +103,16 @@ class Model:
         if not places:
             return
         user = self.chance.choice(places)
+        place = user.place
+        user.place = None
+        assert place is not None
         if self.chance.random() < 0.7:
             user.connection = Http1Connection(cast(Transport, ScriptedTransport()), RINGS)
             self.made.append(user.connection)
-            self.origins[user.name].opened(user.connection)
+            self.origins[user.name].opened(user.connection, place, self.now_ns)
         else:
             self.holding.remove(user)
-            self.origins[user.name].released()
+            self.origins[user.name].released(place)
 
     def end(self) -> None:
         """Somebody's exchange ends, well or badly."""
@@ -124,8 +133,8 @@ class Model:
         idle = [one for origin in self.origins.values() for one in origin.idle]
         assert len(set(map(id, held + idle))) == len(held) + len(idle), "a connection in two places"
         assert set(map(id, alive)) == set(map(id, held + idle)), "a connection lost, or closed in use"
-        assert self.pool.connections == set(alive)
-        assert self.pool.stats() == (len(self.holding) + len(idle), len(idle), len(self.waiting))
+        assert set(self.pool.connections) == set(alive)
+        assert self.pool.stats()[:3] == (len(self.holding) + len(idle), len(idle), len(self.waiting))
         assert len(idle) <= self.config.max_idle
         assert self.pool.open <= self.config.max_connections
         for name, origin in self.origins.items():

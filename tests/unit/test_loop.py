@@ -334,7 +334,7 @@ def test_idle_connection_expires(loop: Loop, clock: ManualClock, peer: Peer) -> 
     assert loop.stats().idle == 1
     clock.advance(0.1)
     settle(loop)
-    assert loop.stats() == (0, 0, 0) and connection.is_closed()
+    assert loop.stats()[:3] == (0, 0, 0) and connection.is_closed()
 
 
 def test_connection_that_is_used_does_not_expire(loop: Loop, clock: ManualClock, peer: Peer) -> None:
@@ -400,7 +400,7 @@ def test_exchanges_that_queued_leave_no_timers_behind(loop: Loop, peer: Peer) ->
 def test_waiting_exchanges_are_served_in_order(loop: Loop, peer: Peer) -> None:
     exchanges = [loop.request("GET", f"{peer.url}/{number}") for number in range(6)]
     connection = connect(loop, peer)
-    assert loop.stats() == (1, 0, 5)
+    assert loop.stats()[:3] == (1, 0, 5)
     for number, exchange in enumerate(exchanges):
         assert connection.read_head().startswith(b"GET /%d " % number)
         connection.send(OK)
@@ -427,7 +427,7 @@ def test_failed_dial_gives_its_place_to_the_next(loop: Loop) -> None:
     exchanges = [loop.request("GET", url) for _ in range(3)]
     turns(loop, lambda: all(exchange.done for exchange in exchanges))
     assert [type(exchange.error).__name__ for exchange in exchanges] == ["ConnectError"] * 3
-    assert loop.stats() == (0, 0, 0)
+    assert loop.stats()[:3] == (0, 0, 0)
 
 
 # Dials
@@ -1355,7 +1355,7 @@ def test_request_with_a_wrong_argument_names_it_and_sends_nothing(options: dict[
     with Loop() as loop:
         with pytest.raises(InvalidOption, match=argument):
             loop.request("GET", "http://127.0.0.1:1/", **options)
-        assert loop.next_deadline() is None and loop.stats() == (0, 0, 0)
+        assert loop.next_deadline() is None and loop.stats()[:3] == (0, 0, 0)
 
 
 def test_request_into_a_released_view_is_refused() -> None:
@@ -1430,7 +1430,7 @@ def test_close_in_any_phase_ends_everything(mode: Mode, clock: ManualClock, peer
         assert exchange.content == b"ok"
     else:
         assert type(exchange.error) is ClientClosed
-    assert loop.stats() == (0, 0, 0) and not list(loop.events)
+    assert loop.stats()[:3] == (0, 0, 0) and not list(loop.events)
     assert loop.buffers.stats().outstanding == 0
     exchange.cancel()
     for connection in peer.connections:
@@ -1462,7 +1462,7 @@ def test_harmless_calls_after_close_stay_harmless() -> None:
     loop = Loop()
     loop.close()
     loop.wakeup()
-    assert loop.stats() == (0, 0, 0) and list(loop.events) == []
+    assert loop.stats()[:3] == (0, 0, 0) and list(loop.events) == []
 
 
 def test_close_while_events_are_iterated_ends_the_iteration(wide: Loop, peer: Peer) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from turbosock.config import TransportMode
 from turbosock.errors import ConnectTimeout, Phase
+from turbosock.pool.origin_pool import Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.resolver import Address, Resolver
@@ -21,7 +22,7 @@ from turbosock.transport.transport import SaeaTransport, StreamTransport, Transp
 if TYPE_CHECKING:
     from turbosock.client.response import Response
     from turbosock.connection.http1 import Http1Connection
-    from turbosock.pool.connection_pool import OriginPool
+    from turbosock.pool.origin_pool import OriginPool
     from turbosock.transport.secure import TlsDialer
 
 # An interrupted dial is noticed at the latest after this time where shutting its socket down does not wake it.
@@ -42,24 +43,22 @@ class BlockingWaiter:
         interrupted, closed: why it woke up with nothing.
     """
 
-    __slots__ = ("_connection", "_event", "_gave_up", "_lock", "_offered", "closed", "interrupted")
+    __slots__ = ("_event", "_gave_up", "_lock", "_offered", "closed", "interrupted")
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._gave_up = False
-        self._connection: Http1Connection | None = None
-        self._offered = False
+        self._offered: Http1Connection | Place | None = None
         self.interrupted = False
         self.closed = False
 
-    def offer(self, connection: Http1Connection | None) -> bool:
+    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
         """See `pool.Waiter`; a thread that has given up declines."""
         with self._lock:
             if self._gave_up:
                 return False
-            self._connection = connection
-            self._offered = True
+            self._offered = place if connection is None else connection
         self._event.set()
         return True
 
@@ -77,23 +76,23 @@ class BlockingWaiter:
         """Wait for an offer or an interruption; False when the time passed first."""
         return self._event.wait(max(timeout_ns, 0) / NS_PER_S)
 
-    def take(self) -> Http1Connection | None:
-        """What was offered; None: a place to dial into."""
-        self._offered = False
-        return self._connection
+    def take(self) -> Http1Connection | Place:
+        """What was offered."""
+        offered = self._offered
+        assert offered is not None, "taken once, after an offer"
+        self._offered = None
+        return offered
 
     def give_up(self, origin: OriginPool) -> None:
         """Take nothing from now on, and pass on what was offered at the last moment."""
         with self._lock:
             self._gave_up = True
             offered = self._offered
-            self._offered = False
-        if not offered:
-            return
-        if self._connection is None:
-            origin.released()
-        else:
-            origin.give_back(self._connection, SYSTEM_CLOCK.now_ns())
+            self._offered = None
+        if isinstance(offered, Place):
+            origin.released(offered)
+        elif offered is not None:
+            origin.give_back(offered, SYSTEM_CLOCK.now_ns())
 
 
 def dial_blocking(response: Response, resolver: Resolver, tls: TlsDialer, mode: TransportMode) -> Transport:

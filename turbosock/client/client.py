@@ -35,7 +35,8 @@ from turbosock.config import Config, Timeouts
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
-from turbosock.pool.connection_pool import ConnectionPool, OriginPool, PoolStats, Waiter
+from turbosock.pool.connection_pool import ConnectionPool, PoolStats
+from turbosock.pool.origin_pool import OriginPool, Place, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.secure import TlsDialer
@@ -274,23 +275,24 @@ class Client:
         # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
         self.pool.close_expired(_monotonic_ns())
         self._close_abandoned()
-        while True:
-            if origin.reserve():
+        place: Place | None = None
+        while place is None:
+            place = origin.reserve()
+            if place is not None:
                 break
             now_ns = _monotonic_ns()
             idle = origin.take_idle(now_ns)
-            if idle is not None:
-                if not response.retries:
-                    return idle
-                # The place of a connection that is probably stale serves a new one.
-                origin.discard(idle)
-                continue
-            connection = self._wait_for_connection(response, now_ns)
-            if connection is None:
-                break
+            if idle is None:
+                offered = self._wait_for_connection(response, now_ns)
+                if isinstance(offered, Place):
+                    place = offered
+                    break
+                idle = offered
             if not response.retries:
-                return connection
-            origin.discard(connection)
+                return idle
+            # The place of a connection that is probably stale serves a new one.
+            origin.discard(idle)
+        transport = None
         try:
             transport = dial_blocking(response, self._resolver, self._secure, self.config.transport)
             connection = Http1Connection(
@@ -299,10 +301,12 @@ class Client:
                 max_head_bytes=self.config.max_head_bytes,
                 max_head_fields=self.config.max_head_fields,
             )
+            origin.opened(connection, place, _monotonic_ns())
         except BaseException:
-            origin.released()
+            origin.released(place)
+            if transport is not None:
+                transport.close()
             raise
-        origin.opened(connection)
         if self.closed:
             # close() may have looked for connections before this one stood.
             origin.discard(connection)
@@ -320,8 +324,8 @@ class Client:
             assert isinstance(origin, OriginPool), "a client's connection knows its pool"
             origin.discard(connection)
 
-    def _wait_for_connection(self, response: Response, now_ns: int) -> Http1Connection | None:
-        """Stand in line for a connection; None: a place to dial into was offered.
+    def _wait_for_connection(self, response: Response, now_ns: int) -> Http1Connection | Place:
+        """Stand in line for a connection, or for a place to dial into.
 
         Raises:
             PoolTimeout, TotalTimeout, Cancelled, ClientClosed.

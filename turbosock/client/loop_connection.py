@@ -59,7 +59,8 @@ class LoopConnection(Http1Connection):
         if exchange is not None:
             exchange.on_timer(now_ns)  # type: ignore[attr-defined]  # as above
             return
-        due_ns = self.idle_since_ns + self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
+        max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
+        due_ns = min(self.idle_since_ns + max_idle_ns, self.retire_ns)
         if now_ns >= due_ns:
             self._discard()
         else:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
+    from turbosock.pool.origin_pool import Place
 
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
@@ -161,8 +162,9 @@ class Exchange(ClientExchange, Event):
 
     def _dial_or_queue(self, now_ns: int) -> None:
         try:
-            if self.prepared.origin.reserve():
-                self._dial_now()
+            place = self.prepared.origin.reserve()
+            if place is not None:
+                self._dial_now(place)
             else:
                 self._queue(now_ns)
         except TurbosockError as error:
@@ -183,20 +185,21 @@ class Exchange(ClientExchange, Event):
             self._queue_timer.cancel()
             self._queue_timer = None
 
-    def offer(self, connection: Http1Connection | None) -> bool:
+    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
         """See `pool.Waiter`."""
         if self.done:
             return False
         self._leave_queue()
-        if connection is None:
+        if place is not None:
             try:
-                self._dial_now()
+                self._dial_now(place)
             except TurbosockError as error:
                 self.fail(error)
             except BaseException as error:
                 self.break_off(error)
                 raise
         else:
+            assert connection is not None, "a connection or a place is offered"
             self._send_on(connection, self._loop.reactor.clock.now_ns())
         return True
 
@@ -213,13 +216,13 @@ class Exchange(ClientExchange, Event):
                 )
             )
 
-    def _dial_now(self) -> None:
-        """Dial into the place that was reserved."""
+    def _dial_now(self, place: Place) -> None:
+        """Dial into a place that was reserved."""
         self.phase = _CONNECT
         try:
-            self._dial = dial = TickingDial(self, self._loop)
+            self._dial = dial = TickingDial(self, self._loop, place)
         except BaseException:
-            self.prepared.origin.released()
+            self.prepared.origin.released(place)
             raise
         self._loop.queue_dial(dial)
 
@@ -521,6 +524,8 @@ class Exchange(ClientExchange, Event):
             # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
             connection.transport.arm()
             due_ns = self.finished_ns + self._loop.pool.max_idle_ns
+            if due_ns > connection.retire_ns:
+                due_ns = connection.retire_ns
             timer = connection.timer  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
             if timer.deadline_ns > due_ns:
                 timer.move(due_ns)

@@ -21,7 +21,8 @@ from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.protocol.http1.serialize import request_head
 
 if TYPE_CHECKING:
-    from turbosock.pool.connection_pool import ConnectionPool, OriginPool
+    from turbosock.pool.connection_pool import ConnectionPool
+    from turbosock.pool.origin_pool import OriginPool
     from turbosock.transport.secure import TlsDialer
 
 # RFC 9110 §9.2.2: repeating one of these has the effect of sending it once.

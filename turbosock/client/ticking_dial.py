@@ -22,7 +22,7 @@ from turbosock.transport.transport import SaeaTransport
 if TYPE_CHECKING:
     from turbosock.client.loop_exchange import Exchange
     from turbosock.client.loop_services import LoopServices
-    from turbosock.pool.connection_pool import OriginPool
+    from turbosock.pool.origin_pool import OriginPool, Place
 
 _CONNECT = Phase.CONNECT
 _TLS = Phase.TLS
@@ -32,12 +32,24 @@ _RESOLVE = Phase.RESOLVE
 class TickingDial:
     """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
 
-    __slots__ = ("_dial", "_exchange", "_loop", "_lookup", "_origin", "_timer", "deadline_ns", "mask", "queued")
+    __slots__ = (
+        "_dial",
+        "_exchange",
+        "_loop",
+        "_lookup",
+        "_origin",
+        "_place",
+        "_timer",
+        "deadline_ns",
+        "mask",
+        "queued",
+    )
 
-    def __init__(self, exchange: Exchange, loop: LoopServices) -> None:
+    def __init__(self, exchange: Exchange, loop: LoopServices, place: Place) -> None:
         self._exchange: Exchange | None = exchange
         self._loop = loop
         self._origin: OriginPool = exchange.prepared.origin
+        self._place = place
         now_ns = loop.reactor.clock.now_ns()
         self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
         self._timer = loop.reactor.timers.add(self.deadline_ns, self)
@@ -163,7 +175,7 @@ class TickingDial:
             close()
             raise
         self._end()
-        self._origin.opened(connection)
+        self._origin.opened(connection, self._place, loop.reactor.clock.now_ns())
         exchange.on_connected(connection)
 
     def _fail(self, error: TurbosockError) -> None:
@@ -175,7 +187,7 @@ class TickingDial:
                 # Before the close: its number may be another socket's right after.
                 self._loop.reactor.unregister(dial.fd)
             dial.close()
-        self._origin.released()
+        self._origin.released(self._place)
         if exchange is not None:
             exchange.fail(error)
 

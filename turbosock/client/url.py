@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from turbosock import limits
 from turbosock.errors import InvalidUrl
-from turbosock.pool.connection_pool import OriginKey
+from turbosock.pool.origin_pool import OriginKey
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "http+unix": 0}
 

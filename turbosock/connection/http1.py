@@ -73,11 +73,12 @@ class Http1Connection:
         whole: whether head and body came together and nothing else: the body is the ring's content, `body` is not
             used, and whoever takes the ring may finish the exchange at once.
         served: exchanges finished on this connection; above 0 it is a reused one.
-        idle_since_ns: for the pool.
+        origin, place, idle_since_ns, retire_ns: the pool's.
         owner: the exchange that uses the connection, for the driver.
     """
 
     __slots__ = (
+        "__weakref__",
         "_examined",
         "_interims",
         "_max_head_bytes",
@@ -94,6 +95,8 @@ class Http1Connection:
         "idle_since_ns",
         "origin",
         "owner",
+        "place",
+        "retire_ns",
         "ring",
         "rings",
         "sent",
@@ -119,7 +122,9 @@ class Http1Connection:
         self.expected: ResponseHead | None = None
         self.owner: object = None
         self.origin: object = None
+        self.place: object = None
         self.idle_since_ns = 0
+        self.retire_ns = 0
         self.served = 0
         self.sent = True
         self.answered = False

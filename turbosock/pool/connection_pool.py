@@ -1,194 +1,58 @@
-"""Connections by origin: idle ones kept for the next exchange, limits in all and to one origin, waiters in order.
+"""The connections of one Client or Loop: limits in all, waiters of every origin, age, and the end.
 
-An `OriginPool` is everything about one key (scheme, host, port or path). Taking an idle connection is one pop and
-giving it back one append, most recently used first. Everything slower (expiry, health, limits, waiters) happens under
-one lock and off that path.
+Everything here is off the path of a request that finds an idle connection: that one asks its `OriginPool` alone, which
+comes here when `attend_ns` says that there is something to do: somebody waits, too many are idle, ages are limited, the
+pool is closed, or a second has passed since idle connections were last looked through. So no helper thread is needed.
 
-The order for a caller: `take_idle()`; without one `reserve()` a place and dial, then `opened(connection)` or
-`released()`; without a place `wait(waiter)`, and the waiter is offered a connection, or a place to dial into. At the
-end `give_back(connection)` or `discard(connection)`.
-
-Invariants: `open` counts connections and reserved places, 0 <= open <= its limit; an idle connection has no owner; a
-place is offered to exactly one waiter, and one that declines passes it on; waiters are served in order; one OriginPool
-stands for a key as long as anybody knows it.
-A waiter appends itself and then looks for an idle connection, and who gives back appends and then looks for a waiter,
-and for the pool's end: whoever comes second sees the other, so no wake-up is lost, and no connection forgotten.
+Invariants: places taken never exceed `max_connections`, nor those of an origin its own limit; a place is offered to
+exactly one waiter, and one that declines passes it on; the waiters of an origin are served in order, and origins in the
+order in which they began to wait; `attend_ns` is written under the lock alone.
 """
 
 from __future__ import annotations
 
+import random
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet, WeakValueDictionary
 
 from turbosock import limits
 from turbosock.config import SECOND_NS, PoolConfig
-from turbosock.errors import ClientClosed
+from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, Waiter, closed_error
+from turbosock.reactor.timers import NEVER
 
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
 
-HEALTH_CHECK_AFTER_NS = int(limits.HEALTH_CHECK_AFTER_S * SECOND_NS)
-
-
-class OriginKey(NamedTuple):
-    """What connections must have in common to be interchangeable.
-
-    For Unix sockets `host` is what the Host field says, and `path` the socket's path.
-    """
-
-    scheme: str
-    host: str
-    port: int
-    path: str | None = None
-
-
-class Waiter(Protocol):
-    """Somebody who waits for a connection."""
-
-    def offer(self, connection: Http1Connection | None) -> bool:
-        """Take a connection, or (None) a reserved place to dial into; False declines it.
-
-        Called on the thread that gave the connection back, without any lock.
-        """
+_SWEEP_NS = int(limits.IDLE_SWEEP_S * SECOND_NS)
 
 
 class PoolStats(NamedTuple):
-    """Counts of one pool: connections open (idle ones included), idle, and callers that wait."""
+    """Counts of one pool at one moment, and since it was made.
+
+    Attributes:
+        open: connections, idle ones included, and places that are being dialled into.
+        idle, in_use, dialling: its parts.
+        waiting: callers that stand in line.
+        origins: that are remembered.
+        opened: connections made so far.
+        expired: closed because they were idle, or alive, for too long, or had served enough.
+        unfit: closed because their peer had closed, or spoken unasked, while they were idle.
+        evicted: closed while idle to make room.
+    """
 
     open: int
     idle: int
     waiting: int
-
-
-class OriginPool:
-    """The connections to one origin."""
-
-    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "idle", "key", "open", "waiters")
-
-    def __init__(self, pool: ConnectionPool, key: OriginKey) -> None:
-        self._pool = pool
-        self.key = key
-        self.idle: deque[Http1Connection] = deque()
-        # Bound once, for the two calls of every request.
-        self._take = self.idle.pop
-        self._keep = self.idle.append
-        self.open = 0
-        self.waiters: deque[Waiter] = deque()
-
-    def take_idle(self, now_ns: int) -> Http1Connection | None:
-        """The most recently used idle connection that is fit for use, or None."""
-        if not self.idle:
-            return None
-        try:
-            connection = self._take()
-        except IndexError:
-            # Another thread was faster.
-            return None
-        if now_ns - connection.idle_since_ns < HEALTH_CHECK_AFTER_NS:
-            return connection
-        if now_ns - self._pool.quiet_ns < HEALTH_CHECK_AFTER_NS:
-            # The reactor has just looked at every idle connection.
-            return connection
-        return self._first_fit(connection, now_ns)
-
-    def _first_fit(self, connection: Http1Connection, now_ns: int) -> Http1Connection | None:
-        """`connection` or an older one, after asking whether it expired, and whether its peer has spoken or closed."""
-        while True:
-            if now_ns - connection.idle_since_ns <= self._pool.max_idle_ns and connection.transport.is_quiet():
-                return connection
-            self.discard(connection)
-            try:
-                connection = self.idle.pop()
-            except IndexError:
-                return None
-
-    def give_back(self, connection: Http1Connection, now_ns: int) -> None:
-        """Keep a reusable connection for the next exchange, or hand it to who waits."""
-        connection.idle_since_ns = now_ns
-        self._keep(connection)
-        pool = self._pool
-        if pool.waiting or pool.closed or len(pool.connections) > pool.config.max_idle:
-            pool.settle(self)
-
-    def hand_over(self) -> None:
-        """Give an idle connection to the first waiter who takes it, if there are both; for ConnectionPool."""
-        while self.waiters:
-            try:
-                connection = self._take()
-            except IndexError:
-                return
-            with self._pool.lock:
-                waiter = self.waiters.popleft() if self.waiters else None
-                self._pool.note_waiters(self)
-            if waiter is not None and waiter.offer(connection):
-                return
-            # Back where it was; whoever began to wait meanwhile is seen by the next round.
-            self._keep(connection)
-            if self._pool.closed:
-                # close() looked while the connection was in nobody's hands but ours.
-                self.close_idle()
-                return
-
-    @property
-    def max_idle_ns(self) -> int:
-        """For how long a connection may be idle."""
-        return self._pool.max_idle_ns
-
-    def close_idle(self) -> None:
-        """Close every idle connection; for ConnectionPool."""
-        while self.idle:
-            try:
-                connection = self._take()
-            except IndexError:
-                return
-            self.discard(connection)
-
-    def reserve(self) -> bool:
-        """Take a place to dial into, if the limits allow one more connection."""
-        return self._pool.reserve(self)
-
-    def opened(self, connection: Http1Connection) -> None:
-        """The reserved place holds `connection` now."""
-        connection.origin = self
-        self._pool.connections.add(connection)
-
-    def released(self) -> None:
-        """Give a reserved place up: the dial failed."""
-        self._pool.free_place(self)
-
-    def discard(self, connection: Http1Connection) -> None:
-        """Close a connection and free its place."""
-        connection.close()
-        if connection in self._pool.connections:
-            self._pool.connections.discard(connection)
-            self._pool.free_place(self)
-
-    def wait(self, waiter: Waiter) -> None:
-        """Stand in line; the waiter may be offered something before this returns.
-
-        Raises:
-            ClientClosed: the pool is closed, and nobody would come.
-        """
-        with self._pool.lock:
-            if self._pool.closed:
-                raise _closed_error()
-            self.waiters.append(waiter)
-            self._pool.note_waiters(self)
-        self.hand_over()
-        self._pool.serve_places(self)
-
-    def leave(self, waiter: Waiter) -> bool:
-        """Leave the line; False when it was offered something already, which is then the waiter's to pass on."""
-        with self._pool.lock:
-            try:
-                self.waiters.remove(waiter)
-            except ValueError:
-                return False
-            self._pool.note_waiters(self)
-            return True
+    in_use: int
+    dialling: int
+    origins: int
+    opened: int
+    expired: int
+    unfit: int
+    evicted: int
 
 
 class ConnectionPool:
@@ -198,37 +62,60 @@ class ConnectionPool:
         config: the limits.
 
     Attributes:
-        open: connections and reserved places in all.
+        places: those of connections and of dials, in all.
         connections: every connection, idle or in use.
+        attend_ns: from when on a connection that comes back brings its origin here.
         quiet_ns: when a reactor last found no idle connection readable; 0 where none watches them.
         waiting: the origins with waiters, in the order in which they began to wait.
+        opened_count, expired_count, unfit_count, evicted_count: see PoolStats.
     """
 
     __slots__ = (
         "_forgotten",
+        "_max_lifetime_ns",
+        "_max_requests",
         "_origins",
+        "_sweep_ns",
+        "attend_ns",
         "closed",
         "config",
         "connections",
+        "evicted_count",
+        "expired_count",
         "lock",
         "max_idle_ns",
-        "open",
+        "opened_count",
+        "places",
         "quiet_ns",
+        "unfit_count",
         "waiting",
     )
 
     def __init__(self, config: PoolConfig) -> None:
         self.config = config
         self.max_idle_ns = int(config.max_idle_s * SECOND_NS)
+        self._max_lifetime_ns = NEVER if config.max_lifetime_s is None else int(config.max_lifetime_s * SECOND_NS)
+        self._max_requests = NEVER if config.max_requests is None else config.max_requests
         self.lock = threading.Lock()
         self.quiet_ns = 0
+        self.attend_ns = 0
+        self._sweep_ns = 0
         self.closed = False
-        self.open = 0
-        self.connections: set[Http1Connection] = set()
+        self.places: WeakSet[Place] = WeakSet()
+        self.connections: WeakSet[Http1Connection] = WeakSet()
         self._origins: OrderedDict[OriginKey, OriginPool] = OrderedDict()
         # Those that had to go, as long as a prepared request remembers them: it must not meet a second one.
         self._forgotten: WeakValueDictionary[OriginKey, OriginPool] = WeakValueDictionary()
         self.waiting: OrderedDict[OriginPool, None] = OrderedDict()
+        self.opened_count = 0
+        self.expired_count = 0
+        self.unfit_count = 0
+        self.evicted_count = 0
+
+    @property
+    def open(self) -> int:
+        """Connections and reserved places in all."""
+        return len(self.places)
 
     def origin(self, key: OriginKey) -> OriginPool:
         """The pool of one origin, made at first use."""
@@ -250,7 +137,9 @@ class ConnectionPool:
                 self._forgotten[key] = origin
                 return
 
-    def reserve(self, origin: OriginPool) -> bool:
+    # Places
+
+    def reserve(self, origin: OriginPool) -> Place | None:
         """Take a place for `origin`; closes the oldest idle connection of any where the total demands it.
 
         Raises:
@@ -258,19 +147,19 @@ class ConnectionPool:
         """
         with self.lock:
             if self.closed:
-                raise _closed_error()
+                raise closed_error()
             if origin.open >= self.config.max_connections_per_origin:
-                return False
+                return None
             victim = None
             if self.open >= self.config.max_connections:
                 victim = self._oldest_idle()
                 if victim is None:
-                    return False
+                    return None
             # A prepared request may know an origin that was forgotten here meanwhile.
             self._origins.setdefault(origin.key, origin)
-            self._take_place(origin, victim)
+            place = self._take_place(origin, victim)
         self._close_victim(victim)
-        return True
+        return place
 
     def _oldest_idle(self) -> Http1Connection | None:
         """The idle connection that was used least recently, no longer idle, or None; under the lock."""
@@ -292,29 +181,80 @@ class ConnectionPool:
             # take_idle() asks for no lock; what it took comes back, and is looked for again then.
             return None
 
-    def _take_place(self, origin: OriginPool, victim: Http1Connection | None) -> None:
+    def _take_place(self, origin: OriginPool, victim: Http1Connection | None) -> Place:
         """Count a new place for `origin`: a free one, or that of `victim`; under the lock."""
-        if victim is None:
-            self.open += 1
-        else:
-            owner = victim.origin
-            assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
-            owner.open -= 1
-        origin.open += 1
+        if victim is not None:
+            self._forget_connection(victim)
+        place = Place()
+        self.places.add(place)
+        origin.places.add(place)
+        return place
+
+    def _forget_connection(self, connection: Http1Connection) -> None:
+        """Take a connection, which its caller closes, out of the count; under the lock."""
+        place = connection.place
+        owner = connection.origin
+        assert isinstance(owner, OriginPool) and isinstance(place, Place), "a pooled connection knows its place"
+        connection.place = None
+        owner.places.discard(place)
+        self.places.discard(place)
+        self.connections.discard(connection)
 
     def _close_victim(self, victim: Http1Connection | None) -> None:
         """Close a connection whose place was taken already: nobody else may be offered it."""
         if victim is not None:
+            self.evicted_count += 1
             victim.close()
-            self.connections.discard(victim)
 
-    def settle(self, origin: OriginPool) -> None:
-        """A connection came back to `origin` and may be wanted here or elsewhere, or be one too many."""
+    def admit(self, connection: Http1Connection) -> None:
+        """Count a connection that stands in its place."""
+        with self.lock:
+            self.connections.add(connection)
+            self.opened_count += 1
+            self._note()
+
+    def remove(self, connection: Http1Connection) -> None:
+        """Count a connection that was closed no more, and offer its place; nothing where it is not counted."""
+        origin = connection.origin
+        with self.lock:
+            if connection.place is None:
+                return
+            assert isinstance(origin, OriginPool), "a connection with a place has an origin"
+            self._forget_connection(connection)
+            self._note()
+        self.serve_places(origin)
+
+    def free_place(self, origin: OriginPool, place: Place) -> None:
+        """A dial failed, or was not needed: offer its place to who waits."""
+        with self.lock:
+            self.places.discard(place)
+            origin.places.discard(place)
+        self.serve_places(origin)
+
+    # Waiters
+
+    def settle(self, origin: OriginPool, connection: Http1Connection, now_ns: int) -> None:
+        """A connection came back to `origin`: it may be worn, be wanted here or elsewhere, or be one too many."""
         if self.closed:
             origin.close_idle()
             return
+        if connection.served >= self._max_requests or now_ns >= connection.retire_ns:
+            try:
+                origin.idle.remove(connection)
+            except ValueError:
+                # Another thread has it already; it comes back.
+                return
+            self.expired_count += 1
+            origin.discard(connection)
+            return
         origin.hand_over()
         self.serve_places(origin)
+        if len(self.connections) > self.config.max_idle:
+            self._trim_idle()
+        if now_ns >= self._sweep_ns:
+            self.close_expired(now_ns)
+
+    def _trim_idle(self) -> None:
         while True:
             with self.lock:
                 if sum(len(other.idle) for other in self._origins.values()) <= self.config.max_idle:
@@ -322,16 +262,10 @@ class ConnectionPool:
                 victim = self._oldest_idle()
             if victim is None:
                 return
+            self.evicted_count += 1
             owner = victim.origin
             assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
             owner.discard(victim)
-
-    def free_place(self, origin: OriginPool) -> None:
-        """A connection to `origin` is gone, or a dial failed: offer the place to who waits."""
-        with self.lock:
-            origin.open -= 1
-            self.open -= 1
-        self.serve_places(origin)
 
     def serve_places(self, first: OriginPool) -> None:
         """Offer places to waiters, of `first`, then of the origin that waits longest.
@@ -354,12 +288,12 @@ class ConnectionPool:
                         return
                 waiter = chosen.waiters.popleft()
                 self.note_waiters(chosen)
-                self._take_place(chosen, victim)
+                place = self._take_place(chosen, victim)
             self._close_victim(victim)
-            if not waiter.offer(None):
+            if not waiter.offer(None, place):
                 with self.lock:
-                    chosen.open -= 1
-                    self.open -= 1
+                    self.places.discard(place)
+                    chosen.places.discard(place)
 
     def note_waiters(self, origin: OriginPool) -> None:
         """Keep the set of origins with waiters true; under the lock."""
@@ -367,18 +301,58 @@ class ConnectionPool:
             self.waiting.setdefault(origin, None)
         else:
             self.waiting.pop(origin, None)
+        self._note()
+
+    def _note(self) -> None:
+        """Say from when on this pool wants to see what comes back; under the lock."""
+        if (
+            self.waiting
+            or self.closed
+            or self.config.max_lifetime_s is not None
+            or self.config.max_requests is not None
+            or len(self.connections) > self.config.max_idle
+        ):
+            self.attend_ns = 0
+        else:
+            self.attend_ns = self._sweep_ns
+
+    # Age
+
+    def retirement_ns(self, now_ns: int) -> int:
+        """When a connection made now is too old, spread so that those made together do not end together."""
+        if self._max_lifetime_ns == NEVER:
+            return NEVER
+        return now_ns + int(self._max_lifetime_ns * (1 - limits.LIFETIME_JITTER * random.random()))
 
     def close_expired(self, now_ns: int) -> None:
-        """Close the connections that have been idle for too long."""
+        """Close the connections that have been idle, or alive, for too long."""
         with self.lock:
             origins = tuple(self._origins.values())
+            self._sweep_ns = now_ns + _SWEEP_NS
+            self._note()
         for origin in origins:
             try:
                 while now_ns - origin.idle[0].idle_since_ns > self.max_idle_ns:
+                    self.expired_count += 1
                     origin.discard(origin.idle.popleft())
             except IndexError:
                 # None is left, or another thread took it.
                 continue
+            if self._max_lifetime_ns != NEVER:
+                self._close_retired(origin, now_ns)
+
+    def _close_retired(self, origin: OriginPool, now_ns: int) -> None:
+        for connection in tuple(origin.idle):
+            if now_ns >= connection.retire_ns:
+                try:
+                    origin.idle.remove(connection)
+                except ValueError:
+                    # Taken meanwhile; it is looked at again when it comes back.
+                    continue
+                self.expired_count += 1
+                origin.discard(connection)
+
+    # The end
 
     def close(self, notify: Callable[[Waiter], object]) -> None:
         """Close idle connections and wake everybody else; a second call does nothing.
@@ -390,6 +364,7 @@ class ConnectionPool:
             if self.closed:
                 return
             self.closed = True
+            self._note()
             origins = tuple(self._origins.values())
             waiters = [waiter for origin in origins for waiter in origin.waiters]
             for origin in origins:
@@ -405,26 +380,34 @@ class ConnectionPool:
     def drop_inherited(self) -> None:
         """In the child of a fork: close the copies of the parent's sockets, which stay open there, and start clean."""
         self.lock = threading.Lock()
+        connections = tuple(self.connections)
         for origin in tuple(self._origins.values()):
             origin.idle.clear()
             origin.waiters.clear()
-            origin.open = 0
+            origin.places = WeakSet()
         self.waiting.clear()
-        self.open = 0
-        for connection in tuple(self.connections):
+        self.places = WeakSet()
+        self.connections = WeakSet()
+        for connection in connections:
+            connection.place = None
             connection.transport.drop()
-        self.connections.clear()
 
     def stats(self) -> PoolStats:
         """Counts at this moment."""
         with self.lock:
             origins = tuple(self._origins.values())
+            places = len(self.places)
+            connections = len(self.connections)
+        idle = sum(len(origin.idle) for origin in origins)
         return PoolStats(
-            open=self.open,
-            idle=sum(len(origin.idle) for origin in origins),
+            open=places,
+            idle=idle,
             waiting=sum(len(origin.waiters) for origin in origins),
+            in_use=max(0, connections - idle),
+            dialling=max(0, places - connections),
+            origins=len(origins),
+            opened=self.opened_count,
+            expired=self.expired_count,
+            unfit=self.unfit_count,
+            evicted=self.evicted_count,
         )
-
-
-def _closed_error() -> ClientClosed:
-    return ClientClosed("the connection pool is closed: what it belongs to was closed")

@@ -16,7 +16,8 @@ from turbosock.config import SECOND_NS, PoolConfig
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed
-from turbosock.pool.connection_pool import HEALTH_CHECK_AFTER_NS, ConnectionPool, OriginKey, OriginPool
+from turbosock.pool.connection_pool import ConnectionPool
+from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool, Place
 from turbosock.transport.transport import Transport
 
 RINGS = RingPool()
@@ -38,11 +39,12 @@ def new_connection() -> Http1Connection:
     return Http1Connection(cast(Transport, ScriptedTransport()), RINGS)
 
 
-def opened(origin: OriginPool) -> Http1Connection:
+def opened(origin: OriginPool, now_ns: int = 0) -> Http1Connection:
     """A new connection in a reserved place."""
-    assert origin.reserve()
+    place = origin.reserve()
+    assert place is not None
     connection = new_connection()
-    origin.opened(connection)
+    origin.opened(connection, place, now_ns)
     return connection
 
 
@@ -56,9 +58,13 @@ class Line:
     def __init__(self, *, takes: bool = True) -> None:
         self.takes = takes
         self.offers: list[Http1Connection | None] = []
+        self.place: Place | None = None
 
-    def offer(self, connection: Http1Connection | None) -> bool:
+    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+        assert (connection is None) != (place is None), "one of the two is offered"
         self.offers.append(connection)
+        if self.takes:
+            self.place = place
         return self.takes
 
 
@@ -127,7 +133,7 @@ def test_expired_connections_of_every_origin_are_closed_by_the_way() -> None:
     b.give_back(other, 0)
     pool.close_expired(6 * SECOND_NS)
     assert [transport_of(one).closed for one in (old, fresh, other)] == [True, False, True]
-    assert pool.stats() == (1, 1, 0)
+    assert pool.stats()[:3] == (1, 1, 0)
 
 
 def test_connection_discarded_frees_its_place_once() -> None:
@@ -145,10 +151,14 @@ def test_connection_discarded_frees_its_place_once() -> None:
 def test_places_end_at_the_limit_of_the_origin_and_of_all() -> None:
     pool = pool_of(max_connections=3, max_connections_per_origin=2)
     a, b = pool.origin(key("a")), pool.origin(key("b"))
-    assert [a.reserve(), a.reserve(), a.reserve()] == [True, True, False]
-    assert [b.reserve(), b.reserve()] == [True, False]
-    a.released()
-    assert [b.reserve(), b.reserve(), a.reserve()] == [True, False, False]
+    first, second = a.reserve(), a.reserve()
+    assert first is not None and second is not None and a.reserve() is None
+    third = b.reserve()
+    assert third is not None and b.reserve() is None
+    a.released(first)
+    a.released(first)
+    fourth = b.reserve()
+    assert fourth is not None and b.reserve() is None and a.reserve() is None
     assert (pool.open, a.open, b.open) == (3, 1, 2)
 
 
@@ -158,7 +168,8 @@ def test_place_is_made_by_closing_the_idle_connection_of_another_origin_that_is_
     younger, older = opened(a), opened(b)
     a.give_back(younger, 20)
     b.give_back(older, 10)
-    assert c.reserve()
+    place = c.reserve()
+    assert place is not None
     assert (transport_of(older).closed, transport_of(younger).closed) == (True, False)
     assert (pool.open, a.open, b.open, c.open) == (2, 1, 0, 1)
     assert older not in pool.connections
@@ -172,7 +183,7 @@ def test_idle_connections_are_bounded_in_all() -> None:
         origin.give_back(connection, now_ns)
         assert pool.stats().idle <= 2
     assert [transport_of(one).closed for one in connections] == [True, True, False, False]
-    assert pool.stats() == (2, 2, 0)
+    assert pool.stats()[:3] == (2, 2, 0)
 
 
 def test_idle_connections_of_none_are_kept_where_none_may_be() -> None:
@@ -181,7 +192,7 @@ def test_idle_connections_of_none_are_kept_where_none_may_be() -> None:
     connection = opened(origin)
     origin.give_back(connection, 0)
     assert transport_of(connection).closed
-    assert pool.stats() == (0, 0, 0)
+    assert pool.stats()[:3] == (0, 0, 0)
 
 
 def test_origins_are_bounded_and_the_unused_ones_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +219,7 @@ def test_origin_forgotten_but_known_to_a_request_stays_the_only_one(monkeypatch:
     # Whoever kept it may go on: its connections are counted and closed with the others.
     connection = opened(known)
     known.give_back(connection, 0)
-    assert pool.stats() == (1, 1, 0)
+    assert pool.stats()[:3] == (1, 1, 0)
     pool.close(lambda waiter: None)
     assert transport_of(connection).closed
 
@@ -227,12 +238,12 @@ def test_waiters_are_served_in_order_with_what_is_given_back() -> None:
     lines = [Line(), Line()]
     for line in lines:
         origin.wait(line)
-    assert pool.stats() == (1, 0, 2)
+    assert pool.stats()[:3] == (1, 0, 2)
     origin.give_back(connection, 0)
     assert [line.offers for line in lines] == [[connection], []]
     origin.give_back(connection, 0)
     assert [line.offers for line in lines] == [[connection], [connection]]
-    assert pool.stats() == (1, 0, 0)
+    assert pool.stats()[:3] == (1, 0, 0)
 
 
 def test_waiter_is_offered_a_place_when_a_connection_goes() -> None:
@@ -242,7 +253,8 @@ def test_waiter_is_offered_a_place_when_a_connection_goes() -> None:
     origin.discard(connection)
     assert line.offers == [None]
     assert (pool.open, origin.open) == (1, 1)
-    origin.released()
+    assert line.place is not None
+    origin.released(line.place)
     assert (pool.open, origin.open) == (0, 0)
 
 
@@ -279,14 +291,14 @@ def test_place_that_everybody_declines_is_free_again() -> None:
         origin.wait(line)
     origin.discard(connection)
     assert [line.offers for line in lines] == [[None], [None]]
-    assert pool.stats() == (0, 0, 0)
+    assert pool.stats()[:3] == (0, 0, 0)
 
 
 def test_connection_that_everybody_declines_is_idle() -> None:
     pool, origin, connection = full_pool()
     origin.wait(Line(takes=False))
     origin.give_back(connection, 0)
-    assert pool.stats() == (1, 1, 0)
+    assert pool.stats()[:3] == (1, 1, 0)
     assert origin.take_idle(0) is connection
 
 
@@ -333,6 +345,103 @@ def test_waiters_of_other_origins_are_served_in_the_order_of_their_coming() -> N
     assert [line.offers for line in lines] == [[None], [], []]
 
 
+# What is lost
+
+
+def test_place_that_nobody_holds_any_more_is_free() -> None:
+    pool = pool_of(max_connections=1, max_connections_per_origin=1)
+    origin = pool.origin(key())
+    place = origin.reserve()
+    assert place is not None and origin.reserve() is None
+    # As an interrupt between two owners leaves it.
+    del place
+    assert (pool.open, origin.open) == (0, 0)
+    assert origin.reserve() is not None
+
+
+def test_connection_that_nobody_holds_any_more_frees_its_place() -> None:
+    pool, origin, connection = full_pool()
+    origin.give_back(connection, 0)
+    taken = origin.take_idle(0)
+    assert taken is connection and origin.reserve() is None
+    del connection, taken
+    assert pool.stats()[:3] == (0, 0, 0)
+    assert origin.reserve() is not None
+
+
+# Age
+
+
+def test_connection_past_its_lifetime_is_not_kept() -> None:
+    pool = ConnectionPool(PoolConfig(max_lifetime_s=100))
+    origin = pool.origin(key())
+    connection = opened(origin)
+    earliest_ns = int(100 * SECOND_NS * (1 - limits.LIFETIME_JITTER))
+    assert earliest_ns <= connection.retire_ns <= 100 * SECOND_NS
+    origin.give_back(connection, earliest_ns - 1)
+    assert origin.take_idle(earliest_ns - 1) is connection
+    origin.give_back(connection, connection.retire_ns)
+    assert transport_of(connection).closed and pool.stats().expired == 1
+
+
+def test_connection_that_came_of_age_while_idle_is_not_taken_and_is_swept() -> None:
+    pool = ConnectionPool(PoolConfig(max_lifetime_s=10, max_idle_s=60))
+    origin, other = pool.origin(key("a")), pool.origin(key("b"))
+    first, second = opened(origin), opened(other)
+    origin.give_back(first, 0)
+    other.give_back(second, 0)
+    assert origin.take_idle(10 * SECOND_NS) is None
+    assert transport_of(first).closed and not transport_of(second).closed
+    pool.close_expired(10 * SECOND_NS)
+    assert transport_of(second).closed and pool.stats().expired == 2
+
+
+def test_lifetimes_are_spread() -> None:
+    origin = ConnectionPool(PoolConfig(max_lifetime_s=1000)).origin(key())
+    assert len({opened(origin).retire_ns for _ in range(20)}) > 10
+
+
+def test_connection_that_served_enough_is_not_kept() -> None:
+    pool = ConnectionPool(PoolConfig(max_requests=3))
+    origin = pool.origin(key())
+    connection = opened(origin)
+    for served in (1, 2, 3):
+        connection.served = served
+        origin.give_back(connection, 0)
+        assert transport_of(connection).closed == (served == 3)
+        if served < 3:
+            assert origin.take_idle(0) is connection
+    assert pool.stats()[:3] == (0, 0, 0) and pool.stats().expired == 1
+
+
+def test_expired_connections_of_others_are_closed_when_one_comes_back() -> None:
+    pool = ConnectionPool(PoolConfig(max_idle_s=5))
+    forgotten, busy = pool.origin(key("a")), pool.origin(key("b"))
+    idle, used = opened(forgotten), opened(busy)
+    forgotten.give_back(idle, 0)
+    for now_s in range(1, 8):
+        busy.give_back(used, now_s * SECOND_NS)
+        assert busy.take_idle(now_s * SECOND_NS) is used
+    assert transport_of(idle).closed
+
+
+def test_counts_tell_what_became_of_connections() -> None:
+    pool = pool_of(max_connections=2, max_connections_per_origin=2)
+    a, b = pool.origin(key("a")), pool.origin(key("b"))
+    first, second = opened(a), opened(a)
+    place = None
+    a.give_back(first, 0)
+    stats = pool.stats()
+    assert (stats.open, stats.idle, stats.in_use, stats.dialling, stats.origins, stats.opened) == (2, 1, 1, 0, 2, 2)
+    place = b.reserve()
+    stats = pool.stats()
+    assert place is not None and (stats.evicted, stats.dialling, stats.idle, stats.in_use) == (1, 1, 0, 1)
+    transport_of(second).quiet = False
+    a.give_back(second, 0)
+    assert a.take_idle(HEALTH_CHECK_AFTER_NS) is None
+    assert pool.stats().unfit == 1
+
+
 # The end
 
 
@@ -349,10 +458,10 @@ def test_pool_closed_closes_the_idle_wakes_the_waiting_and_aborts_the_rest() -> 
     pool.close(woken.append)
     assert woken == [line]
     assert (transport_of(idle).closed, transport_of(busy).closed, transport_of(busy).aborted) == (True, False, True)
-    assert pool.stats() == (1, 0, 0)
+    assert pool.stats()[:3] == (1, 0, 0)
     b.give_back(busy, 0)
     assert transport_of(busy).closed
-    assert pool.stats() == (0, 0, 0)
+    assert pool.stats()[:3] == (0, 0, 0)
 
 
 def test_pool_closed_gives_no_place_and_takes_no_waiter() -> None:
@@ -373,10 +482,10 @@ class Sleeper:
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self.connection: Http1Connection | None = None
+        self.offered: Http1Connection | Place | None = None
 
-    def offer(self, connection: Http1Connection | None) -> bool:
-        self.connection = connection
+    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+        self.offered = place if connection is None else connection
         self.event.set()
         return True
 
@@ -398,28 +507,31 @@ def test_threads_that_share_a_small_pool_all_come_through() -> None:
     failures: list[str] = []
     rounds = 2_000
 
-    def take(origin: OriginPool) -> Http1Connection | None:
-        connection = origin.take_idle(0)
-        if connection is not None or origin.reserve():
-            return connection
+    def take(origin: OriginPool) -> Http1Connection | Place:
+        found = origin.take_idle(0) or origin.reserve()
+        if found is not None:
+            return found
         sleeper = Sleeper()
         origin.wait(sleeper)
         if not sleeper.event.wait(20):
             raise AssertionError("a wake-up was lost")
-        return sleeper.connection
+        assert sleeper.offered is not None
+        return sleeper.offered
 
     def work(seed: int) -> None:
         chance = random.Random(seed)
         try:
             for _ in range(rounds):
                 origin = chance.choice(origins)
-                connection = take(origin)
-                if connection is None:
+                taken = take(origin)
+                if isinstance(taken, Place):
                     if chance.random() < 0.2:
-                        origin.released()
+                        origin.released(taken)
                         continue
                     connection = new_connection()
-                    origin.opened(connection)
+                    origin.opened(connection, taken, 0)
+                else:
+                    connection = taken
                 if id(connection) in in_use or transport_of(connection).closed or connection.origin is not origin:
                     failures.append("a connection was lent twice, closed or to another origin")
                 in_use.add(id(connection))
@@ -467,4 +579,4 @@ def test_threads_that_give_back_while_the_pool_closes_leave_nothing_open() -> No
         for thread in threads:
             thread.join(10)
         assert all(transport_of(connection).closed for connection in connections)
-        assert pool.stats() == (0, 0, 0)
+        assert pool.stats()[:3] == (0, 0, 0)

@@ -1,0 +1,208 @@
+"""The connections of one origin: idle ones, places for more, and who waits.
+
+Taking an idle connection is one pop and giving it back one append, most recently used first. Everything slower (age,
+health, limits, waiters) happens off that path.
+
+The order for a caller: `take_idle()`; without one `reserve()` a place and dial, then `opened(connection, place)` or
+`released(place)`; without a place `wait(waiter)`, and the waiter is offered a connection, or a place to dial into. At
+the end `give_back(connection)` or `discard(connection)`.
+
+Invariants: a `Place` counts for as long as somebody holds it, and no longer: an interrupt between two owners loses
+neither a place nor a connection, because what nobody refers to any more is not counted; a connection belongs to one
+place and one origin for its life; an idle connection has no owner; one OriginPool stands for a key as long as anybody
+knows it.
+A waiter appends itself and then looks for an idle connection, and who gives back appends and then looks for a waiter,
+and for the pool's end: whoever comes second sees the other, so no wake-up is lost, and no connection forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakSet
+
+from turbosock import limits
+from turbosock.config import SECOND_NS
+from turbosock.errors import ClientClosed
+
+if TYPE_CHECKING:
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.pool.connection_pool import ConnectionPool
+
+HEALTH_CHECK_AFTER_NS = int(limits.HEALTH_CHECK_AFTER_S * SECOND_NS)
+
+
+class OriginKey(NamedTuple):
+    """What connections must have in common to be interchangeable.
+
+    For Unix sockets `host` is what the Host field says, and `path` the socket's path. What one pool has once for all
+    of its connections (TLS settings, resolver) is not part of it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str | None = None
+
+
+class Place:
+    """The right to one connection; counted by the pool's weak sets until it is let go or given up."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Waiter(Protocol):
+    """Somebody who waits for a connection."""
+
+    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+        """Take a connection, or else a reserved place to dial into; False declines it.
+
+        Called on the thread that gave the connection back, without any lock.
+        """
+
+
+class OriginPool:
+    """The connections to one origin."""
+
+    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "idle", "key", "places", "waiters")
+
+    def __init__(self, pool: ConnectionPool, key: OriginKey) -> None:
+        self._pool = pool
+        self.key = key
+        self.idle: deque[Http1Connection] = deque()
+        # Bound once, for the two calls of every request.
+        self._take = self.idle.pop
+        self._keep = self.idle.append
+        self.places: WeakSet[Place] = WeakSet()
+        self.waiters: deque[Waiter] = deque()
+
+    @property
+    def open(self) -> int:
+        """Connections and reserved places."""
+        return len(self.places)
+
+    def take_idle(self, now_ns: int) -> Http1Connection | None:
+        """The most recently used idle connection that is fit for use, or None."""
+        if not self.idle:
+            return None
+        try:
+            connection = self._take()
+        except IndexError:
+            # Another thread was faster.
+            return None
+        if now_ns - connection.idle_since_ns < HEALTH_CHECK_AFTER_NS:
+            return connection
+        if now_ns - self._pool.quiet_ns < HEALTH_CHECK_AFTER_NS:
+            # The reactor has just looked at every idle connection.
+            return connection
+        return self._first_fit(connection, now_ns)
+
+    def _first_fit(self, connection: Http1Connection, now_ns: int) -> Http1Connection | None:
+        """`connection` or an older one, after asking whether it expired, and whether its peer has spoken or closed."""
+        pool = self._pool
+        while True:
+            if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
+                pool.expired_count += 1
+            elif connection.transport.is_quiet():
+                return connection
+            else:
+                pool.unfit_count += 1
+            self.discard(connection)
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                return None
+
+    def give_back(self, connection: Http1Connection, now_ns: int) -> None:
+        """Keep a reusable connection for the next exchange, or hand it to who waits."""
+        connection.idle_since_ns = now_ns
+        self._keep(connection)
+        pool = self._pool
+        if now_ns >= pool.attend_ns:
+            pool.settle(self, connection, now_ns)
+
+    def hand_over(self) -> None:
+        """Give an idle connection to the first waiter who takes it, if there are both; for ConnectionPool."""
+        while self.waiters:
+            try:
+                connection = self._take()
+            except IndexError:
+                return
+            with self._pool.lock:
+                waiter = self.waiters.popleft() if self.waiters else None
+                self._pool.note_waiters(self)
+            if waiter is not None and waiter.offer(connection, None):
+                return
+            # Back where it was; whoever began to wait meanwhile is seen by the next round.
+            self._keep(connection)
+            if self._pool.closed:
+                # close() looked while the connection was in nobody's hands but ours.
+                self.close_idle()
+                return
+
+    @property
+    def max_idle_ns(self) -> int:
+        """For how long a connection may be idle."""
+        return self._pool.max_idle_ns
+
+    def close_idle(self) -> None:
+        """Close every idle connection; for ConnectionPool."""
+        while self.idle:
+            try:
+                connection = self._take()
+            except IndexError:
+                return
+            self.discard(connection)
+
+    def reserve(self) -> Place | None:
+        """A place to dial into, or None where the limits allow no more connections.
+
+        Raises:
+            ClientClosed: the pool is closed.
+        """
+        return self._pool.reserve(self)
+
+    def opened(self, connection: Http1Connection, place: Place, now_ns: int) -> None:
+        """`connection` stands in `place` from now on."""
+        connection.origin = self
+        connection.retire_ns = self._pool.retirement_ns(now_ns)
+        connection.place = place
+        self._pool.admit(connection)
+
+    def released(self, place: Place) -> None:
+        """Give a reserved place up: the dial failed. A second call does nothing."""
+        self._pool.free_place(self, place)
+
+    def discard(self, connection: Http1Connection) -> None:
+        """Close a connection and free its place; a second call does nothing."""
+        connection.close()
+        self._pool.remove(connection)
+
+    def wait(self, waiter: Waiter) -> None:
+        """Stand in line; the waiter may be offered something before this returns.
+
+        Raises:
+            ClientClosed: the pool is closed, and nobody would come.
+        """
+        with self._pool.lock:
+            if self._pool.closed:
+                raise closed_error()
+            self.waiters.append(waiter)
+            self._pool.note_waiters(self)
+        self.hand_over()
+        self._pool.serve_places(self)
+
+    def leave(self, waiter: Waiter) -> bool:
+        """Leave the line; False when it was offered something already, which is then the waiter's to pass on."""
+        with self._pool.lock:
+            try:
+                self.waiters.remove(waiter)
+            except ValueError:
+                return False
+            self._pool.note_waiters(self)
+            return True
+
+
+def closed_error() -> ClientClosed:
+    """What a closed pool raises."""
+    return ClientClosed("the connection pool is closed: what it belongs to was closed")
