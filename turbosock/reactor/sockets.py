@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import stat
 import struct
@@ -464,3 +465,22 @@ def accept(listener: socket.socket) -> socket.socket | None:
         raise _local_error("accept a connection", error) from error
     sock.setblocking(False)
     return sock
+
+
+def has_left(sock: socket.socket, *, half: bool) -> bool:
+    """Return whether the peer is known to have gone, whatever of its bytes lies unread: one system call, no wait.
+
+    Args:
+        sock: a connected socket.
+        half: take the end of the peer's stream for its leaving, where the system tells one without reading (Linux).
+    """
+    if sys.platform == "win32":
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+    # Errors and hang-ups are reported unasked.
+    waiter = select.poll()
+    waiter.register(sock, select.POLLRDHUP if half and sys.platform == "linux" else 0)
+    try:
+        return bool(waiter.poll(0))
+    except OSError:
+        # No memory for it: the next look will tell.
+        return False

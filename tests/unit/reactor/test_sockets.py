@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import select
 import socket
 import stat
 import struct
@@ -575,3 +576,47 @@ def test_accept_on_a_broken_listener_is_a_local_error() -> None:
     with FailingSocket(OSError(errno.EINVAL, "not listening")) as listener, pytest.raises(NetworkError) as caught:
         sockets.accept(listener)
     assert caught.value.errno == errno.EINVAL and caught.value.code == "network"
+
+
+def finish(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize(("leave", "known", "known_by_half"), [(reset, True, True), (finish, False, True)])
+def test_peer_that_left_behind_unread_bytes_is_known_to_have_left(
+    pair: Pair, leave: Callable[[socket.socket], None], known: bool, known_by_half: bool
+) -> None:
+    near, far = pair
+    far.sendall(b"unread")
+    until_ready(near)
+    assert not sockets.has_left(near, half=False) and not sockets.has_left(near, half=True)
+    leave(far)
+    # Unread bytes make the socket readable before and after: only the end itself can be waited for.
+    ended = select.poll()
+    ended.register(near, select.POLLRDHUP)
+    assert ended.poll(LONG_NS // 1_000_000)
+    assert (sockets.has_left(near, half=False), sockets.has_left(near, half=True)) == (known, known_by_half)
+
+
+def test_peer_of_a_unix_socket_that_closed_is_known_to_have_left() -> None:
+    near, far = socket.socketpair()
+    with near:
+        far.sendall(b"unread")
+        far.shutdown(socket.SHUT_WR)
+        assert not sockets.has_left(near, half=False)
+        far.close()
+        assert sockets.has_left(near, half=False)
+
+
+def test_look_for_a_peer_that_the_system_refuses_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoMemory:
+        def register(self, sock: socket.socket, mask: int) -> None:
+            """Takes every socket."""
+
+        def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+            raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr("turbosock.reactor.sockets.select.poll", NoMemory)
+    near, far = socket.socketpair()
+    with near, far:
+        assert not sockets.has_left(near, half=True)
