@@ -59,9 +59,9 @@ class ListenerStats(NamedTuple):
 
     `requests` counts heads that were whole and well-formed. `refused` were answered by the listener itself: malformed,
     too large, too slow. `timeouts` are connections that were given up. `exhausted` says how often the process had no
-    descriptors for a client, or a bound of the reactor was reached. `failed_handshakes` are clients that did not get
-    through TLS: without a certificate that they owed, with nothing in common, too slow (they are in `timeouts`, too),
-    or speaking something else.
+    descriptors for a client, the system no room to watch one, or a bound of the reactor was reached.
+    `failed_handshakes` are clients that did not get through TLS: without a certificate that they owed, with nothing in
+    common, too slow (they are in `timeouts`, too), or speaking something else.
     """
 
     accepted: int
@@ -92,7 +92,8 @@ class HttpListener:
         handshake_timeout_s: for the whole TLS handshake.
         head_timeout_s: for a head to become whole, from its first byte on; answered by 408.
         body_timeout_s: between two arrivals of a body that is waited for; answered by 408.
-        idle_timeout_s: between requests, and before the first.
+        idle_timeout_s: between requests, and before the first; and how long it takes at most to notice that the client
+            of a kept exchange has left behind bytes that nobody has read.
         write_timeout_s: for a client that takes nothing of its answer.
         backlog, reuse_port, dual_stack, mode: as in `sockets.listen`.
 
@@ -219,7 +220,11 @@ class HttpListener:
         self.address: ListenAddress = name[:2] if isinstance(name, tuple) else name
         self._retry = reactor.timers.idle(self)
         self._watching = True
-        reactor.register(self._socket.fileno(), self, read=True, write=False)
+        try:
+            reactor.register(self._socket.fileno(), self, read=True, write=False)
+        except TurbosockError:
+            self._leave_address()
+            raise
 
     # What the reactor calls
 
@@ -235,9 +240,8 @@ class HttpListener:
                 sock = accept(self._socket)
             except NetworkError:
                 # Their sockets stay in the backlog and would be reported in every turn.
-                self._exhausted += 1
-                self._watch(False)
-                self._retry.move(self.reactor.clock.now_ns() + ACCEPT_RETRY_NS)
+                self._pause()
+                self._watch(not self._retry.armed)
                 return
             if sock is None:
                 return
@@ -245,7 +249,7 @@ class HttpListener:
         self.reactor.requeue(self, IN)
 
     def on_timer(self, now_ns: int) -> None:
-        """The process may have descriptors again."""
+        """The process may have descriptors again, or the system memory."""
         self._watch(True)
 
     def _admit(self, sock: socket) -> None:
@@ -261,7 +265,7 @@ class HttpListener:
             return
         try:
             transport = SaeaTransport(sock, self.reactor)
-        except LimitError:
+        except (LimitError, NetworkError):
             self._exhausted += 1
             sock.close()
             return
@@ -277,7 +281,7 @@ class HttpListener:
             return
         try:
             self.handshakes.add(TlsHandshake(self, session, peer))
-        except LimitError:
+        except (LimitError, NetworkError):
             self._exhausted += 1
             session.close()
             return
@@ -294,17 +298,33 @@ class HttpListener:
         self._sessions.add(session)
         return True
 
+    def _pause(self) -> None:
+        """Something has run out: try again in a while, or with the next turn where there is no timer left either."""
+        self._exhausted += 1
+        with contextlib.suppress(LimitError):
+            self._retry.move(self.reactor.clock.now_ns() + ACCEPT_RETRY_NS)
+
     def _watch(self, wanted: bool) -> None:
         if self._watching is not wanted and not self.closed:
-            self._watching = wanted
-            self.reactor.set_interest(self._socket.fileno(), read=wanted, write=False)
+            try:
+                self.reactor.set_interest(self._socket.fileno(), read=wanted, write=False)
+            except NetworkError:
+                self._pause()
+            else:
+                self._watching = wanted
+
+    def _leave_address(self) -> None:
+        self._socket.close()
+        if self._path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
 
     def secured(self, session: TlsSession, peer: PeerAddress) -> None:
         """For handshakes: one is done."""
         tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
         try:
             transport = TlsServerTransport(session, self.reactor)
-        except LimitError:
+        except (LimitError, NetworkError):
             self._exhausted += 1
             session.close()
         else:
@@ -369,10 +389,7 @@ class HttpListener:
         self.mask = 0
         self.reactor.timers.cancel(self._retry)
         self.reactor.unregister(self._socket.fileno())
-        self._socket.close()
-        if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+        self._leave_address()
         for handshake in tuple(self.handshakes):
             handshake.close()
         for session in tuple(self._sessions):

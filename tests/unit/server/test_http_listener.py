@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.http_stage import Stage, request
+from support.http_stage import Peer, Stage, request
 from turbosock import limits
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import InvalidOption, LimitError, NetworkError
@@ -18,6 +18,7 @@ from turbosock.reactor.clock import ManualClock
 from turbosock.reactor.poller import available_pollers
 from turbosock.reactor.reactor import Reactor
 from turbosock.reactor.sockets import accept
+from turbosock.reactor.timers import TimerHeap
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 
@@ -80,9 +81,35 @@ def test_exhausted_descriptors_stop_accepting_for_a_while(monkeypatch: pytest.Mo
         assert peer.answers()[0].status_code == 200
 
 
-def test_client_beyond_what_the_reactor_watches_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_descriptors_and_timers_leave_the_listener_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [
+        NetworkError("no descriptors", errno=errno.EMFILE, code="exhausted"),
+        LimitError("no timers"),
+    ]
+
+    def refuse(*arguments: Any) -> Any:
+        raise refusals.pop(0)
+
+    with Stage(answer) as stage:
+        with monkeypatch.context() as patched:
+            patched.setattr("turbosock.server.http_listener.accept", refuse)
+            patched.setattr(TimerHeap, "_arm", refuse)
+            peer = Peer(stage)
+            stage.peers.append(peer)
+            stage.reactor.collect(0.0)
+            stage.reactor.step()
+        assert not refusals and stage.listener.stats().exhausted == 1
+        peer.send(request())
+        assert peer.answers()[0].status_code == 200
+
+
+NO_ROOM = NetworkError("cannot watch a socket", errno=errno.ENOSPC, code="exhausted")
+
+
+@pytest.mark.parametrize("refusal", [LimitError("descriptor too high"), NO_ROOM])
+def test_client_that_cannot_be_watched_is_turned_away(monkeypatch: pytest.MonkeyPatch, refusal: Exception) -> None:
     def full(*arguments: Any, **options: Any) -> None:
-        raise LimitError("descriptor too high")
+        raise refusal
 
     with Stage(answer) as stage:
         with monkeypatch.context() as patched:
@@ -93,6 +120,45 @@ def test_client_beyond_what_the_reactor_watches_is_turned_away(monkeypatch: pyte
         assert (stats.accepted, stats.open, stats.exhausted) == (0, 0, 1)
         stage.connect().send(request())
         assert stage.listener.stats().requests == 1
+
+
+def test_listener_that_cannot_be_watched_again_tries_again_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def full(reactor: Reactor, fd: int, *, read: bool, write: bool) -> None:
+        nonlocal calls
+        calls += 1
+        raise NO_ROOM
+
+    with Stage(answer, max_connections=1) as stage:
+        first, second = stage.connect(), stage.connect()
+        with monkeypatch.context() as patched:
+            patched.setattr(Reactor, "set_interest", full)
+            first.close()
+            for _ in range(3):
+                stage.turn()
+            assert calls == 1
+            stage.advance(limits.ACCEPT_RETRY_S)
+            assert calls == 2 and stage.listener.stats().exhausted == 2
+        assert stage.listener.stats().open == 0
+        stage.advance(limits.ACCEPT_RETRY_S)
+        second.send(request())
+        assert second.answers()[0].status_code == 200
+
+
+def test_listener_that_cannot_be_watched_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise NO_ROOM
+
+    path = tmp_path / "s"
+    reactor = Reactor()
+    monkeypatch.setattr(Reactor, "register", full)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NetworkError) as caught:
+        HttpListener(reactor, RingPool(), str(path), answer)
+    assert caught.value is NO_ROOM
+    assert not path.exists() and len(os.listdir("/proc/self/fd")) == before
+    reactor.close(lambda handler: None)
 
 
 def test_counts_tell_what_happened() -> None:

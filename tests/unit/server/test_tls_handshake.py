@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -20,7 +21,7 @@ from support.tls_stage import TlsPeer, showing, trusting
 from turbosock import limits
 from turbosock.config import ClientAuth, TlsCertificate, TlsConfig, TlsProviderMode, TlsServerConfig
 from turbosock.connection.receive_ring import RingPool
-from turbosock.errors import InvalidOption, LimitError, TlsError
+from turbosock.errors import InvalidOption, LimitError, NetworkError, TlsError
 from turbosock.reactor.clock import ManualClock
 from turbosock.reactor.poller import available_pollers
 from turbosock.reactor.reactor import Reactor
@@ -369,12 +370,30 @@ def test_close_while_a_handshake_waits_for_its_turn_is_safe(serving: TlsServerCo
         assert client.wire.look() == b"" and client.wire.ended
 
 
-@pytest.mark.parametrize("broken", ["TlsHandshake", "HttpSession", "TlsServerTransport", "wrap"])
+TOO_MANY = LimitError("too many")
+NO_ROOM = NetworkError("cannot watch a socket", errno=errno.ENOSPC, code="exhausted")
+
+
+@pytest.mark.parametrize(
+    ("broken", "refusal"),
+    [
+        ("TlsHandshake", TOO_MANY),
+        ("TlsHandshake", NO_ROOM),
+        ("HttpSession", TOO_MANY),
+        ("TlsServerTransport", TOO_MANY),
+        ("TlsServerTransport", NO_ROOM),
+        ("wrap", TlsError("gone", reason="closed")),
+    ],
+)
 def test_client_beyond_what_the_reactor_takes_is_turned_away(
-    serving: TlsServerConfig, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, broken: str
+    serving: TlsServerConfig,
+    context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    refusal: Exception,
 ) -> None:
     def full(*arguments: Any, **options: Any) -> None:
-        raise TlsError("gone", reason="closed") if broken == "wrap" else LimitError("too many")
+        raise refusal
 
     with Stage(answer, tls=serving) as stage:
         with monkeypatch.context() as patched:
