@@ -13,7 +13,8 @@ No step waits. One that could do nothing has asked the transport to be told when
 came in a row (pipelining, RFC 9112 §9.3.2) wait as bytes in the ring until the answer before theirs has left.
 
 Invariants: a ring is held only while there are bytes in it or an exchange is being read; its content is contiguous;
-`unsent` is the length of everything in `_outgoing`; after `error` or `close()` nothing is sent any more.
+`unsent` is the length of everything in `_outgoing`; after `error` or `close()` nothing is sent any more. A system that
+refuses to watch the socket (NetworkError) has broken the connection, too: that is in `error`, and never raised here.
 Left to others: what is answered (floor 7), time, and how much may be unsent.
 """
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from turbosock import limits
-from turbosock.errors import BodyTooLarge
+from turbosock.errors import BodyTooLarge, NetworkError
 from turbosock.protocol.http1.body import BodyFraming
 from turbosock.protocol.http1.head import RequestHead, parse_request_head
 from turbosock.protocol.http1.state import (
@@ -324,13 +325,18 @@ class Http1ServerConnection:
         context.vector = None
         context.offset = 0
         context.state = CONFIGURED
-        if not transport.receive(context):
+        try:
+            pending = transport.receive(context)
+        except NetworkError as error:
+            self._break(error)
+            pending = True
+        if not pending:
             count = context.bytes_transferred
             if count > 0:
                 ring.length += count
                 return True
             self._note_end()
-        elif context.count:
+        elif context.count and self.error is None:
             # Ready without bytes: a hint is only a hint.
             self.arm()
         if not ring.length:
@@ -348,7 +354,12 @@ class Http1ServerConnection:
         if context.state == PENDING:
             context.disarm()
         context.set_buffer(view, 0, min(len(view), self.body.run))
-        if transport.receive(context):
+        try:
+            pending = transport.receive(context)
+        except NetworkError as error:
+            self._break(error)
+            return 0
+        if pending:
             self.arm()
             return 0
         count = context.bytes_transferred
@@ -366,8 +377,13 @@ class Http1ServerConnection:
         if self.error is None:
             self.state.on(PEER_CLOSED)
 
+    def _break(self, error: NetworkError) -> None:
+        """Nothing will be told of the socket any more."""
+        self.error = error
+        self.peer_closed = True
+
     def arm(self) -> None:
-        """Ask to be told when the socket is readable; needs no memory."""
+        """Ask to be told when the socket is readable; needs no memory. A failure is in `error` afterwards."""
         context = self.transport.receive_context
         if context.state == PENDING:
             if context.count == 0:
@@ -379,7 +395,10 @@ class Http1ServerConnection:
         context.offset = 0
         context.count = 0
         context.state = CONFIGURED
-        self.transport.receive(context)
+        try:
+            self.transport.receive(context)
+        except NetworkError as error:
+            self._break(error)
 
     # Sending
 
@@ -413,7 +432,12 @@ class Http1ServerConnection:
         context.offset = 0
         context.count = count
         context.state = CONFIGURED
-        if transport.send(context):
+        try:
+            pending = transport.send(context)
+        except NetworkError as error:
+            self._break(error)
+            return
+        if pending:
             self._outgoing.append(data)
             self.unsent = count
             return
@@ -487,7 +511,11 @@ class Http1ServerConnection:
                 return True
             share = self._share(budget)
             context.set_vector(share, sum(map(len, share)))
-            if transport.send(context):
+            try:
+                if transport.send(context):
+                    return False
+            except NetworkError as error:
+                self._break(error)
                 return False
             # Nobody's memory is held back from being resized.
             context.vector = None
@@ -556,6 +584,12 @@ class Http1ServerConnection:
         self._outgoing.clear()
         self.unsent = 0
         self._give_ring_back()
+
+    def release_ring(self) -> None:
+        """Hold no ring while nothing is in it: what comes next may be long in coming."""
+        ring = self.ring
+        if ring is not None and not ring.length:
+            self._give_ring_back()
 
     def _give_ring_back(self) -> None:
         ring = self.ring

@@ -6,7 +6,8 @@ early is given time to notice (RFC 9112 §9.6); closed.
 
 One timer serves all of them, for whichever wait is on: a client that takes nothing while something is unsent, a head
 that does not become whole, a body that stands still, a connection without requests, a client that lingers. A handler
-has all the time it wants.
+has all the time it wants; but every `idle_timeout_s` its client is looked for, because an end that comes behind unread
+bytes shows nowhere else. One that has ended its stream (RFC 9112 §9.6) is given that long to be sent something.
 
 A step takes at most MAX_PIPELINED_REQUESTS requests and TURN_QUANTUM_BYTES of bodies, then the session goes to the back
 of the reactor's line; it is a `Handler` for that alone, its transport is the one registered with the poller.
@@ -28,6 +29,7 @@ from turbosock.errors import (
     HeadTooLarge,
     InvalidOption,
     LimitError,
+    NetworkError,
     ProtocolError,
     TurbosockError,
 )
@@ -35,7 +37,7 @@ from turbosock.protocol.http1.serialize import REASONS
 from turbosock.protocol.http1.state import IDLE
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
-from turbosock.reactor.timers import NEVER
+from turbosock.reactor.sockets import has_left, tune
 from turbosock.server.http_exchange import Callback, HttpExchange
 from turbosock.server.request import PeerAddress, Request, RequestTls
 from turbosock.server.response_heads import CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
@@ -79,6 +81,7 @@ class HttpSession:
         "_bytes_left",
         "_content",
         "_in_head",
+        "_out_before",
         "_phase",
         "_request",
         "_serving",
@@ -111,6 +114,8 @@ class HttpSession:
         self._in_head = False
         # Whether the deadline is that of a client which does not read.
         self._stalled = False
+        # What had been sent when the client of a kept exchange was last looked for.
+        self._out_before = 0
         self._body_error: TurbosockError | None = None
         reactor = listener.reactor
         # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
@@ -164,6 +169,9 @@ class HttpSession:
             # The answer has left, and its last words about the end have no room.
             self.close()
         elif exchange is not None:
+            if not self._awaits_body():
+                self._look_for_client()
+                return
             self.listener.timeouts += 1
             if exchange.started:
                 self.lose()
@@ -236,6 +244,8 @@ class HttpSession:
         if connection.transport.readable:
             return True
         connection.arm()
+        if connection.error is not None:
+            self.close()
         return False
 
     def _take_head(self, head: RequestHead) -> None:
@@ -269,6 +279,7 @@ class HttpSession:
             if came:
                 self._move_timer(self.listener.body_ns)
             if connection.waiting:
+                connection.release_ring()
                 return False
             if self._bytes_left <= 0:
                 self.listener.reactor.requeue(self, IN)
@@ -323,6 +334,7 @@ class HttpSession:
     def _keep(self, exchange: HttpExchange) -> None:
         """The handler will answer later: meanwhile bring the body, or learn whether the client goes away."""
         connection = self.connection
+        self._out_before = connection.transport.bytes_out
         wants_body = not connection.body.complete
         if wants_body:
             if exchange.on_data is None:
@@ -445,6 +457,9 @@ class HttpSession:
                 self.listener.reactor.requeue(self, IN)
             else:
                 connection.arm()
+                if connection.error is not None:
+                    self.close()
+                    return
             self._move_timer(self.listener.idle_ns)
 
     def _refuse(self, status_code: int) -> None:
@@ -478,7 +493,13 @@ class HttpSession:
     def _end(self) -> None:
         """The last answer has left: close, or let the client read it first where it is still sending."""
         connection = self.connection
-        if not connection.transport.say_goodbye():
+        try:
+            parted = connection.transport.say_goodbye()
+        except NetworkError:
+            # It waits for room in a socket that cannot be watched.
+            self.close()
+            return
+        if not parted:
             self._phase = ENDING
             self._move_timer(self.listener.write_ns)
             return
@@ -541,12 +562,27 @@ class HttpSession:
     def _rest(self) -> None:
         """While an exchange is open: only the client's waits have a deadline, the handler's has none."""
         connection = self.connection
-        if connection.unsent:
+        connection.release_ring()
+        if not connection.unsent:
+            self._move_timer(self.listener.body_ns if self._awaits_body() else self.listener.idle_ns)
+
+    def _awaits_body(self) -> bool:
+        """Whether the open exchange can only go on when the client sends more of its body."""
+        connection = self.connection
+        return not connection.body.complete and (connection.waiting or self._body_error is not None)
+
+    def _look_for_client(self) -> None:
+        """The handler has kept its exchange for long."""
+        transport = self.connection.transport
+        # Who has gone resets what it is sent. Where nothing was, the end of its stream is all there is to go by.
+        silent = transport.bytes_out == self._out_before
+        if has_left(transport.socket, half=silent):
+            self.lose()
             return
-        if not connection.body.complete and (connection.waiting or self._body_error is not None):
-            self._move_timer(self.listener.body_ns)
-        else:
-            self._timer.move(NEVER)
+        self._out_before = transport.bytes_out
+        # Who lost its power, or its network, sends no end.
+        tune(transport.socket, keep_alive=True)
+        self._move_timer(self.listener.idle_ns)
 
 
 def status_of(error: Exception) -> int:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from turbosock import limits
 from turbosock.connection.http1_server import CONTINUE, Http1ServerConnection
 from turbosock.connection.receive_ring import RingPool
-from turbosock.errors import BodyTooLarge, BodyTruncated, HeadTooLarge, ProtocolError, ReadError, StateError
+from turbosock.errors import (
+    BodyTooLarge,
+    BodyTruncated,
+    HeadTooLarge,
+    NetworkError,
+    ProtocolError,
+    ReadError,
+    StateError,
+)
 from turbosock.protocol.http1.state import CLOSED, IDLE, MUST_CLOSE
 from turbosock.transport.transport import SaeaTransport
 
@@ -394,3 +405,74 @@ def test_close_twice_returns_everything_once(pair: Pair) -> None:
     assert connection.unsent == 0 and pair.idle_rings
     assert pair.transport.fd == -1
     assert not connection.end_output()
+
+
+# Waits that the system has no room for
+
+
+def arm(pair: Pair) -> None:
+    assert pair.connection.read_head() is None
+    assert pair.connection.peer_closed
+
+
+def receive(pair: Pair) -> None:
+    pair.transport.readable = True
+    assert pair.connection.read_head() is None
+    assert pair.connection.peer_closed
+
+
+def receive_payload(pair: Pair) -> None:
+    pair.feed(POST % (100_000, b""))
+    assert pair.connection.read_head() is not None
+    pair.transport.readable = True
+    with pytest.raises(NetworkError, match="no room"):
+        pair.connection.read_body(memoryview(bytearray(65_536)))
+
+
+def send(pair: Pair) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            pair.transport.socket.send(bytes(65_536))
+    pair.connection.send(b"x")
+
+
+def send_the_rest(pair: Pair) -> None:
+    pair.connection.send(bytes(10_000_000))
+
+
+@pytest.mark.parametrize("step", [arm, receive, receive_payload, send, send_the_rest])
+def test_wait_that_the_system_refuses_breaks_the_connection(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, step: Callable[[Pair], None]
+) -> None:
+    refusal = NetworkError("no room to watch a socket", errno=errno.ENOSPC, code="exhausted")
+
+    def refuse(*arguments: Any) -> None:
+        raise refusal
+
+    connection = pair.connection
+    pair.feed(GET)
+    assert connection.read_head() is not None
+    answer(connection, b"")
+    connection.finish()
+    monkeypatch.setattr(SaeaTransport, "_pend", refuse)
+    monkeypatch.setattr(SaeaTransport, "_set_interest", refuse)
+    step(pair)
+    assert connection.error is refusal
+
+
+def test_ring_is_released_when_nothing_is_in_it_and_not_before(pair: Pair) -> None:
+    connection = pair.connection
+    pair.feed(GET + b"G")
+    assert connection.read_head() is not None
+    connection.release_ring()
+    assert connection.ring is not None
+    answer(connection)
+    connection.finish()
+    assert connection.read_head() is None
+    pair.feed(GET[1:])
+    assert connection.read_head() is not None
+    for _ in range(2):
+        connection.release_ring()
+        assert connection.ring is None and pair.idle_rings
+    answer(connection)
+    assert connection.finish()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import random
+import socket
+from typing import Any
 
 import pytest
 
 from support.http_stage import Stage, read_answers, request
 from support.seeds import seeds
 from turbosock import limits
+from turbosock.errors import NetworkError
 from turbosock.reactor.poller import available_pollers
+from turbosock.reactor.reactor import Reactor
 from turbosock.server.http_exchange import HttpExchange
 
 
@@ -569,4 +575,155 @@ def test_garbage_is_refused_or_waited_for_and_the_next_client_served(seed: int) 
         assert [answer.status_code for answer in well.answers()] == [200]
         stage.advance(limits.SERVER_IDLE_TIMEOUT_S)
         assert stage.listener.stats().open == 0
+        assert stage.idle_rings
+
+
+# Clients of exchanges that a handler keeps
+
+
+class Keeping:
+    """A handler that keeps its exchanges, and is told who has left."""
+
+    def __init__(self) -> None:
+        self.left: list[HttpExchange] = []
+
+    def __call__(self, exchange: HttpExchange) -> None:
+        exchange.on_closed = self.left.append
+
+
+# What a client sends before it leaves, and the options of the listener.
+LEFT_BEHIND: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "nothing": (request(), {}),
+    "a byte": (request() + b"G", {}),
+    "another request": (request() * 2, {}),
+    "a body": (request("POST", body=b"x" * 9)[:-1], {"stream_body": True}),
+}
+
+
+@pytest.mark.parametrize("poller", available_pollers())
+@pytest.mark.parametrize("behind", LEFT_BEHIND)
+def test_client_that_leaves_unread_bytes_behind_is_noticed_within_the_idle_time(behind: str, poller: str) -> None:
+    data, options = LEFT_BEHIND[behind]
+    keeping = Keeping()
+    with Stage(keeping, poller=poller, idle_timeout_s=20, **options) as stage:
+        peer = stage.connect()
+        peer.send(data)
+        # These stay in the socket, where the one before let the session stop reading.
+        peer.send(b"x")
+        stage.advance(20)
+        assert stage.listener.stats().open == 1 and not keeping.left
+        peer.close()
+        stage.advance(20)
+        assert keeping.left == stage.exchanges and keeping.left[0].closed
+        stats = stage.listener.stats()
+        assert (stats.open, stats.timeouts) == (0, 0)
+        assert stage.idle_rings and len(stage.reactor.timers) == 0
+        stage.advance(1000)
+        assert len(keeping.left) == 1
+
+
+def test_thousands_of_clients_that_leave_a_byte_behind_leave_nothing_else() -> None:
+    keeping = Keeping()
+    with Stage(keeping, diagnostics=False, idle_timeout_s=20) as stage:
+        before = len(os.listdir("/proc/self/fd"))
+        for round_number in range(1, 21):
+            for _ in range(100):
+                peer = stage.connect()
+                peer.send(request() + b"G")
+                peer.socket.close()
+            stage.peers.clear()
+            stage.advance(20)
+            assert stage.listener.stats().open == 0 and len(stage.reactor.timers) == 0
+            assert len(keeping.left) == round_number * 100
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_client_that_stays_is_waited_for_as_long_as_the_handler_thinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[bool] = []
+
+    def tune(sock: socket.socket, *, keep_alive: bool = False) -> None:
+        probed.append(keep_alive)
+
+    monkeypatch.setattr("turbosock.server.http_session.tune", tune)
+    keeping = Keeping()
+    with Stage(keeping, idle_timeout_s=20) as stage:
+        peer = stage.connect()
+        peer.send(request() * 2)
+        for _ in range(10):
+            stage.advance(20)
+        # One without power, or behind a broken network, is the system's to find.
+        assert probed == [True] * 10
+        stage.exchanges[0].respond()
+        stage.turn()
+        stage.exchanges[1].respond()
+        assert len(peer.answers("GET", "GET")) == 2 and not keeping.left
+
+
+def test_client_that_ended_its_stream_is_served_while_it_is_sent_something() -> None:
+    keeping = Keeping()
+    with Stage(keeping, idle_timeout_s=20) as stage:
+        peer, silent = stage.connect(), stage.connect()
+        for client in (peer, silent):
+            client.send(request())
+            client.finish()
+        exchange = stage.exchanges[0]
+        stage.advance(19)
+        exchange.start(200)
+        for _ in range(5):
+            stage.advance(20)
+            exchange.send(b"x")
+        # An end without a stream that goes on is a client that has left.
+        assert keeping.left == [stage.exchanges[1]]
+        exchange.end()
+        assert peer.answers()[0].body == b"x" * 5 and peer.ended
+        assert stage.listener.stats().open == 0
+
+
+def test_waits_of_an_exchange_hold_no_ring() -> None:
+    with Stage(Keeping(), stream_body=True) as stage:
+        kept, streaming = stage.connect(), stage.connect()
+        kept.send(request())
+        assert stage.idle_rings
+        streaming.send(request("POST", fields="Content-Length: 9\r\n") + b"abc")
+        body = stage.exchanges[1]
+        view = bytearray(9)
+        assert body.readinto(view) == 3 and body.readinto(view) == -1
+        assert stage.idle_rings
+        streaming.send(b"defghi")
+        assert body.readinto(view) == 6 and view[:6] == b"defghi"
+
+
+def test_wait_for_a_body_holds_no_ring() -> None:
+    with Stage(echo) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", fields="Content-Length: 6\r\n") + b"abc")
+        assert stage.idle_rings
+        peer.send(b"def" + request())
+        assert [answer.status_code for answer in peer.answers("POST", "GET")] == [200, 200]
+        assert stage.idle_rings
+
+
+@pytest.mark.parametrize("size", [1, 10_000_000])
+def test_socket_that_cannot_be_watched_again_ends_its_own_connection_alone(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise NetworkError("cannot watch a socket", errno=errno.ENOSPC, code="exhausted")
+
+    keeping = Keeping()
+    with Stage(keeping) as stage:
+        peer, other = stage.connect(), stage.connect()
+        peer.send(request() + b"\r\n")
+        # Nobody asks for this one: the socket is not watched any more.
+        peer.send(b"\r\n")
+        other.send(request())
+        with monkeypatch.context() as patched:
+            patched.setattr(Reactor, "set_interest", full)
+            stage.exchanges[0].respond(200, None, b"x" * size)
+            stage.turn()
+        peer.look()
+        assert peer.ended and not keeping.left
+        assert stage.listener.stats().open == 1
+        stage.exchanges[1].respond()
+        assert other.answers()[0].status_code == 200
         assert stage.idle_rings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from support.tls_stage import TlsPeer, trusting
 from turbosock import limits
 from turbosock.config import TlsProviderMode, TlsServerConfig
 from turbosock.connection.send import Send
+from turbosock.errors import NetworkError
+from turbosock.reactor.reactor import Reactor
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.tls import WANTS_WRITE, TlsSession
 
@@ -104,6 +108,23 @@ def test_goodbye_without_room_is_waited_for_and_not_for_ever(
             client.wire.finish()
             assert client.answers()[0].body == b"ok" and client.ended
             assert stage.listener.stats().open == 0
+
+
+def test_goodbye_that_cannot_be_waited_for_is_left_out(
+    serving: TlsServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise NetworkError("cannot watch a socket", errno=errno.ENOSPC, code="exhausted")
+
+    with Stage(answer, tls=serving) as stage:
+        client = shaken(stage)
+        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)  # type: ignore[attr-defined]
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, "close_notify", lambda session: WANTS_WRITE)
+            patched.setattr(Reactor, "set_interest", refuse)
+            client.write(request(fields="Connection: close\r\n"))
+        assert client.answers()[0].body == b"ok" and client.wire.ended
+        assert stage.listener.stats().open == 0 and stage.idle_rings
 
 
 def test_answer_until_the_close_is_whole_for_its_reader(serving: TlsServerConfig) -> None:
@@ -237,3 +258,22 @@ def test_client_that_leaves_without_a_word_is_let_go_with_its_answer(serving: Tl
         stage.exchanges[0].respond()
         stage.turn()
         assert stage.listener.stats().open == 0 and stage.idle_rings
+
+
+def test_client_that_leaves_while_its_exchange_is_kept_is_noticed_behind_unread_records(
+    serving: TlsServerConfig,
+) -> None:
+    left: list[HttpExchange] = []
+
+    def keep(exchange: HttpExchange) -> None:
+        exchange.on_closed = left.append
+
+    with Stage(keep, tls=serving, idle_timeout_s=20) as stage:
+        client = shaken(stage)
+        client.write(request() + b"G")
+        client.write(b"E")
+        stage.advance(20)
+        assert not left
+        client.wire.close()
+        stage.advance(20)
+        assert left == stage.exchanges and stage.listener.stats().open == 0 and stage.idle_rings
