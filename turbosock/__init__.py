@@ -4,6 +4,14 @@ from turbosock.client.cancel_token import CancelToken
 from turbosock.client.client import Client
 from turbosock.client.events import DataEvent, Event, EventKind
 from turbosock.client.loop_exchange import Exchange
+from turbosock.client.middleware import (
+    ExchangeLog,
+    HeaderDefaults,
+    Middleware,
+    RetryHook,
+    Timeline,
+    TimelineRecorder,
+)
 from turbosock.client.response import Response
 from turbosock.config import Config, PoolConfig, Timeouts, TransportMode
 from turbosock.connection.send import Send
@@ -77,7 +85,9 @@ __all__ = [
     "Event",
     "EventKind",
     "Exchange",
+    "ExchangeLog",
     "HeadTooLarge",
+    "HeaderDefaults",
     "HttpExchange",
     "HttpListener",
     "InvalidHeader",
@@ -86,6 +96,7 @@ __all__ = [
     "LeaseError",
     "LimitError",
     "Loop",
+    "Middleware",
     "MisuseError",
     "NetworkError",
     "PinScope",
@@ -100,10 +111,13 @@ __all__ = [
     "ResolveError",
     "Response",
     "ResponseClosed",
+    "RetryHook",
     "Send",
     "StateError",
     "StatusError",
     "Stop",
+    "Timeline",
+    "TimelineRecorder",
     "Timeouts",
     "TlsCertificate",
     "TlsConfig",

@@ -161,6 +161,10 @@ MAX_IDLE_EVENTS = 4096
 # Memory that one Loop lends in DATA events: a thousand segments. Beyond it connections are left unread until some are
 # taken, so that a program that stops iterating costs this much and no more.
 MAX_LENT_BYTES = 64 * MIB
+# Links of one chain of middleware: each costs every request a microsecond, and a list of dozens is a mistake.
+MAX_MIDDLEWARE = 32
+# How often one request is sent at the wish of its middleware; AWS's clients stop at 3, Google's at 8.
+MAX_ATTEMPTS = 16
 # What a gathered body may hold unless the configuration says otherwise.
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
@@ -182,6 +186,20 @@ QUEUE_IN_FLIGHT = 100
 MAX_QUEUE_SUBMITTERS = 4096
 # How long the end of a queue waits for what is left. Kubernetes kills a process 30 s after it asked it to end.
 QUEUE_STOP_TIMEOUT_S = 25.0
+
+# Limiters
+
+# Permits of one host unless told otherwise: as many as it may have connections. More would stand in the pool's line.
+MAX_PERMITS_PER_HOST = 128
+# Hosts that a limiter knows at once. One that nobody uses any more is forgotten, so these are hosts in use.
+MAX_LIMITED_HOSTS = 1024
+# The largest number of permits of one host, of hosts, and of tokens in a bucket that can be asked for: as many as there
+# are ports.
+MAX_LIMITER_COUNT = 65_536
+# The fastest rate of a token bucket: one in each nanosecond, the finest step of the clocks.
+MAX_RATE_PER_S = 1_000_000_000
+# Turns of one token bucket that were given back before their time came and are kept for who asks next.
+MAX_RETURNED_TURNS = 1024
 
 # Listeners
 

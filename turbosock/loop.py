@@ -21,15 +21,19 @@ from __future__ import annotations
 import enum
 import threading
 from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
+from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_exchange import Exchange
+from turbosock.client.middleware import Draft, Middleware
+from turbosock.client.middleware.chain import Chain
 from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.request_options import LoopOptions
 from turbosock.client.ticking_dial import TickingDial
@@ -99,6 +103,7 @@ class Loop:
 
     Args:
         config: as for Client; `transport` does not matter here, a Loop's sockets never block.
+        middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
         clock: tells the time; tests give their own.
 
     Attributes:
@@ -108,7 +113,9 @@ class Loop:
         InvalidOption: `config` is not a Config.
     """
 
-    def __init__(self, config: Config | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, config: Config | None = None, *, middleware: Iterable[Middleware] = (), clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         if config is None:
             config = Config()
         if not isinstance(config, Config):
@@ -131,6 +138,8 @@ class Loop:
         self._timeouts = config.timeouts
         self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
         self._preparer = Preparer(self.pool, default_headers(config), self.secure)
+        chain = Chain(middleware)
+        self.chain: Chain | None = chain if chain.links else None
         self._find_get = self._preparer.by_method["GET"].get
         # No reset on return: an exchange stays readable for whoever holds it, and forgets when it is lent again.
         self._exchanges: ObjectPool[Exchange] = ObjectPool(
@@ -143,7 +152,8 @@ class Loop:
         self._dials: deque[TickingDial] = deque()
         self._dials_left = limits.MAX_DIALS_PER_TURN
         self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
-        self._cancelled: deque[Exchange] = deque()
+        # Exchanges that were cancelled, or whose middleware wants to be asked again.
+        self._called: deque[Exchange] = deque()
         self._under_way = 0
         # Whether poll() or flush() runs.
         self._turning = False
@@ -152,7 +162,7 @@ class Loop:
         self._bytes_out = 0
 
     def _make_exchange(self) -> Exchange:
-        return Exchange(self)
+        return Exchange(self) if self.chain is None else ChainedExchange(self)
 
     # Requests
 
@@ -196,6 +206,10 @@ class Loop:
         if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
             raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
+        if self.chain is not None and self.chain.prepares:
+            draft = Draft(method, url, params, headers, auth)
+            self.chain.prepare(draft)
+            method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
         source = None
         prepared: PreparedRequest | None
         if content is None and data is None and json is None:
@@ -336,7 +350,12 @@ class Loop:
         if threading.get_ident() == self._thread:
             exchange.end_cancelled()
         else:
-            self._cancelled.append(exchange)
+            self.attend_later(exchange)
+
+    def attend_later(self, exchange: Exchange) -> None:
+        """For exchanges: look after one in the next turn; from any thread."""
+        self._called.append(exchange)
+        if threading.get_ident() != self._thread:
             self.reactor.waker.wake()
 
     def take_back(self, exchange: Exchange) -> None:
@@ -392,7 +411,7 @@ class Loop:
             before = len(events)
             reactor = self.reactor
             end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
-            if self._cancelled or self._dials or self.starved:
+            if self._called or self._dials or self.starved:
                 under_way = self._under_way
                 self._begin_turn(end_ns)
                 if len(events) != before or self._under_way != under_way or self._dials:
@@ -485,8 +504,9 @@ class Loop:
         return Stop.IDLE
 
     def _begin_turn(self, end_ns: int | None) -> None:
-        while self._cancelled:
-            self._cancelled.popleft().end_cancelled()
+        for _ in range(len(self._called)):
+            # Not those that are called meanwhile: they wait for the next turn.
+            self._called.popleft().attend()
         if self.starved:
             self._resume_starved()
         self._start_dials(end_ns)
@@ -553,7 +573,7 @@ class Loop:
         """Seconds until `poll()` is due even if no socket is ready: 0.0 with work waiting, None for never."""
         if self.closed:
             raise ClientClosed("the loop is closed: next_deadline() needs an open one")
-        if self._dials or self.starved or len(self.events) or self._cancelled:
+        if self._dials or self.starved or len(self.events) or self._called:
             return 0.0
         due_ns = self.reactor.next_deadline_ns()
         if due_ns is None:
@@ -588,7 +608,7 @@ class Loop:
                 owner.fail(ClientClosed("the loop was closed while the request was under way"))
         self.reactor.close(_close_handler)
         self.starved.clear()
-        self._cancelled.clear()
+        self._called.clear()
         self.events.clear()
         self._exchanges.clear()
         self.rings.clear()

@@ -18,15 +18,19 @@ import os
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Unpack
 
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
-from turbosock.client.blocking_dial import BlockingWaiter, dial_blocking
+from turbosock.client.blocking_dial import BlockingWaiter, Interruptible, dial_blocking
 from turbosock.client.cancel_token import CancelToken
+from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
 from turbosock.client.default_headers import default_headers
-from turbosock.client.request import Auth, Headers, Preparer, request_body
+from turbosock.client.middleware import Draft, Middleware
+from turbosock.client.middleware.chain import Chain
+from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
@@ -49,9 +53,10 @@ class Client:
 
     Args:
         config: everything it can be told; the defaults suit most programs.
+        middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
 
     Raises:
-        InvalidOption: `config` is not a Config.
+        InvalidOption: `config` is not a Config, or `middleware` no iterable of Middleware.
     """
 
     __slots__ = (
@@ -61,17 +66,21 @@ class Client:
         "_names_lines",
         "_preparer",
         "_resolver",
+        "_dropped",
+        "_response_type",
         "_responses",
         "_secure",
         "_timeouts",
         "buffers",
+        "chain",
         "closed",
         "config",
+        "held",
         "pool",
         "rings",
     )
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, middleware: Iterable[Middleware] = ()) -> None:
         if config is None:
             config = Config()
         if not isinstance(config, Config):
@@ -82,8 +91,15 @@ class Client:
         self.pool = ConnectionPool(config.pool)
         self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
         self._preparer = Preparer(self.pool, default_headers(config), self._secure)
-        # Bound once: the first look-up of every repeated GET.
-        self._find_get = self._preparer.by_method["GET"].get
+        chain = Chain(middleware)
+        self.chain: Chain | None = chain if chain.links else None
+        self._response_type: type[Response] = ChainedResponse if chain.links else Response
+        # Exchanges that a link makes wait.
+        self.held: set[Interruptible] = set()
+        # Bound once: the first look-up of every repeated GET. Links that change requests have to see each of them.
+        self._find_get: Callable[[str], PreparedRequest | None] = (
+            _find_none if chain.prepares else self._preparer.by_method["GET"].get
+        )
         self._resolver = Resolver(clock=SYSTEM_CLOCK)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
@@ -94,10 +110,12 @@ class Client:
         self._names_lines = config.diagnostics
         # Connections of responses that were dropped; a finalizer may run inside anything, so it only leaves them here.
         self._abandoned: deque[Http1Connection] = deque()
+        self._dropped: deque[ChainedStreamedResponse] = deque()
         _clients.add(self)
 
     def _make_response(self) -> StreamedResponse:
-        return StreamedResponse(self, self._responses)
+        make = StreamedResponse if self.chain is None else ChainedStreamedResponse
+        return make(self, self._responses)
 
     # Requests
 
@@ -135,7 +153,7 @@ class Client:
             InvalidOption: an argument cannot work; it names the argument, and nothing was sent.
             TurbosockError: the exchange failed.
         """
-        response = Response(self)
+        response = self._response_type(self)
         if cancel is not None:
             response.make_cancellable()
         self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
@@ -208,6 +226,10 @@ class Client:
         if self.closed:
             raise ClientClosed("the client is closed: request() and stream() need an open one")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
+        if self.chain is not None and self.chain.prepares:
+            draft = Draft(method, url, params, headers, auth)
+            self.chain.prepare(draft)
+            method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
         source, content_type = request_body(content, data, json)
         prepared = self._preparer.prepare(
             method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
@@ -236,7 +258,7 @@ class Client:
             prepared = self._find_get(url) if type(url) is str else None
             if prepared is not None and not self.closed:
                 # The usual request of a program that repeats itself: nothing to validate, nothing to serialise.
-                response = Response(self)
+                response = self._response_type(self)
                 response.perform(prepared, None, self._timeouts)
                 response.gather()
                 response.closed = True
@@ -274,7 +296,7 @@ class Client:
         origin = response.prepared.origin
         # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
         self.pool.close_expired(_monotonic_ns())
-        self._close_abandoned()
+        self.close_abandoned()
         place: Place | None = None
         while place is None:
             place = origin.reserve()
@@ -317,7 +339,14 @@ class Client:
         """Close a connection whose response was dropped, later and elsewhere; for finalizers."""
         self._abandoned.append(connection)
 
-    def _close_abandoned(self) -> None:
+    def abandon_links(self, response: ChainedStreamedResponse) -> None:
+        """Leave the links of a response that was dropped, later and elsewhere; for finalizers."""
+        self._dropped.append(response)
+
+    def close_abandoned(self) -> None:
+        """Close and leave what dropped responses held."""
+        while self._dropped:
+            self._dropped.popleft().end_abandoned()
         while self._abandoned:
             connection = self._abandoned.popleft()
             origin = connection.origin
@@ -364,8 +393,10 @@ class Client:
         if self.closed:
             return
         self.closed = True
-        self._close_abandoned()
+        self.close_abandoned()
         self.pool.close(_wake_closed)
+        for response in tuple(self.held):
+            response.interrupt()
         self._resolver.close()
         self._responses.clear()
         self.rings.clear()
@@ -373,7 +404,7 @@ class Client:
 
     def stats(self) -> PoolStats:
         """Connections open and idle, and callers that wait for one."""
-        self._close_abandoned()
+        self.close_abandoned()
         return self.pool.stats()
 
     def __enter__(self) -> Client:
@@ -389,6 +420,10 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.config.transport.name} {'closed' if self.closed else 'open'}>"
+
+
+def _find_none(url: str) -> PreparedRequest | None:
+    return None
 
 
 def _wake_closed(waiter: Waiter) -> None:

@@ -152,8 +152,10 @@ class Exchange(ClientExchange, Event):
         self._stream = stream
         self.gathers = into is None and not stream
         self.notifies = notify
-        self.started_ns = now_ns
-        self.deadline_ns = now_ns + timeouts.total_ns
+        if not self.deadline_ns:
+            # Where middleware held it, or this is another attempt, it runs already.
+            self.started_ns = now_ns
+            self.deadline_ns = now_ns + timeouts.total_ns
         connection = prepared.origin.take_idle(now_ns)
         if connection is not None:
             self._send_on(connection, now_ns)
@@ -603,6 +605,11 @@ class Exchange(ClientExchange, Event):
             return
         self.cancelled = True
         self._loop.cancel_later(self)
+
+    def attend(self) -> None:
+        """The loop was asked to look after this exchange, by `cancel()` for one."""
+        if self.cancelled:
+            self.end_cancelled()
 
     def end_cancelled(self) -> None:
         """The loop's part of `cancel()`."""

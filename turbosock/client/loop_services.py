@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
     from turbosock.client.events import EventQueue
     from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.middleware.chain import Chain
     from turbosock.client.ticking_dial import TickingDial
     from turbosock.config import Config
     from turbosock.connection.receive_ring import RingPool
@@ -29,6 +30,7 @@ class LoopServices(Protocol):
     events: EventQueue
     pool: ConnectionPool
     starved: list[Exchange]
+    chain: Chain | None
     dials: set[TickingDial]
     exhausted_count: int
     max_body_bytes: int
@@ -42,6 +44,9 @@ class LoopServices(Protocol):
 
     def cancel_later(self, exchange: Exchange) -> None:
         """Another thread cancelled `exchange`: end it in the loop's thread."""
+
+    def attend_later(self, exchange: Exchange) -> None:
+        """Call `exchange.attend()` in the next turn; from any thread."""
 
     def take_back(self, exchange: Exchange) -> None:
         """An exchange is done."""

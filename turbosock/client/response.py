@@ -128,8 +128,10 @@ class Response(ClientExchange):
         self.prepared = prepared
         self.timeouts = timeouts
         self.source = source
-        self.started_ns = now_ns
-        self.deadline_ns = now_ns + timeouts.total_ns
+        if not self.deadline_ns:
+            # Where middleware held it, or this is another attempt, it runs already.
+            self.started_ns = now_ns
+            self.deadline_ns = now_ns + timeouts.total_ns
         wait_ns = timeouts.read_ns
         while True:
             try:

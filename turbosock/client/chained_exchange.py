@@ -1,0 +1,232 @@
+"""ChainedExchange: an Exchange with middleware around it; what a Loop with links makes instead.
+
+A link that makes it wait costs a timer; `wake()` has the link asked again in the loop's next turn. Links are left when
+the exchange is done, before its event can be seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turbosock.client.loop_exchange import Exchange
+from turbosock.client.middleware.base import GO
+from turbosock.client.middleware.chained import Chained
+from turbosock.client.queue_timer import QueueTimer
+from turbosock.errors import Origin, Phase, TurbosockError, WriteError
+
+if TYPE_CHECKING:
+    from turbosock.client.loop_services import LoopServices
+    from turbosock.client.middleware.timeline import Timeline
+    from turbosock.client.request import PreparedRequest
+    from turbosock.config import Timeouts
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.connection.source import BodySource
+
+_QUEUE = Phase.QUEUE
+
+
+class _LinkTimer(QueueTimer):
+    """Bounds the time for which a link holds an exchange."""
+
+    __slots__ = ()
+
+    def on_timer(self, now_ns: int) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            assert isinstance(exchange, ChainedExchange), "made by one"
+            exchange.on_link_timer()
+
+
+class ChainedExchange(Chained, Exchange):
+    """See the module."""
+
+    def __init__(self, loop: LoopServices) -> None:
+        self.timeline: Timeline | None = None
+        super().__init__(loop)
+
+    def forget(self) -> None:
+        self.timeline = None
+        super().forget()
+        self._entered = 0
+        # Whether link `_entered - 1` was asked and has not said GO.
+        self._held = False
+        self._held_since_ns = 0
+        self._limit_ns = 0
+        self._link_timer: _LinkTimer | None = None
+        # Whether the links know of the answer.
+        self._seen = False
+        self.attempts = 0
+
+    def now_ns(self) -> int:
+        return self._now_ns()
+
+    def begin(
+        self,
+        prepared: PreparedRequest,
+        source: BodySource | None,
+        timeouts: Timeouts,
+        into: memoryview | None,
+        stream: bool,
+        notify: bool,
+    ) -> None:
+        """As Exchange.begin, once the links let it."""
+        now_ns = self._now_ns()
+        self.prepared = prepared
+        self.source = source
+        self.timeouts = timeouts
+        self.into = into
+        self._stream = stream
+        self.gathers = into is None and not stream
+        self.notifies = notify
+        self.started_ns = now_ns
+        self.deadline_ns = now_ns + timeouts.total_ns
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Enter the links that are left, then begin the exchange itself."""
+        chain = self._loop.chain
+        assert chain is not None, "a loop with links makes these"
+        count = len(chain.links)
+        try:
+            while self._entered < count or self._held:
+                now_ns = self._now_ns()
+                if not self._held:
+                    self._entered += 1
+                due_ns = chain.enter(self._entered - 1, self, now_ns)
+                if due_ns != GO:
+                    self._wait_for_link(due_ns, now_ns)
+                    return
+                if self._held:
+                    self._end_hold(now_ns)
+        except TurbosockError as error:
+            self.fail(error)
+            return
+        except BaseException as error:
+            self.break_off(error)
+            raise
+        self.begin_attempt()
+        super().begin(self.prepared, self.source, self.timeouts, self.into, self._stream, self.notifies)
+
+    def _wait_for_link(self, due_ns: int, now_ns: int) -> None:
+        if not self._held:
+            self._held = True
+            self._held_since_ns = now_ns
+            self._limit_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
+            # Not a moment of the timeline: `held_ns` tells.
+            self._phase = _QUEUE
+        self.check_wait(due_ns if now_ns < self._limit_ns else now_ns, self._limit_ns, now_ns)
+        self._set_link_timer(min(due_ns, self._limit_ns))
+
+    def _end_hold(self, now_ns: int) -> None:
+        self._held = False
+        self._set_link_timer(0)
+        if self.timeline is not None:
+            self.timeline.held_ns += now_ns - self._held_since_ns
+
+    def _set_link_timer(self, due_ns: int) -> None:
+        """Look again then; 0: no more."""
+        if self._link_timer is not None:
+            self._link_timer.cancel()
+            self._link_timer = None
+        if due_ns:
+            self._link_timer = _LinkTimer(self, self._loop.reactor.timers, due_ns)
+
+    def on_link_timer(self) -> None:
+        """The time has come to ask the link again, or to try again."""
+        self._set_link_timer(0)
+        if not self.done:
+            self._go_on()
+
+    def wake(self) -> None:
+        """Have the link that holds this exchange asked again, in the loop's next turn; from any thread."""
+        self._loop.attend_later(self)
+
+    def attend(self) -> None:
+        super().attend()
+        if self._held and not self.done:
+            self._go_on()
+
+    # The answer, and another attempt
+
+    def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
+        if self._seen or self._show_answer():
+            super()._take_whole(connection, ring)
+
+    def _take_body(self, connection: Http1Connection) -> None:
+        if self._seen or self._show_answer():
+            super()._take_body(connection)
+
+    def _show_answer(self) -> bool:
+        """Tell the links of the answer; False: one of them wants another."""
+        self._seen = True
+        chain = self._loop.chain
+        assert chain is not None, "a loop with links makes these"
+        chain.answered(self)
+        return not self._try_again(None)
+
+    def _try_again(self, failure: TurbosockError | None) -> bool:
+        """Begin another attempt where a link wants one and it is possible."""
+        chain = self._loop.chain
+        assert chain is not None, "a loop with links makes these"
+        now_ns = self._now_ns()
+        try:
+            repeat = self.asked_again(chain, failure, self.source, now_ns)
+            if repeat is None:
+                return False
+            if self.source is not None:
+                self.source.rewind()
+        except TurbosockError:
+            raise
+        except Exception as error:
+            raise WriteError(
+                f"the body of the request cannot be sent again: {type(error).__name__}: {error}", origin=Origin.LOCAL
+            ) from error
+        index, delay_ns = repeat
+        self.drop_connection()
+        self.head = None
+        self.error = None
+        self.trailers = None
+        self.tls = None
+        self.retries = 0
+        self._seen = False
+        self._bytes_moved = 0
+        self.leave_links(chain, index + 1)
+        # In a later step, even without a delay: an origin that fails at once must not hold the loop.
+        self._set_link_timer(now_ns + max(delay_ns, 1))
+        return True
+
+    # Ending
+
+    def _finish(self) -> None:
+        self._leave_all()
+        super()._finish()
+
+    def fail(self, error: TurbosockError) -> None:
+        if self.done:
+            return
+        error = self.explained(error)
+        held = self._held
+        self._held = False
+        self._set_link_timer(0)
+        # Once the links have seen an answer, what its body does is not theirs.
+        if not self._seen and not held:
+            try:
+                if self._dial is None and self._try_again(error):
+                    return
+            except TurbosockError as failure:
+                self.error = None
+                error = failure
+        self._leave_all()
+        super().fail(error)
+
+    def _leave_all(self) -> None:
+        chain = self._loop.chain
+        assert chain is not None, "a loop with links makes these"
+        self.leave_links(chain)
+
+    def _note_progress(self, connection: Http1Connection) -> None:
+        timeline = self.timeline
+        if timeline is not None and connection.answered:
+            timeline.note_first_byte()
+        super()._note_progress(connection)

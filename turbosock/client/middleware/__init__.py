@@ -1,0 +1,20 @@
+"""Middleware: an ordered chain of links around every exchange of a Client or a Loop."""
+
+from turbosock.client.middleware.base import GO, NOT_AGAIN, UNTIL_WOKEN, Draft, Middleware
+from turbosock.client.middleware.exchange_log import ExchangeLog
+from turbosock.client.middleware.header_defaults import HeaderDefaults
+from turbosock.client.middleware.retry_hook import RetryHook
+from turbosock.client.middleware.timeline import Timeline, TimelineRecorder
+
+__all__ = [
+    "GO",
+    "NOT_AGAIN",
+    "UNTIL_WOKEN",
+    "Draft",
+    "ExchangeLog",
+    "HeaderDefaults",
+    "Middleware",
+    "RetryHook",
+    "Timeline",
+    "TimelineRecorder",
+]

@@ -1,0 +1,116 @@
+"""Chain: the links around the exchanges of one Client or Loop, and the walk through them.
+
+Which link is asked next, and which were entered and must be left, is an exchange's own state (`ChainedExchange`,
+`ChainedResponse`); what is asked of a link, and what becomes of its exceptions, is here, once for both.
+
+Invariant: a link whose `enter` was begun is left exactly once for it, whatever happens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from turbosock import limits
+from turbosock.client.middleware.base import NOT_AGAIN, Draft, Middleware
+from turbosock.errors import InvalidOption, Origin, TurbosockError
+
+if TYPE_CHECKING:
+    from turbosock.client.middleware.chained import Chained
+
+_log = logging.getLogger("turbosock.middleware")
+
+
+class Chain:
+    """An ordered chain of links.
+
+    Args:
+        links: first to last; the first is outermost.
+
+    Attributes:
+        prepares: whether any link changes requests before they are serialised.
+
+    Raises:
+        InvalidOption: `links` is not an iterable of Middleware, or too long.
+    """
+
+    __slots__ = ("_answering", "_repeating", "links", "prepares")
+
+    def __init__(self, links: Iterable[Middleware]) -> None:
+        try:
+            self.links = tuple(links)
+        except TypeError as error:
+            raise InvalidOption("middleware: give an iterable of Middleware objects") from error
+        for link in self.links:
+            if not isinstance(link, Middleware):
+                raise InvalidOption(f"middleware: {link!r} is no Middleware; subclass turbosock.Middleware")
+        if len(self.links) > limits.MAX_MIDDLEWARE:
+            raise InvalidOption(f"middleware: {len(self.links)} links; give {limits.MAX_MIDDLEWARE} at most")
+        # Links that leave a step as it is are not asked.
+        self.prepares = any(type(link).prepare is not Middleware.prepare for link in self.links)
+        self._answering = tuple(link for link in self.links if type(link).answered is not Middleware.answered)
+        self._repeating = tuple(
+            (index, link)
+            for index, link in reversed(tuple(enumerate(self.links)))
+            if type(link).again is not Middleware.again
+        )
+
+    def prepare(self, draft: Draft) -> None:
+        """Show the draft to every link."""
+        for link in self.links:
+            try:
+                link.prepare(draft)
+            except TurbosockError:
+                raise
+            except Exception as error:
+                raise _failure(link, "prepare", error) from error
+
+    def enter(self, index: int, exchange: Chained, now_ns: int) -> int:
+        """What link `index` says to the exchange."""
+        link = self.links[index]
+        try:
+            return link.enter(exchange, now_ns)
+        except TurbosockError:
+            raise
+        except Exception as error:
+            raise _failure(link, "enter", error) from error
+
+    def answered(self, exchange: Chained) -> None:
+        """Tell every link that the head came."""
+        for link in self._answering:
+            try:
+                link.answered(exchange)
+            except TurbosockError:
+                raise
+            except Exception as error:
+                raise _failure(link, "answered", error) from error
+
+    def again(self, exchange: Chained, now_ns: int) -> tuple[int, int] | None:
+        """The innermost link that wants another attempt, and the ns to wait before; None: no link does."""
+        for index, link in self._repeating:
+            try:
+                delay_ns = link.again(exchange, now_ns)
+            except TurbosockError:
+                raise
+            except Exception as error:
+                raise _failure(link, "again", error) from error
+            if delay_ns != NOT_AGAIN:
+                return index, delay_ns
+        return None
+
+    def leave(self, index: int, exchange: Chained) -> None:
+        """Let link `index` know that the exchange goes."""
+        link = self.links[index]
+        try:
+            link.leave(exchange)
+        except Exception:
+            _log.exception("%s.leave() failed; the exchange is over all the same", type(link).__name__)
+
+
+def _failure(link: Middleware, step: str, error: Exception) -> TurbosockError:
+    return TurbosockError(
+        f"{type(link).__name__}.{step}() raised {type(error).__name__}: {error}; mend the middleware, or take it out",
+        origin=Origin.LOCAL,
+        code="middleware_failed",
+    )
