@@ -457,9 +457,6 @@ class HttpSession:
                 self.listener.reactor.requeue(self, IN)
             else:
                 connection.arm()
-                if connection.error is not None:
-                    self.close()
-                    return
             self._move_timer(self.listener.idle_ns)
 
     def _refuse(self, status_code: int) -> None:

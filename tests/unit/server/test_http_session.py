@@ -679,6 +679,28 @@ def test_client_that_ended_its_stream_is_served_while_it_is_sent_something() -> 
         assert stage.listener.stats().open == 0
 
 
+def test_client_that_ended_its_stream_has_left_an_idle_time_after_it_was_last_sent_something() -> None:
+    keeping = Keeping()
+    with Stage(keeping, idle_timeout_s=20) as stage:
+        peer = stage.connect()
+        for _ in range(2):
+            peer.send(request())
+            stage.exchanges[-1].respond()
+        peer.send(request())
+        peer.finish()
+        # What answered the requests before says nothing about this one's client.
+        stage.advance(20)
+        assert keeping.left == [stage.exchanges[2]]
+        other = stage.connect()
+        other.send(request())
+        other.finish()
+        stage.exchanges[3].start(200)
+        stage.advance(20)
+        assert len(keeping.left) == 1
+        stage.advance(20)
+        assert len(keeping.left) == 2 and stage.listener.stats().open == 0
+
+
 def test_waits_of_an_exchange_hold_no_ring() -> None:
     with Stage(Keeping(), stream_body=True) as stage:
         kept, streaming = stage.connect(), stage.connect()
