@@ -29,7 +29,8 @@
     ├── LimitError                      LIMIT     a bound of ours was reached
     │   ├── HeadTooLarge
     │   ├── BodyTooLarge
-    │   └── PoolExhausted
+    │   ├── PoolExhausted
+    │   └── QueueFull
     ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx
     └── Cancelled                       LOCAL     cancel() was called
 
@@ -332,6 +333,12 @@ class PoolExhausted(LimitError):
     """A bounded pool has nothing left to lend."""
 
     code = "pool_exhausted"
+
+
+class QueueFull(LimitError):
+    """A bounded queue of requests has no room for another."""
+
+    code = "queue_full"
 
 
 class StatusError(TurbosockError):
