@@ -9,9 +9,9 @@ import socket as socket_module
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from turbosock.config import TransportMode
+from turbosock.config import Timeouts, TransportMode
 from turbosock.errors import ConnectTimeout, Phase
-from turbosock.pool.origin_pool import Place
+from turbosock.pool.origin_pool import OriginKey, Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.resolver import Address, Resolver
@@ -20,7 +20,6 @@ from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
 
 if TYPE_CHECKING:
-    from turbosock.client.response import Response
     from turbosock.connection.http1 import Http1Connection
     from turbosock.pool.origin_pool import OriginPool
     from turbosock.transport.secure import TlsDialer
@@ -95,38 +94,50 @@ class BlockingWaiter:
             origin.give_back(offered, SYSTEM_CLOCK.now_ns())
 
 
-def dial_blocking(response: Response, resolver: Resolver, tls: TlsDialer, mode: TransportMode) -> Transport:
-    """A connected transport for the exchange.
+class Dialler(Protocol):
+    """On whose behalf a thread dials: a Response, or whoever keeps connections ready."""
+
+    timeouts: Timeouts
+    deadline_ns: int
+    phase: Phase
+
+    def check_deadline(self) -> None:
+        """Raise where the dial is to end: at the deadline, or because it was cancelled."""
+
+
+def dial_blocking(
+    dialler: Dialler, key: OriginKey, resolver: Resolver, tls: TlsDialer, mode: TransportMode
+) -> Transport:
+    """A connected transport to the origin.
 
     Raises:
         ResolveError, ConnectError: there is no address, or none accepted.
         TlsError: the handshake failed, or the server's certificate was refused.
         ConnectTimeout, TotalTimeout, Cancelled, ClientClosed.
     """
-    timeouts = response.timeouts
-    deadline_ns = min(SYSTEM_CLOCK.now_ns() + timeouts.connect_ns, response.deadline_ns)
-    key = response.prepared.origin.key
-    response.phase = Phase.RESOLVE
-    response.check_deadline()
+    timeouts = dialler.timeouts
+    deadline_ns = min(SYSTEM_CLOCK.now_ns() + timeouts.connect_ns, dialler.deadline_ns)
+    dialler.phase = Phase.RESOLVE
+    dialler.check_deadline()
     if key.path is not None:
         addresses = [Address(socket_module.AF_UNIX, key.path)]
     else:
         try:
-            addresses = resolver.resolve(key.host, key.port, deadline_ns, response.check_deadline)
+            addresses = resolver.resolve(key.host, key.port, deadline_ns, dialler.check_deadline)
         except ConnectTimeout:
             # Where the total deadline was the nearer one, it is named.
-            response.check_deadline()
+            dialler.check_deadline()
             raise
-    response.phase = Phase.CONNECT
+    dialler.phase = Phase.CONNECT
     secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
     dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns, secure, timeouts.handshake_ns, tls.alpn)
     try:
         dial.start()
         while dial.pending:
             if dial.session is not None:
-                response.phase = Phase.TLS
+                dialler.phase = Phase.TLS
             now_ns = SYSTEM_CLOCK.now_ns()
-            response.check_deadline()
+            dialler.check_deadline()
             if now_ns >= deadline_ns:
                 raise ConnectTimeout(f"no connection within connect_s={timeouts.connect_s} s; raise it or try later")
             if now_ns >= dial.attempt_deadline_ns:
@@ -135,7 +146,7 @@ def dial_blocking(response: Response, resolver: Resolver, tls: TlsDialer, mode: 
                 dial.on_ready()
         if dial.error is not None:
             raise dial.error
-        response.check_deadline()
+        dialler.check_deadline()
         if dial.session is not None:
             return TlsTransport(dial.take_session())
         sock = dial.take()

@@ -22,14 +22,16 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Unpack
 
+from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
-from turbosock.client.blocking_dial import BlockingWaiter, Interruptible, dial_blocking
+from turbosock.client.blocking_dial import BlockingWaiter, Dialler, Interruptible, dial_blocking
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
 from turbosock.client.default_headers import default_headers
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
+from turbosock.client.prewarm import PrewarmThread, ThreadPrewarming, check_room
 from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
@@ -41,6 +43,7 @@ from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.pool.connection_pool import ConnectionPool, PoolStats
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
+from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.secure import TlsDialer
@@ -67,6 +70,7 @@ class Client:
         "_preparer",
         "_resolver",
         "_dropped",
+        "_prewarmer",
         "_response_type",
         "_responses",
         "_secure",
@@ -94,6 +98,7 @@ class Client:
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
+        self._prewarmer: PrewarmThread | None = None
         # Exchanges that a link makes wait.
         self.held: set[Interruptible] = set()
         # Bound once: the first look-up of every repeated GET. Links that change requests have to see each of them.
@@ -314,9 +319,17 @@ class Client:
                 return idle
             # The place of a connection that is probably stale serves a new one.
             origin.discard(idle)
+        return self.dial(response, origin, place)
+
+    def dial(self, dialler: Dialler, origin: OriginPool, place: Place) -> Http1Connection:
+        """A new connection in a place that was reserved; for whoever keeps connections ready, too.
+
+        Raises:
+            NetworkError, TlsError, ConnectTimeout, TotalTimeout, Cancelled, ClientClosed: the place is free again.
+        """
         transport = None
         try:
-            transport = dial_blocking(response, self._resolver, self._secure, self.config.transport)
+            transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, self.config.transport)
             connection = Http1Connection(
                 transport,
                 self.rings,
@@ -386,6 +399,55 @@ class Client:
         finally:
             response.waiter = None
 
+    # Prewarming
+
+    def prewarm(
+        self,
+        url: str,
+        min_ready: int = 1,
+        max_ready: int | None = None,
+        *,
+        interval_s: float = limits.PREWARM_INTERVAL_S,
+        backoff_first_s: float = limits.PREWARM_BACKOFF_FIRST_S,
+        backoff_cap_s: float = limits.PREWARM_BACKOFF_CAP_S,
+        adaptive: bool = False,
+        timeout: TimeoutArgument = DEFAULT,
+    ) -> ThreadPrewarming:
+        """Keep connections to the origin of `url` ready, dialled in the background through TLS where it is https.
+
+        Args:
+            url: any URL of the origin; its path does not matter.
+            min_ready, max_ready: how many are kept idle, at least and at most; `max_ready` is `min_ready` unless given.
+            interval_s: how often idle ones are looked after, and what vanished is replaced.
+            backoff_first_s, backoff_cap_s: the bounds of the first and of the longest pause while dials fail.
+            adaptive: follow recent demand between the two numbers.
+            timeout: of each dial, as in `request`.
+
+        Returns:
+            What tells how many are ready, waits for them, and ends it.
+
+        Raises:
+            InvalidOption: an argument cannot work, or contradicts another or the limits of the pool; both are named.
+            ClientClosed: after `close()`.
+        """
+        if self.closed:
+            raise ClientClosed("the client is closed: prewarm() needs an open one")
+        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
+        refill = Refill(
+            min_ready,
+            min_ready if max_ready is None else max_ready,
+            interval_s=interval_s,
+            backoff_first_s=backoff_first_s,
+            backoff_cap_s=backoff_cap_s,
+            max_building=1,
+            adaptive=adaptive,
+        )
+        check_room(refill.min_ready, refill.max_ready, self.config.pool)
+        prepared = self._preparer.prepare("GET", url)
+        if self._prewarmer is None:
+            self._prewarmer = PrewarmThread(self)
+        return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
+
     # The end
 
     def close(self) -> None:
@@ -394,6 +456,8 @@ class Client:
             return
         self.closed = True
         self.close_abandoned()
+        if self._prewarmer is not None:
+            self._prewarmer.close()
         self.pool.close(_wake_closed)
         for response in tuple(self.held):
             response.interrupt()
@@ -438,6 +502,8 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 def _drop_inherited_connections() -> None:
     for client in tuple(_clients):
         client.pool.drop_inherited()
+        if client._prewarmer is not None:
+            client._prewarmer.drop_inherited()
 
 
 if hasattr(os, "register_at_fork"):

@@ -139,8 +139,11 @@ class ConnectionPool:
 
     # Places
 
-    def reserve(self, origin: OriginPool) -> Place | None:
+    def reserve(self, origin: OriginPool, *, spare: bool = False) -> Place | None:
         """Take a place for `origin`; closes the oldest idle connection of any where the total demands it.
+
+        Args:
+            spare: take a free place alone; what is idle elsewhere stays.
 
         Raises:
             ClientClosed: the pool is closed.
@@ -152,7 +155,7 @@ class ConnectionPool:
                 return None
             victim = None
             if self.open >= self.config.max_connections:
-                victim = self._oldest_idle()
+                victim = None if spare else self._oldest_idle()
                 if victim is None:
                     return None
             # A prepared request may know an origin that was forgotten here meanwhile.

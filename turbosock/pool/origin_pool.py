@@ -18,6 +18,7 @@ and for the pool's end: whoever comes second sees the other, so no wake-up is lo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakSet
 
@@ -62,9 +63,16 @@ class Waiter(Protocol):
 
 
 class OriginPool:
-    """The connections to one origin."""
+    """The connections to one origin.
 
-    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "idle", "key", "places", "waiters")
+    Attributes:
+        idle: connections that wait for an exchange, the one used last at the right.
+        places: those of its connections and dials.
+        waiters: who stands in line for it.
+        missed: how often nothing was idle, and a place was asked for.
+    """
+
+    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "idle", "key", "missed", "places", "waiters")
 
     def __init__(self, pool: ConnectionPool, key: OriginKey) -> None:
         self._pool = pool
@@ -75,6 +83,11 @@ class OriginPool:
         self._keep = self.idle.append
         self.places: WeakSet[Place] = WeakSet()
         self.waiters: deque[Waiter] = deque()
+        self.missed = 0
+
+    def watch(self, take: Callable[[], Http1Connection] | None) -> None:
+        """Take idle connections through `take`, which raises IndexError where `idle.pop` would; None ends that."""
+        self._take = self.idle.pop if take is None else take
 
     @property
     def open(self) -> int:
@@ -160,7 +173,39 @@ class OriginPool:
         Raises:
             ClientClosed: the pool is closed.
         """
+        self.missed += 1
         return self._pool.reserve(self)
+
+    def reserve_spare(self) -> Place | None:
+        """A place for a connection that nobody waits for: as `reserve()`, but no idle connection makes room for it."""
+        return self._pool.reserve(self, spare=True)
+
+    def check_idle(self, now_ns: int) -> None:
+        """Close the idle connections that expired, or whose peer has spoken or closed; each costs a system call."""
+        fit: list[Http1Connection] = []
+        pool = self._pool
+        try:
+            # All but the newest, which most requests take, and which is asked when it is taken.
+            while len(self.idle) > 1:
+                connection = self.idle.popleft()
+                if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
+                    pool.expired_count += 1
+                elif connection.transport.is_quiet():
+                    fit.append(connection)
+                    continue
+                else:
+                    pool.unfit_count += 1
+                self.discard(connection)
+        except IndexError:
+            # Other threads took the rest.
+            pass
+        finally:
+            fit.reverse()
+            self.idle.extendleft(fit)
+        if self.waiters:
+            self.hand_over()
+        if pool.closed:
+            self.close_idle()
 
     def opened(self, connection: Http1Connection, place: Place, now_ns: int) -> None:
         """`connection` stands in `place` from now on."""
