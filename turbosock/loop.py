@@ -49,6 +49,7 @@ from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
 from turbosock.server.options import HttpOptions
+from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
 
 if TYPE_CHECKING:
@@ -105,16 +106,22 @@ class Loop:
         config: as for Client; `transport` does not matter here, a Loop's sockets never block.
         middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
         clock: tells the time; tests give their own.
+        connector: makes the connections of requests instead of the network; None: the network.
 
     Attributes:
         events: what happened; iterate it after each `poll()`.
 
     Raises:
-        InvalidOption: `config` is not a Config.
+        InvalidOption: `config` is not a Config, or `connector` no Connector.
     """
 
     def __init__(
-        self, config: Config | None = None, *, middleware: Iterable[Middleware] = (), clock: Clock = SYSTEM_CLOCK
+        self,
+        config: Config | None = None,
+        *,
+        middleware: Iterable[Middleware] = (),
+        clock: Clock = SYSTEM_CLOCK,
+        connector: Connector | None = None,
     ) -> None:
         if config is None:
             config = Config()
@@ -122,6 +129,7 @@ class Loop:
             raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
         self.config = config
         self.closed = False
+        self.connector = checked_connector(connector)
         self.reactor = Reactor(config.poller, clock)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(

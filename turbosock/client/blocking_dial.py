@@ -15,6 +15,7 @@ from turbosock.pool.origin_pool import OriginKey, Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.resolver import Address, Resolver
+from turbosock.transport.connector import Connector, connect_with
 from turbosock.transport.dial import Dial
 from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
@@ -153,3 +154,22 @@ def dial_blocking(
         return StreamTransport(sock) if mode is TransportMode.STREAM else SaeaTransport(sock)
     finally:
         dial.close()
+
+
+def connect_blocking(dialler: Dialler, key: OriginKey, connector: Connector) -> Transport:
+    """As dial_blocking, with what the connector makes instead of the network.
+
+    Raises:
+        TurbosockError: as the connector raises it.
+        TotalTimeout, Cancelled, ClientClosed.
+    """
+    dialler.phase = Phase.CONNECT
+    dialler.check_deadline()
+    deadline_ns = min(SYSTEM_CLOCK.now_ns() + dialler.timeouts.connect_ns, dialler.deadline_ns)
+    transport = connect_with(connector, key, None, deadline_ns)
+    try:
+        dialler.check_deadline()
+    except BaseException:
+        transport.close()
+        raise
+    return transport

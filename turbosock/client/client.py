@@ -25,7 +25,7 @@ from typing import Unpack
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
-from turbosock.client.blocking_dial import BlockingWaiter, Dialler, Interruptible, dial_blocking
+from turbosock.client.blocking_dial import BlockingWaiter, Dialler, Interruptible, connect_blocking, dial_blocking
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
 from turbosock.client.default_headers import default_headers
@@ -46,6 +46,7 @@ from turbosock.pool.origin_pool import OriginPool, Place, Waiter
 from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
+from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
 
 _monotonic_ns = time.monotonic_ns
@@ -57,14 +58,16 @@ class Client:
     Args:
         config: everything it can be told; the defaults suit most programs.
         middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
+        connector: makes the connections instead of the network; None: the network.
 
     Raises:
-        InvalidOption: `config` is not a Config, or `middleware` no iterable of Middleware.
+        InvalidOption: `config` is not a Config, `middleware` no iterable of Middleware, or `connector` no Connector.
     """
 
     __slots__ = (
         "__weakref__",
         "_abandoned",
+        "_connector",
         "_find_get",
         "_names_lines",
         "_preparer",
@@ -84,7 +87,13 @@ class Client:
         "rings",
     )
 
-    def __init__(self, config: Config | None = None, *, middleware: Iterable[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        middleware: Iterable[Middleware] = (),
+        connector: Connector | None = None,
+    ) -> None:
         if config is None:
             config = Config()
         if not isinstance(config, Config):
@@ -92,6 +101,7 @@ class Client:
         self.config = config
         self.closed = False
         self._timeouts = config.timeouts
+        self._connector = checked_connector(connector)
         self.pool = ConnectionPool(config.pool)
         self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
         self._preparer = Preparer(self.pool, default_headers(config), self._secure)
@@ -329,7 +339,10 @@ class Client:
         """
         transport = None
         try:
-            transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, self.config.transport)
+            if self._connector is None:
+                transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, self.config.transport)
+            else:
+                transport = connect_blocking(dialler, origin.key, self._connector)
             connection = Http1Connection(
                 transport,
                 self.rings,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from turbosock.connection.receive_ring import RingPool
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.reactor.reactor import Reactor
+    from turbosock.transport.connector import Connector
     from turbosock.transport.secure import TlsDialer
 
 
@@ -35,6 +36,7 @@ class LoopServices(Protocol):
     exhausted_count: int
     max_body_bytes: int
     secure: TlsDialer
+    connector: Connector | None
 
     def queue_dial(self, dial: TickingDial) -> None:
         """Begin a dial in this turn or a later one."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.errors import Cancelled, ClientClosed, ConnectTimeout, Phase, TotalTimeout, TurbosockError
 from turbosock.reactor.resolver import Address, Lookup
+from turbosock.transport.connector import connect_with
 from turbosock.transport.dial import Dial
 from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from turbosock.client.loop_exchange import Exchange
     from turbosock.client.loop_services import LoopServices
     from turbosock.pool.origin_pool import OriginPool, Place
+    from turbosock.transport.connector import Connector
 
 _CONNECT = Phase.CONNECT
 _TLS = Phase.TLS
@@ -65,6 +67,9 @@ class TickingDial:
             return
         key = self._origin.key
         try:
+            if self._loop.connector is not None:
+                self._connect_with(self._loop.connector)
+                return
             if key.path is not None:
                 self._connect([Address(socket_module.AF_UNIX, key.path)])
                 return
@@ -77,6 +82,18 @@ class TickingDial:
         except BaseException as error:
             self._break_off(error)
             raise
+
+    def _connect_with(self, connector: Connector) -> None:
+        """All of it in one step: the connector answers at once."""
+        assert self._exchange is not None, "asked for by start()"
+        self._exchange.phase = _CONNECT
+        transport = connect_with(connector, self._origin.key, self._loop.reactor, self.deadline_ns)
+        assert isinstance(transport, SaeaTransport), "connect_with() has looked"
+        if self._exchange is None:
+            # The connector ended the exchange meanwhile, and this dial with it.
+            transport.close()
+        else:
+            self._stand(transport)
 
     def on_resolved(self, lookup: Lookup) -> None:
         """The name has its answer."""
@@ -154,8 +171,6 @@ class TickingDial:
                 raise
 
     def _succeed(self, dial: Dial) -> None:
-        exchange = self._exchange
-        assert exchange is not None, "a dial ends with its exchange"
         loop = self._loop
         transport: SaeaTransport
         close: Callable[[], object] = dial.close
@@ -168,11 +183,21 @@ class TickingDial:
                 sock = dial.take()
                 close = sock.close
                 transport = SaeaTransport(sock, loop.reactor)
-            close = transport.close
-            connection = LoopConnection(transport, loop)
         except BaseException:
             # select() has no room for its number, say.
             close()
+            raise
+        self._stand(transport)
+
+    def _stand(self, transport: SaeaTransport) -> None:
+        """The connection stands: it takes its place, and the exchange takes it."""
+        exchange = self._exchange
+        assert exchange is not None, "a dial ends with its exchange"
+        loop = self._loop
+        try:
+            connection = LoopConnection(transport, loop)
+        except BaseException:
+            transport.close()
             raise
         self._end()
         self._origin.opened(connection, self._place, loop.reactor.clock.now_ns())
