@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("connection",),
     ("pool",),
     ("client", "server"),
+    ("loop_stats",),
     ("loop",),
     ("observe", "testing", "integrations", "cli", "examples"),
 )

@@ -32,8 +32,10 @@ from turbosock.client.default_headers import default_headers
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_exchange import Exchange
+from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
+from turbosock.client.prewarm import Prewarming, check_room
 from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.request_options import LoopOptions
 from turbosock.client.ticking_dial import TickingDial
@@ -42,8 +44,10 @@ from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
-from turbosock.pool.connection_pool import ConnectionPool, PoolStats
+from turbosock.loop_stats import LoopStats
+from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
+from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
@@ -140,6 +144,8 @@ class Loop:
         )
         # How often a connection was left unread because there was no memory.
         self.exhausted_count = 0
+        # Exchanges that a link of the chain makes wait.
+        self.held_count = 0
         self.max_body_bytes = config.max_body_bytes
         self.pool = ConnectionPool(config.pool)
         self.starved: list[Exchange] = []
@@ -155,6 +161,7 @@ class Loop:
         )
         self.events = EventQueue(self._exchanges, pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self._result = PollResult()
+        self._prewarmer: LoopPrewarmer | None = None
         # Dials under way, and those of them that have not begun.
         self.dials: set[TickingDial] = set()
         self._dials: deque[TickingDial] = deque()
@@ -303,6 +310,40 @@ class Loop:
     def patch(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
         """PATCH; see `request`."""
         return self.request("PATCH", url, **options)
+
+    def prewarm(
+        self,
+        url: str,
+        min_ready: int = 1,
+        max_ready: int | None = None,
+        *,
+        interval_s: float = limits.PREWARM_INTERVAL_S,
+        backoff_first_s: float = limits.PREWARM_BACKOFF_FIRST_S,
+        backoff_cap_s: float = limits.PREWARM_BACKOFF_CAP_S,
+        adaptive: bool = False,
+        timeout: TimeoutArgument = DEFAULT,
+    ) -> Prewarming:
+        """Keep connections to the origin of `url` ready, dialled inside `poll()`; arguments and errors are Client's.
+
+        Returns:
+            What tells how many are ready, and ends it.
+        """
+        if self.closed:
+            raise ClientClosed("the loop is closed: prewarm() needs an open one")
+        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
+        refill = Refill(
+            min_ready,
+            min_ready if max_ready is None else max_ready,
+            interval_s=interval_s,
+            backoff_first_s=backoff_first_s,
+            backoff_cap_s=backoff_cap_s,
+            adaptive=adaptive,
+        )
+        check_room(refill.min_ready, refill.max_ready, self.config.pool)
+        prepared = self._preparer.prepare("GET", url)
+        if self._prewarmer is None:
+            self._prewarmer = LoopPrewarmer(self)
+        return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
 
     # Listening
 
@@ -592,9 +633,34 @@ class Loop:
         """End a wait inside `poll()`; the one call that another thread may make."""
         self.reactor.waker.wake()
 
-    def stats(self) -> PoolStats:
-        """Connections open and idle, and exchanges that wait for one."""
-        return self.pool.stats()
+    def stats(self) -> LoopStats:
+        """One snapshot of connections, pools, queues and listeners; of a closed loop, too."""
+        connections = self.pool.stats()
+        reactor = self.reactor
+        handlers = tuple(reactor.handlers())
+        return LoopStats(
+            open=connections.open,
+            idle=connections.idle,
+            waiting=connections.waiting,
+            exchanges=self._under_way,
+            held=self.held_count,
+            starved=len(self.starved),
+            dials=len(self.dials),
+            events=len(self.events),
+            timers=len(reactor.timers),
+            lookups=reactor.resolver.pending,
+            backlog=reactor.backlog,
+            watched=len(handlers),
+            exhausted=self.exhausted_count,
+            bytes_in=reactor.bytes_in,
+            bytes_out=reactor.bytes_out,
+            connections=connections,
+            rings=self.rings.stats(),
+            buffers=self.buffers.stats(),
+            objects=self._exchanges.stats(),
+            listeners=tuple(handler.stats() for handler in handlers if isinstance(handler, HttpListener)),
+            prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
+        )
 
     # The end
 
@@ -606,6 +672,8 @@ class Loop:
         if self.closed:
             return
         self.closed = True
+        if self._prewarmer is not None:
+            self._prewarmer.close()
         self.pool.close(_fail_waiter)
         self._dials.clear()
         for dial in tuple(self.dials):

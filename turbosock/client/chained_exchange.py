@@ -111,6 +111,7 @@ class ChainedExchange(Chained, Exchange):
     def _wait_for_link(self, due_ns: int, now_ns: int) -> None:
         if not self._held:
             self._held = True
+            self._loop.held_count += 1
             self._held_since_ns = now_ns
             self._limit_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
             # Not a moment of the timeline: `held_ns` tells.
@@ -120,6 +121,7 @@ class ChainedExchange(Chained, Exchange):
 
     def _end_hold(self, now_ns: int) -> None:
         self._held = False
+        self._loop.held_count -= 1
         self._set_link_timer(0)
         if self.timeline is not None:
             self.timeline.held_ns += now_ns - self._held_since_ns
@@ -207,12 +209,14 @@ class ChainedExchange(Chained, Exchange):
             return
         error = self.explained(error)
         held = self._held
-        self._held = False
+        if held:
+            self._held = False
+            self._loop.held_count -= 1
         self._set_link_timer(0)
         # Once the links have seen an answer, what its body does is not theirs.
         if not self._seen and not held:
             try:
-                if self._dial is None and self._try_again(error):
+                if self.dial is None and self._try_again(error):
                     return
             except TurbosockError as failure:
                 self.error = None

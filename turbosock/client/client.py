@@ -35,13 +35,14 @@ from turbosock.client.prewarm import PrewarmThread, ThreadPrewarming, check_room
 from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
+from turbosock.client.stats import ClientStats
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
-from turbosock.pool.connection_pool import ConnectionPool, PoolStats
+from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
 from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import SYSTEM_CLOCK
@@ -479,10 +480,21 @@ class Client:
         self.rings.clear()
         self.buffers.clear()
 
-    def stats(self) -> PoolStats:
-        """Connections open and idle, and callers that wait for one."""
+    def stats(self) -> ClientStats:
+        """One snapshot of connections, pools and queues; of a closed client, too."""
         self.close_abandoned()
-        return self.pool.stats()
+        connections = self.pool.stats()
+        return ClientStats(
+            open=connections.open,
+            idle=connections.idle,
+            waiting=connections.waiting,
+            held=len(self.held),
+            connections=connections,
+            rings=self.rings.stats(),
+            buffers=self.buffers.stats(),
+            responses=self._responses.stats(),
+            prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
+        )
 
     def __enter__(self) -> Client:
         return self

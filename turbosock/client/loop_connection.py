@@ -53,6 +53,13 @@ class LoopConnection(Http1Connection):
         if exchange is not None:
             exchange.on_writable()  # type: ignore[attr-defined]  # as above
 
+    def rest(self, now_ns: int) -> None:
+        """Idle from now on, unless somebody has it already: watched, and closed when it was idle for too long."""
+        if self.transport.fd >= 0 and self.owner is None:
+            self.transport.arm()
+            max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
+            self.timer.move(min(now_ns + max_idle_ns, self.retire_ns))
+
     def on_timer(self, now_ns: int) -> None:
         """The deadline of the present exchange, or of idleness, has passed or was moved."""
         exchange = self.owner

@@ -77,7 +77,6 @@ class Exchange(ClientExchange, Event):
 
     __slots__ = (
         "_bytes_moved",
-        "_dial",
         "_gatherer",
         "gathers",
         "_loop",
@@ -86,6 +85,7 @@ class Exchange(ClientExchange, Event):
         "_queue_timer",
         "_quiet_since_ns",
         "_stream",
+        "dial",
         "done",
         "into",
         "kind",
@@ -121,7 +121,7 @@ class Exchange(ClientExchange, Event):
         self.deadline_ns = 0
         self._bytes_moved = 0
         self._quiet_since_ns = 0
-        self._dial: TickingDial | None = None
+        self.dial: TickingDial | None = None
         self._gatherer: Gatherer | None = None
         self._queue_timer: QueueTimer | None = None
         self.notifies = True
@@ -222,7 +222,7 @@ class Exchange(ClientExchange, Event):
         """Dial into a place that was reserved."""
         self.phase = _CONNECT
         try:
-            self._dial = dial = TickingDial(self, self._loop, place)
+            self.dial = dial = TickingDial(self, self._loop, self.prepared.origin, place)
         except BaseException:
             self.prepared.origin.released(place)
             raise
@@ -230,7 +230,7 @@ class Exchange(ClientExchange, Event):
 
     def on_connected(self, connection: LoopConnection) -> None:
         """The dial succeeded."""
-        self._dial = None
+        self.dial = None
         self._send_on(connection, self._loop.reactor.clock.now_ns())
 
     def _send_on(self, connection: Http1Connection, now_ns: int) -> None:
@@ -588,9 +588,9 @@ class Exchange(ClientExchange, Event):
         self._leave_queue()
         if self.phase is _QUEUE:
             self.prepared.origin.leave(self)
-        dial = self._dial
+        dial = self.dial
         if dial is not None:
-            self._dial = None
+            self.dial = None
             dial.orphan()
         self.finished_ns = self._loop.reactor.clock.now_ns()
         self.drop_connection()

@@ -34,6 +34,7 @@ class LoopServices(Protocol):
     chain: Chain | None
     dials: set[TickingDial]
     exhausted_count: int
+    held_count: int
     max_body_bytes: int
     secure: TlsDialer
     connector: Connector | None

@@ -102,9 +102,17 @@ class Prewarming:
     def look_after(self, now_ns: int) -> None:
         """Once an interval: close what is unfit, and count demand anew."""
         if now_ns >= self.interval_end_ns:
-            self.interval_end_ns = now_ns + self.refill.interval_ns
             self.warm.origin.check_idle(now_ns)
-            self.warm.begin_interval()
+            self.begin_interval(now_ns)
+
+    def begin_interval(self, now_ns: int) -> None:
+        """Count demand anew."""
+        self.interval_end_ns = now_ns + self.refill.interval_ns
+        self.warm.begin_interval()
+
+    def wake(self) -> None:
+        """Have the owner look."""
+        self._owner.wake()
 
     def next_due_ns(self) -> int:
         """When to look again, unless `wake` comes first."""
@@ -239,6 +247,10 @@ class PrewarmThread(PrewarmOwner):
                 )
                 and not prewarming.closed
             )
+
+    def stats(self) -> tuple[PrewarmStats, ...]:
+        """Of each origin."""
+        return tuple(prewarming.stats() for prewarming in self._kept)
 
     def close(self) -> None:
         """End with the client: nothing is dialled any more."""

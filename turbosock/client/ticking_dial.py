@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket as socket_module
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.errors import Cancelled, ClientClosed, ConnectTimeout, Phase, TotalTimeout, TurbosockError
@@ -21,8 +21,8 @@ from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
-    from turbosock.client.loop_exchange import Exchange
     from turbosock.client.loop_services import LoopServices
+    from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool, Place
     from turbosock.transport.connector import Connector
 
@@ -31,12 +31,30 @@ _TLS = Phase.TLS
 _RESOLVE = Phase.RESOLVE
 
 
+class DialTarget(Protocol):
+    """For whom a dial is: an exchange, or whoever keeps connections ready."""
+
+    timeouts: Timeouts
+    deadline_ns: int
+    phase: Phase
+    dial: TickingDial | None
+
+    def on_connected(self, connection: LoopConnection) -> None:
+        """The dial succeeded; the connection stands in its place, and is the target's."""
+
+    def fail(self, error: TurbosockError) -> None:
+        """The dial failed; its place was given back."""
+
+    def break_off(self, error: BaseException) -> None:
+        """A step raised what is not the network's, and will raise it again: end, and the dial with it."""
+
+
 class TickingDial:
     """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
 
     __slots__ = (
         "_dial",
-        "_exchange",
+        "_target",
         "_loop",
         "_lookup",
         "_origin",
@@ -47,13 +65,13 @@ class TickingDial:
         "queued",
     )
 
-    def __init__(self, exchange: Exchange, loop: LoopServices, place: Place) -> None:
-        self._exchange: Exchange | None = exchange
+    def __init__(self, target: DialTarget, loop: LoopServices, origin: OriginPool, place: Place) -> None:
+        self._target: DialTarget | None = target
         self._loop = loop
-        self._origin: OriginPool = exchange.prepared.origin
+        self._origin = origin
         self._place = place
         now_ns = loop.reactor.clock.now_ns()
-        self.deadline_ns = min(now_ns + exchange.timeouts.connect_ns, exchange.deadline_ns)
+        self.deadline_ns = min(now_ns + target.timeouts.connect_ns, target.deadline_ns)
         self._timer = loop.reactor.timers.add(self.deadline_ns, self)
         self._lookup: Lookup | None = None
         self._dial: Dial | None = None
@@ -63,7 +81,7 @@ class TickingDial:
 
     def start(self) -> None:
         """Begin, in the loop's thread."""
-        if self._exchange is None:
+        if self._target is None:
             return
         key = self._origin.key
         try:
@@ -73,7 +91,7 @@ class TickingDial:
             if key.path is not None:
                 self._connect([Address(socket_module.AF_UNIX, key.path)])
                 return
-            self._exchange.phase = _RESOLVE
+            self._target.phase = _RESOLVE
             self._lookup = lookup = self._loop.reactor.resolver.start(key.host, key.port, self)
             if lookup.finished:
                 self.on_resolved(lookup)
@@ -85,11 +103,11 @@ class TickingDial:
 
     def _connect_with(self, connector: Connector) -> None:
         """All of it in one step: the connector answers at once."""
-        assert self._exchange is not None, "asked for by start()"
-        self._exchange.phase = _CONNECT
+        assert self._target is not None, "asked for by start()"
+        self._target.phase = _CONNECT
         transport = connect_with(connector, self._origin.key, self._loop.reactor, self.deadline_ns)
         assert isinstance(transport, SaeaTransport), "connect_with() has looked"
-        if self._exchange is None:
+        if self._target is None:
             # The connector ended the exchange meanwhile, and this dial with it.
             transport.close()
         else:
@@ -110,12 +128,12 @@ class TickingDial:
             raise
 
     def _connect(self, addresses: list[Address]) -> None:
-        if self._exchange is not None:
-            self._exchange.phase = _CONNECT
+        if self._target is not None:
+            self._target.phase = _CONNECT
         key = self._origin.key
         tls = self._loop.secure
         secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
-        handshake_ns = 0 if self._exchange is None else self._exchange.timeouts.handshake_ns
+        handshake_ns = 0 if self._target is None else self._target.timeouts.handshake_ns
         clock = self._loop.reactor.clock
         self._dial = dial = Dial(addresses, clock, self.deadline_ns, secure, handshake_ns, tls.alpn)
         dial.start()
@@ -127,8 +145,8 @@ class TickingDial:
         elif dial.error is not None:
             self._fail(dial.error)
         else:
-            if dial.session is not None and self._exchange is not None:
-                self._exchange.phase = _TLS
+            if dial.session is not None and self._target is not None:
+                self._target.phase = _TLS
             self._loop.reactor.register(dial.fd, self, read=not dial.wants_write, write=dial.wants_write)
             self._timer.move(min(dial.attempt_deadline_ns, self.deadline_ns))
 
@@ -153,10 +171,10 @@ class TickingDial:
     def on_timer(self, now_ns: int) -> None:
         """An attempt's share of time, or all of it, is over."""
         dial = self._dial
-        exchange = self._exchange
+        target = self._target
         if now_ns >= self.deadline_ns:
-            if exchange is not None and now_ns >= exchange.deadline_ns:
-                self._fail(TotalTimeout(f"the total deadline of {exchange.timeouts.total_s} s passed; raise it"))
+            if target is not None and now_ns >= target.deadline_ns:
+                self._fail(TotalTimeout(f"the total deadline of {target.timeouts.total_s} s passed; raise it"))
             else:
                 self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
         elif dial is not None and dial.pending:
@@ -191,8 +209,8 @@ class TickingDial:
 
     def _stand(self, transport: SaeaTransport) -> None:
         """The connection stands: it takes its place, and the exchange takes it."""
-        exchange = self._exchange
-        assert exchange is not None, "a dial ends with its exchange"
+        target = self._target
+        assert target is not None, "a dial ends with its exchange"
         loop = self._loop
         try:
             connection = LoopConnection(transport, loop)
@@ -201,10 +219,10 @@ class TickingDial:
             raise
         self._end()
         self._origin.opened(connection, self._place, loop.reactor.clock.now_ns())
-        exchange.on_connected(connection)
+        target.on_connected(connection)
 
     def _fail(self, error: TurbosockError) -> None:
-        exchange = self._exchange
+        target = self._target
         self._end()
         dial = self._dial
         if dial is not None:
@@ -213,20 +231,20 @@ class TickingDial:
                 self._loop.reactor.unregister(dial.fd)
             dial.close()
         self._origin.released(self._place)
-        if exchange is not None:
-            exchange.fail(error)
+        if target is not None:
+            target.fail(error)
 
     def _break_off(self, error: BaseException) -> None:
         """As `Exchange.break_off`, which ends this dial too; nothing where the exchange has its connection already."""
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.break_off(error)
+        target = self._target
+        if target is not None:
+            target.break_off(error)
 
     def _end(self) -> None:
-        exchange = self._exchange
-        self._exchange = None
-        if exchange is not None:
-            exchange._dial = None
+        target = self._target
+        self._target = None
+        if target is not None:
+            target.dial = None
         self._loop.dials.discard(self)
         self._loop.reactor.timers.cancel(self._timer)
         if self._lookup is not None:
@@ -235,11 +253,11 @@ class TickingDial:
 
     def orphan(self) -> None:
         """The exchange is over: an attempt under way is given up."""
-        if self._exchange is not None:
+        if self._target is not None:
             self._fail(Cancelled("the exchange was cancelled"))
 
     def close(self) -> None:
         """The loop is closed."""
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.fail(ClientClosed("the loop was closed while the request waited for its connection"))
+        target = self._target
+        if target is not None:
+            target.fail(ClientClosed("the loop was closed while the request waited for its connection"))

@@ -160,6 +160,10 @@ class Reactor:
             if len(line) == before:
                 break
 
+    def handlers(self) -> list[Handler]:
+        """Those of every registered descriptor."""
+        return list(self._poller.tokens.values())
+
     def step(self) -> None:
         """Serve the first handler in line."""
         handler = self.line.popleft()

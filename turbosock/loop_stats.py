@@ -1,0 +1,54 @@
+"""What `loop.stats()` returns: one snapshot, nested by who keeps the counts; see also `client.stats`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from turbosock.buffers.objects import ObjectPoolStats
+    from turbosock.buffers.pool import PoolStats as BufferPoolStats
+    from turbosock.client.prewarm import PrewarmStats
+    from turbosock.connection.receive_ring import RingStats
+    from turbosock.pool.connection_pool import PoolStats
+    from turbosock.server.http_listener import ListenerStats
+
+
+class LoopStats(NamedTuple):
+    """A Loop at one moment.
+
+    Attributes:
+        open, idle, waiting: connections to servers, those of them that nobody uses, and exchanges in line for one.
+        exchanges: under way; held: those of them that middleware makes wait; starved: those that wait for memory.
+        dials: under way, those included that have not begun.
+        events: that wait to be taken; timers: that are set; lookups: of names, under way.
+        backlog: sockets that were ready and not served yet.
+        watched: sockets that the poller knows, the waker's included. Each has two I/O contexts for its life.
+        exhausted: how often a connection was left unread because there was no memory.
+        bytes_in, bytes_out: since the loop was made.
+        connections, rings, buffers: as in ClientStats; buffers are those of DATA events.
+        objects: the reusable exchanges.
+        listeners: each listener's own counts.
+        prewarmed: each origin that is kept warm.
+    """
+
+    open: int
+    idle: int
+    waiting: int
+    exchanges: int
+    held: int
+    starved: int
+    dials: int
+    events: int
+    timers: int
+    lookups: int
+    backlog: int
+    watched: int
+    exhausted: int
+    bytes_in: int
+    bytes_out: int
+    connections: PoolStats
+    rings: RingStats
+    buffers: BufferPoolStats
+    objects: ObjectPoolStats
+    listeners: tuple[ListenerStats, ...]
+    prewarmed: tuple[PrewarmStats, ...]
