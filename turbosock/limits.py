@@ -196,8 +196,8 @@ MAX_LIMITED_HOSTS = 1024
 # The largest number of permits of one host, of hosts, and of tokens in a bucket that can be asked for: as many as there
 # are ports.
 MAX_LIMITER_COUNT = 65_536
-# The fastest rate of a token bucket: one in each nanosecond, the finest step of the clocks.
-MAX_RATE_PER_S = 1_000_000_000
+# Tokens that may come to a bucket each second: one in each nanosecond, the finest step of the clocks.
+MAX_TOKEN_RATE = 1_000_000_000
 # Turns of one token bucket that were given back before their time came and are kept for who asks next.
 MAX_RETURNED_TURNS = 1024
 
