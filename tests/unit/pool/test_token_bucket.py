@@ -140,6 +140,7 @@ def test_turns_given_back_in_order_all_come_back() -> None:
     turns = [bucket.reserve(0) for _ in range(5)]
     for turn in turns:
         bucket.give_back(turn)
+    assert bucket.is_full(0)
     assert [bucket.reserve(0) for _ in range(5)] == turns
 
 
@@ -165,6 +166,26 @@ def test_token_put_back_does_not_make_the_bucket_hold_more_than_it_holds() -> No
     assert bucket.reserve(50_000_000) == 50_000_000
     bucket.give_back(first)
     assert [bucket.reserve(50_000_000) for _ in range(2)] == [50_000_000, 150_000_000]
+
+
+def test_tokens_put_back_share_what_room_there_was() -> None:
+    bucket = TokenBucket(10, 3)
+    turns = [bucket.reserve(0) for _ in range(2)]
+    # A tenth of a token was missing; without the first two turns the bucket would have been full.
+    bucket.reserve(190_000_000)
+    for turn in turns:
+        bucket.give_back(turn)
+    assert bucket.full_ns() == 290_000_000
+
+
+def test_room_for_what_is_put_back_is_not_that_of_a_time_before_the_bucket_was_full() -> None:
+    bucket = TokenBucket(10, 3)
+    bucket.reserve(0)
+    bucket.reserve(99_000_000)
+    first = bucket.reserve(10 * SECOND_NS)
+    bucket.reserve(10 * SECOND_NS + 20_000_000)
+    bucket.give_back(first)
+    assert bucket.full_ns() == 10 * SECOND_NS + 120_000_000
 
 
 def test_token_put_back_after_the_bucket_was_full_again_is_no_more() -> None:
