@@ -16,13 +16,13 @@ Invariants:
 - A wait never returns before its timeout because of rounding, and never lasts longer than MAX_POLL_WAIT_S.
 - Unregister before closing. A descriptor that was closed first is forgotten without complaint.
 
-An epoll set is shared across `fork()`: the child closes its poller and makes a new one, and never unregisters from the
-inherited one, which would take the parent's sockets out of it. One thread at a time uses a poller.
+An epoll set is shared across `fork()`: the child closes its poller, and never unregisters from the inherited one, which
+would take the parent's sockets out of it. One thread at a time uses a poller.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import select
 import selectors
@@ -109,10 +109,16 @@ if sys.platform == "linux":
             """Watch `fd`, which must not be registered yet."""
             assert fd not in self.tokens, "registered twice"
             mask = _mask(read, write)
-            if mask:
-                self._epoll.register(fd, mask)
-            self._masks[fd] = mask
-            self.tokens[fd] = token
+            try:
+                self.tokens[fd] = token
+                self._masks[fd] = mask
+                if mask:
+                    self._epoll.register(fd, mask)
+            except BaseException:
+                # Whoever asked closes the descriptor, which takes it out of the kernel's set, if it came so far.
+                self.tokens.pop(fd, None)
+                self._masks.pop(fd, None)
+                raise
 
         def modify(self, fd: int, read: bool, write: bool) -> None:
             """Change the interests of `fd`; unchanged ones cost no system call."""
@@ -135,10 +141,9 @@ if sys.platform == "linux":
             if self._masks.pop(fd):
                 try:
                     self._epoll.unregister(fd)
-                except OSError as error:
-                    # Closed before: the kernel took it out of the set then.
-                    if error.errno not in (errno.EBADF, errno.ENOENT):
-                        raise
+                except OSError:
+                    # Closed before, when the kernel took it out of the set; or about to be closed, when it will.
+                    pass
 
         def wait(self, timeout_s: float) -> Ready:
             """Wait until something is ready or `timeout_s` seconds passed; CPython rounds up to milliseconds."""
@@ -169,9 +174,18 @@ if sys.platform != "win32":
         def register(self, fd: int, read: bool, write: bool, token: object) -> None:
             """Watch `fd`, which must not be registered yet."""
             assert fd not in self.tokens, "registered twice"
-            self._masks[fd] = 0
-            self.tokens[fd] = token
-            self.modify(fd, read, write)
+            mask = _mask(read, write)
+            try:
+                self.tokens[fd] = token
+                self._masks[fd] = mask
+                if mask:
+                    self._poll.register(fd, mask)
+            except BaseException:
+                self.tokens.pop(fd, None)
+                if self._masks.pop(fd, 0):
+                    with contextlib.suppress(KeyError):
+                        self._poll.unregister(fd)
+                raise
 
         def modify(self, fd: int, read: bool, write: bool) -> None:
             """Change the interests of `fd`; there is no system call in it."""
@@ -234,10 +248,17 @@ class SelectorPoller:
                 f"set {POLLER_VARIABLE} to poll or epoll, or keep fewer files open"
             )
         mask = _mask(read, write)
-        if mask:
-            self._selector.register(fd, _selector_events(mask))
-        self._masks[fd] = mask
-        self.tokens[fd] = token
+        try:
+            self.tokens[fd] = token
+            self._masks[fd] = mask
+            if mask:
+                self._selector.register(fd, _selector_events(mask))
+        except BaseException:
+            self.tokens.pop(fd, None)
+            if self._masks.pop(fd, 0):
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(fd)
+            raise
 
     def modify(self, fd: int, read: bool, write: bool) -> None:
         """Change the interests of `fd`; unchanged ones cost no system call."""

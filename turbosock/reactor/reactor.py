@@ -13,6 +13,7 @@ served; one thread at a time runs a reactor, and only `waker.wake()` is for othe
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -21,6 +22,7 @@ from turbosock import limits
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import OUT, READABLE, WRITABLE, make_poller
 from turbosock.reactor.resolver import Resolver
+from turbosock.reactor.sockets import local_error
 from turbosock.reactor.timers import TimerHeap
 from turbosock.reactor.waker import Waker
 
@@ -69,6 +71,10 @@ class Reactor:
         timers, resolver, waker: what they are called.
         bytes_in, bytes_out: moved by all transports of this reactor.
         handshakes_left: steps of listeners' TLS handshakes that this turn may still take; who takes one counts it down.
+
+    Raises:
+        InvalidOption: there is no such poller.
+        NetworkError: the system has no descriptors to give; `code` is "exhausted".
     """
 
     __slots__ = (
@@ -88,24 +94,44 @@ class Reactor:
     def __init__(self, poller: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
         self.closed = False
-        self._poller = make_poller(poller)
         self.line: deque[Handler] = deque()
         self._deferred: deque[Handler] = deque()
         self.handshakes_left = limits.MAX_HANDSHAKES_PER_TURN
         self.timers = TimerHeap()
-        self.waker = Waker()
-        self.resolver = Resolver(clock=clock, waker=self.waker)
         self.bytes_in = 0
         self.bytes_out = 0
-        self._poller.register(self.waker.fileno(), True, False, _Awakened(self.waker))
+        try:
+            with contextlib.ExitStack() as opened:
+                self._poller = opened.enter_context(contextlib.closing(make_poller(poller)))
+                self.waker = opened.enter_context(contextlib.closing(Waker()))
+                self.resolver = Resolver(clock=clock, waker=self.waker)
+                self._poller.register(self.waker.fileno(), True, False, _Awakened(self.waker))
+                opened.pop_all()
+        except OSError as error:
+            raise local_error("make a loop", error) from error
 
     def register(self, fd: int, handler: Handler, *, read: bool, write: bool) -> None:
-        """Watch a descriptor on behalf of `handler`."""
-        self._poller.register(fd, read, write, handler)
+        """Watch a descriptor on behalf of `handler`.
+
+        Raises:
+            NetworkError: the system cannot watch another one; `code` is "exhausted".
+            LimitError: the descriptor's number is beyond what select() takes.
+        """
+        try:
+            self._poller.register(fd, read, write, handler)
+        except OSError as error:
+            raise local_error("watch a socket", error) from error
 
     def set_interest(self, fd: int, *, read: bool, write: bool) -> None:
-        """Change what is reported of a registered descriptor."""
-        self._poller.modify(fd, read, write)
+        """Change what is reported of a registered descriptor.
+
+        Raises:
+            NetworkError: the system cannot; `code` is "exhausted". What was reported is reported still.
+        """
+        try:
+            self._poller.modify(fd, read, write)
+        except OSError as error:
+            raise local_error("watch a socket", error) from error
 
     def unregister(self, fd: int) -> None:
         """Forget a descriptor, before it is closed; its handler leaves the line when its turn comes."""
@@ -119,6 +145,7 @@ class Reactor:
 
         Raises:
             LimitError: as look-ups and timers raise it.
+            NetworkError: the system cannot wait, for want of memory; `code` is "exhausted".
         """
         self.handshakes_left = limits.MAX_HANDSHAKES_PER_TURN
         if self._deferred:
@@ -133,7 +160,10 @@ class Reactor:
                 if left_ns < timeout_s * NS_PER_S:
                     timeout_s = left_ns / NS_PER_S if left_ns > 0 else 0.0
         poller = self._poller
-        ready = poller.wait(timeout_s)
+        try:
+            ready = poller.wait(timeout_s)
+        except OSError as error:
+            raise local_error("wait for sockets", error) from error
         line = self.line
         tokens = poller.tokens
         for fd, mask in ready:
@@ -190,6 +220,13 @@ class Reactor:
             handler.queued = True
             self._deferred.append(handler)
 
+    def mend(self) -> None:
+        """A turn broke off: a handler that fell out of the line, on the way to its step, stands in it again."""
+        standing = {id(handler) for handler in (*self.line, *self._deferred)}
+        for handler in self._poller.tokens.values():
+            if handler.queued and id(handler) not in standing:
+                self.line.append(handler)
+
     @property
     def backlog(self) -> int:
         """How many handlers wait to be served."""
@@ -234,6 +271,25 @@ class Reactor:
         if self.line or self._deferred:
             return self.clock.now_ns()
         return self.timers.next_deadline_ns()
+
+    def drop(self) -> list[Handler]:
+        """In the child of a fork: close the copies of what is the parent's, who notices nothing.
+
+        Nothing is taken out of an epoll set, which both processes share.
+
+        Returns:
+            What was registered, for the caller to drop.
+        """
+        self.closed = True
+        handlers: list[Handler] = [
+            handler for handler in self._poller.tokens.values() if not isinstance(handler, _Awakened)
+        ]
+        self._poller.close()
+        self.waker.drop()
+        self.resolver.close()
+        self.line.clear()
+        self._deferred.clear()
+        return handlers
 
     def close(self, close_handler: Callable[[Handler], object]) -> None:
         """Stop the resolver, close what is registered through `close_handler`, and the poller; idempotent."""

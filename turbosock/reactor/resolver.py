@@ -263,21 +263,24 @@ class Resolver:
         delivered = 0
         # No more than are here now: targets may start look-ups that are answered meanwhile.
         for _ in range(len(answered)):
-            with self._lock:
-                if not answered:
-                    # A target closed the resolver.
-                    break
-                lookup = answered.popleft()
-                job = lookup._job
-                target = lookup._target
-                if job is None or target is None:
-                    continue
-                lookup._job = lookup._target = None
-                self._waiting -= 1
-            assert job.answer is not None, "only an answered job is handed over"
-            _finish(lookup, job.answer)
-            delivered += 1
             try:
+                with self._lock:
+                    if not answered:
+                        # A target closed the resolver.
+                        break
+                    lookup = answered[0]
+                    job = lookup._job
+                    target = lookup._target
+                    if job is None or target is None:
+                        answered.popleft()
+                        continue
+                    assert job.answer is not None, "only an answered job is handed over"
+                    # Before it leaves the line: there may be no memory for it.
+                    _finish(lookup, job.answer)
+                    answered.popleft()
+                    lookup._job = lookup._target = None
+                    self._waiting -= 1
+                delivered += 1
                 target.on_resolved(lookup)
             except BaseException:
                 if answered and self._waker is not None:

@@ -48,8 +48,8 @@ ListenAddress = tuple[str, int] | str
 _UNIX_PREFIX = "unix:"
 _MAX_TIMEOUT_NS: Final = int(MAX_TIMEOUT_S) * NS_PER_S
 
-# Out of descriptors or memory: ours to report, not the peer's doing.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# Out of descriptors, memory or places: ours to report, not the peer's doing.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
 # accept(2): the connection that was waiting is gone, or its network had an error; the listener is sound.
 _ACCEPT_LOST = frozenset(
     {
@@ -78,6 +78,7 @@ _ADVICE = {
     errno.ENOENT: "no such path: check that the server runs, and the directory",
     errno.EMFILE: "this process has too many open files: close some, or raise `ulimit -n`",
     errno.ENFILE: "the system has too many open files",
+    errno.ENOSPC: "no room: too many sockets are watched (fs.epoll.max_user_watches), or the path's disk is full",
     errno.EAGAIN: "the listener's backlog is full: try again later",
     errno.ENAMETOOLONG: "the path is too long for a Unix socket",
 }
@@ -94,7 +95,8 @@ def _explain_error(error: OSError) -> str:
     return str(error) if error.errno is None else explain(error.errno)
 
 
-def _local_error(doing: str, error: OSError) -> NetworkError:
+def local_error(doing: str, error: OSError) -> NetworkError:
+    """Return what to raise where this system refused; `code` is "exhausted" when it ran out of something."""
     code = "exhausted" if error.errno in _EXHAUSTED else "network"
     return NetworkError(f"cannot {doing}: {_explain_error(error)}", errno=error.errno, code=code, origin=Origin.LOCAL)
 
@@ -124,9 +126,30 @@ def _open(family: int, kind: int, doing: str) -> socket.socket:
     try:
         sock = socket.socket(family, kind)
     except OSError as error:
-        raise _local_error(doing, error) from error
-    sock.setblocking(False)
+        raise local_error(doing, error) from error
+    return _unblocked(sock, doing)
+
+
+def _unblocked(sock: socket.socket, doing: str) -> socket.socket:
+    """Return `sock`, non-blocking from here on, or close it."""
+    try:
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise local_error(doing, error) from error
     return sock
+
+
+def set_blocking(sock: socket.socket, blocking: bool) -> None:
+    """Make a socket wait in its calls, or not.
+
+    Raises:
+        NetworkError: the system refused.
+    """
+    try:
+        sock.setblocking(blocking)
+    except OSError as error:
+        raise local_error("set up a socket", error) from error
 
 
 def start_connect(sock: socket.socket, address: SocketAddress) -> int:
@@ -144,7 +167,11 @@ def start_connect(sock: socket.socket, address: SocketAddress) -> int:
 
 def connect_result(sock: socket.socket) -> int:
     """Return how a pending connect ended: CONNECTED or an errno (SO_ERROR). Ask only once the socket is writable."""
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except OSError as error:
+        # It cannot be asked, and so is of no use.
+        return error.errno or errno.EIO
 
 
 def tune(sock: socket.socket, *, keep_alive: bool = False) -> None:
@@ -193,13 +220,26 @@ def set_receive_timeout(sock: socket.socket, timeout_ns: int) -> None:
 
     One system call of about 1.5 µs: move it only when it is off by more than TIMEOUT_SLACK_NS. Linux rounds it up to
     its clock tick, 1 to 10 ms.
+
+    Raises:
+        ReadError: the system refused, as some do once the peer has reset the connection.
     """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeout_option(timeout_ns))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeout_option(timeout_ns))
+    except OSError as error:
+        _receive_failed(error)
 
 
 def set_send_timeout(sock: socket.socket, timeout_ns: int) -> None:
-    """Bound each send of a blocking socket (SO_SNDTIMEO), as `set_receive_timeout` does for receives."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeout_option(timeout_ns))
+    """Bound each send of a blocking socket (SO_SNDTIMEO), as `set_receive_timeout` does for receives.
+
+    Raises:
+        WriteError: as there.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeout_option(timeout_ns))
+    except OSError as error:
+        _send_failed(error)
 
 
 def receive_into(sock: socket.socket, view: bytearray | memoryview) -> int:
@@ -383,7 +423,7 @@ def listen(
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise _local_error(f"listen on {host} port {port}", error) from error
+        raise local_error(f"listen on {host} port {port}", error) from error
     except BaseException:
         sock.close()
         raise
@@ -431,7 +471,7 @@ def _listen_unix(path: str, backlog: int, mode: int | None) -> socket.socket:
         sock.close()
         if error.errno is None:
             raise InvalidOption(f"address has the path {path!r}: {error}") from error
-        raise _local_error(f"listen on {path}", error) from error
+        raise local_error(f"listen on {path}", error) from error
     return sock
 
 
@@ -462,9 +502,8 @@ def accept(listener: socket.socket) -> socket.socket | None:
     except OSError as error:
         if error.errno in _ACCEPT_LOST:
             return None
-        raise _local_error("accept a connection", error) from error
-    sock.setblocking(False)
-    return sock
+        raise local_error("accept a connection", error) from error
+    return _unblocked(sock, "accept a connection")
 
 
 def has_left(sock: socket.socket, *, half: bool) -> bool:

@@ -164,8 +164,10 @@ class TimerHeap:
                 timer._queued_ns = timer.deadline_ns
                 heapq.heapreplace(entries, (timer.deadline_ns, sequence, timer))
             else:
+                # The sum first: it may lack memory, and a timer that left the heap must be called.
+                armed = self._armed - 1
                 heapq.heappop(entries)
-                self._armed -= 1
+                self._armed = armed
                 timer.deadline_ns = timer._queued_ns = NEVER
                 timer._sequence = 0
                 target = timer._target
@@ -178,21 +180,25 @@ class TimerHeap:
         if timer._target is None:
             raise StateError("the timer was cancelled: add a new one")
         deadline_ns = min(deadline_ns, NEVER - 1)
+        if timer.deadline_ns == NEVER and self._armed >= self._max_timers:
+            raise LimitError(f"{self._max_timers} timers are armed already: close connections, or run another loop")
+        earlier = deadline_ns < timer._queued_ns
+        if earlier:
+            # Before anything is noted: there may be no memory for it.
+            sequence = self._last_sequence + 1
+            self._last_sequence = sequence
+            heapq.heappush(self._entries, (deadline_ns, sequence, timer))
         if timer.deadline_ns == NEVER:
-            if self._armed >= self._max_timers:
-                raise LimitError(f"{self._max_timers} timers are armed already: close connections, or run another loop")
             self._armed += 1
             if timer._queued_ns != NEVER:
                 # Its entry was counted as dead since the timer was disarmed.
                 self._garbage -= 1
         timer.deadline_ns = deadline_ns
-        if deadline_ns < timer._queued_ns:
+        if earlier:
             if timer._queued_ns != NEVER:
                 self._garbage += 1
-            self._last_sequence += 1
-            timer._sequence = self._last_sequence
+            timer._sequence = sequence
             timer._queued_ns = deadline_ns
-            heapq.heappush(self._entries, (deadline_ns, self._last_sequence, timer))
             self._compact_if_worth()
 
     def _disarm(self, timer: Timer) -> None:
@@ -207,15 +213,19 @@ class TimerHeap:
         if self._garbage <= _MIN_GARBAGE or self._garbage * 2 <= len(entries):
             return
         kept: list[_Entry] = []
-        for _, sequence, timer in entries:
-            if timer._sequence != sequence:
-                continue
-            timer._queued_ns = timer.deadline_ns
-            if timer.deadline_ns == NEVER:
-                timer._sequence = 0
-            else:
-                kept.append((timer.deadline_ns, sequence, timer))
-        # In place: `expire` holds this list while targets arm and disarm.
-        entries[:] = kept
+        try:
+            for _, sequence, timer in entries:
+                if timer._sequence != sequence:
+                    continue
+                timer._queued_ns = timer.deadline_ns
+                if timer.deadline_ns == NEVER:
+                    timer._sequence = 0
+                else:
+                    kept.append((timer.deadline_ns, sequence, timer))
+            # In place: `expire` holds this list while targets arm and disarm.
+            entries[:] = kept
+        except MemoryError:
+            # Later, then: entries that are too early are put right when they come up.
+            return
         heapq.heapify(entries)
         self._garbage = 0

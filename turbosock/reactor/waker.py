@@ -12,7 +12,7 @@ Invariants:
   interrupted.
 
 After `fork()` both processes hold the same descriptor, and a wake-up in one may be drained by the other: whoever owns
-a waker closes it in the child and makes a new one. An eventfd takes eight bytes at a time and so does not serve for
+a waker drops it in the child. An eventfd takes eight bytes at a time and so does not serve for
 `signal.set_wakeup_fd`; call `wake()` from a Python signal handler instead.
 """
 
@@ -34,6 +34,9 @@ class Waker:
 
     Args:
         use_eventfd: whether to use an eventfd; None uses it where there is one.
+
+    Raises:
+        OSError: the system has no descriptor to give.
     """
 
     __slots__ = ("_lock", "_pending", "_read_fd", "_read_socket", "_write_socket", "closed")
@@ -48,8 +51,13 @@ class Waker:
             self._read_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             return
         reader, writer = socket.socketpair()
-        reader.setblocking(False)
-        writer.setblocking(False)
+        try:
+            reader.setblocking(False)
+            writer.setblocking(False)
+        except BaseException:
+            reader.close()
+            writer.close()
+            raise
         self._read_socket = reader
         self._write_socket = writer
         self._read_fd = reader.fileno()
@@ -93,6 +101,11 @@ class Waker:
             # Nothing to read: a drain without a wake-up.
             pass
         self._pending = False
+
+    def drop(self) -> None:
+        """In the child of a fork: close its copy, although a thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+        self.close()
 
     def close(self) -> None:
         """Close the descriptor; unregister it first. A second call does nothing."""

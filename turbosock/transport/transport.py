@@ -10,7 +10,9 @@ moved; asking for the rest is the caller's next step.
 blocking caller's own wait, finds the socket ready.
 
 Invariants: one receive and one send context per socket, cached for its life; a closed transport has no pending
-context; `bytes_in` and `bytes_out` only grow. A failure is in `context.error`, translated, never raised here.
+context; `bytes_in` and `bytes_out` only grow. A failure of the connection is in `context.error`, translated, never
+raised here. What is raised (NetworkError) is that this system refuses to watch the socket, or to bound its waits: no
+context is pending then.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from turbosock import limits
 from turbosock.errors import ReadError, TurbosockError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING, RECEIVE, SEND, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
-from turbosock.reactor.sockets import discard, end_output, explain, set_receive_timeout, set_send_timeout
+from turbosock.reactor.sockets import (
+    discard,
+    end_output,
+    explain,
+    set_blocking,
+    set_receive_timeout,
+    set_send_timeout,
+)
 
 if TYPE_CHECKING:
     from socket import socket
@@ -112,18 +121,33 @@ class Transport:
         """Take the context's send without a system call now: it happens when the socket is next found writable.
 
         On a kernel-blocking socket the context stays CONFIGURED: its driver calls `send` itself.
+
+        Raises:
+            NetworkError: the socket cannot be watched.
         """
         raise AssertionError("a Transport is either blocking or not")
 
     def await_readable(self, budget_ns: int) -> None:
-        """Let the next receive wait up to `budget_ns`: in itself, or here; `readable` tells the outcome."""
+        """Let the next receive wait up to `budget_ns`: in itself, or here; `readable` tells the outcome.
+
+        Raises:
+            ReadError: the system refused to bound it.
+        """
         raise AssertionError("a Transport is either blocking or not")
 
     def arm(self) -> None:
-        """Make the receive context a pending readiness wait, where a receive does not wait by itself."""
+        """Make the receive context a pending readiness wait, where a receive does not wait by itself.
+
+        Raises:
+            NetworkError: the socket cannot be watched.
+        """
 
     def allow_send(self, budget_ns: int) -> None:
-        """Let the next sends wait up to `budget_ns` each, where a send waits at all."""
+        """Let the next sends wait up to `budget_ns` each, where a send waits at all.
+
+        Raises:
+            WriteError: the system refused to bound them.
+        """
         self.send_budget_ns = budget_ns
 
     def await_writable(self, budget_ns: int) -> None:
@@ -227,7 +251,7 @@ class StreamTransport(Transport):
 
     def __init__(self, sock: socket) -> None:
         super().__init__(sock)
-        sock.setblocking(True)
+        set_blocking(sock, True)
 
     def receive(self, context: IOContext) -> bool:
         if context.state != CONFIGURED:
@@ -302,7 +326,7 @@ class SaeaTransport(Transport):
 
     def __init__(self, sock: socket, reactor: Reactor | None = None) -> None:
         super().__init__(sock)
-        sock.setblocking(False)
+        set_blocking(sock, False)
         self.readable = False
         self.reactor = reactor
         # What the poller is asked to report; a transport is registered for reading.
@@ -355,8 +379,16 @@ class SaeaTransport(Transport):
         context.error = None
         context.state = PENDING
         if not self._reading:
-            self._reading = True
+            self._watch_for_bytes(context)
+
+    def _watch_for_bytes(self, context: IOContext) -> None:
+        self._reading = True
+        try:
             self._set_interest()
+        except BaseException:
+            self._reading = False
+            context.disarm()
+            raise
 
     def arm(self) -> None:
         context = self.receive_context
@@ -377,8 +409,7 @@ class SaeaTransport(Transport):
             context.error = None
             context.state = PENDING
             if not self._reading:
-                self._reading = True
-                self._set_interest()
+                self._watch_for_bytes(context)
 
     def send(self, context: IOContext) -> bool:
         if context.state != CONFIGURED:
@@ -407,8 +438,7 @@ class SaeaTransport(Transport):
         context.operation = SEND
         context.state = PENDING
         if not self._writing:
-            self._writing = True
-            self._set_interest()
+            self._watch_for_room(context)
         return True
 
     def send_later(self, context: IOContext) -> None:
@@ -417,11 +447,20 @@ class SaeaTransport(Transport):
         context.operation = SEND
         context.state = PENDING
         if not self._writing:
-            self._writing = True
+            self._watch_for_room(context)
+
+    def _watch_for_room(self, context: IOContext) -> None:
+        self._writing = True
+        try:
             self._set_interest()
+        except BaseException:
+            self._writing = False
+            context.disarm()
+            raise
 
     def _set_interest(self) -> None:
-        if self.reactor is not None:
+        # A closed transport is not watched: whoever was called in the middle of a step may have closed it.
+        if self.reactor is not None and self.fd >= 0:
             self.reactor.set_interest(self.fd, read=self._reading, write=self._writing)
 
     def on_ready(self, mask: int) -> None:
@@ -430,14 +469,22 @@ class SaeaTransport(Transport):
             context = self.send_context
             if context.state == PENDING:
                 context.state = CONFIGURED
-                if not self.send(context):
-                    self._writing = False
-                    self._set_interest()
+                try:
+                    pending = self.send(context)
+                except BaseException as error:
+                    # Nobody knows what has left: the driver ends with this, and it is raised from there.
+                    context.bytes_transferred = 0
+                    context.error = error
+                    context.state = COMPLETED
+                    if context.completed is not None:
+                        context.completed(context)
+                    raise
+                if not pending:
+                    self._stop_watching_for_room()
                     if context.completed is not None:
                         context.completed(context)
             else:
-                self._writing = False
-                self._set_interest()
+                self._stop_watching_for_room()
         if mask & READABLE and self.fd >= 0:
             self.readable = True
             context = self.receive_context
@@ -454,7 +501,19 @@ class SaeaTransport(Transport):
             elif self._reading:
                 # Nobody asks: without this a level-triggered poller would report the socket in every turn.
                 self._reading = False
-                self._set_interest()
+                try:
+                    self._set_interest()
+                except TurbosockError:
+                    # It is reported again, and this tried again.
+                    self._reading = True
+
+    def _stop_watching_for_room(self) -> None:
+        self._writing = False
+        try:
+            self._set_interest()
+        except TurbosockError:
+            # As above.
+            self._writing = True
 
     def await_readable(self, budget_ns: int) -> None:
         self.readable = self._wait(budget_ns, write=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from turbosock import limits
+from turbosock.errors import NetworkError
 from turbosock.reactor.clock import NS_PER_S, ManualClock
-from turbosock.reactor.poller import READABLE, WRITABLE, available_pollers
+from turbosock.reactor.poller import READABLE, WRITABLE, Poller, available_pollers, make_poller
 from turbosock.reactor.reactor import Handler, Reactor
 
 IN = 1
@@ -421,3 +423,143 @@ def test_masks_mean_what_the_poller_reports() -> None:
     assert IN & READABLE and not IN & WRITABLE
     assert OUT & WRITABLE and not OUT & READABLE
     assert HANG_UP & READABLE and HANG_UP & WRITABLE
+
+
+def refuse(*arguments: object, **options: object) -> Any:
+    raise OSError(errno.ENOSPC, "injected")
+
+
+def test_descriptor_that_the_system_cannot_watch_is_refused_in_our_words(
+    reactor: Reactor, pairs: list[tuple[socket.socket, socket.socket]], told: list[tuple[str, int]], monkeypatch: Any
+) -> None:
+    (near, _), (other, far) = pairs[:2]
+    handler = Recorder("a", told)
+    poller = reactor._poller
+    reactor.register(other.fileno(), handler, read=False, write=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(reactor, "_poller", Refusing(poller))
+        with pytest.raises(NetworkError, match="max_user_watches") as caught:
+            reactor.register(near.fileno(), Recorder("b", told), read=True, write=False)
+        assert caught.value.code == "exhausted" and caught.value.errno == errno.ENOSPC
+        with pytest.raises(NetworkError):
+            reactor.set_interest(other.fileno(), read=True, write=False)
+        with pytest.raises(NetworkError, match="wait for sockets"):
+            reactor.collect(0.0)
+    # Nothing of it was kept.
+    assert near.fileno() not in poller.tokens
+    reactor.set_interest(other.fileno(), read=True, write=False)
+    far.send(b"x")
+    reactor.collect(1.0)
+    reactor.step()
+    assert told == [("a", IN)]
+    reactor.unregister(other.fileno())
+
+
+class Refusing:
+    """A poller whose system calls are refused."""
+
+    def __init__(self, poller: Any) -> None:
+        self.tokens = poller.tokens
+        self.register = self.modify = self.wait = refuse
+
+
+@pytest.mark.parametrize("kind", [OSError, MemoryError, KeyboardInterrupt])
+def test_registration_that_breaks_off_leaves_nothing_behind(
+    pairs: list[tuple[socket.socket, socket.socket]], kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaking:
+        """What a poller registers with: it breaks off once it has done so, as an interrupt may."""
+
+        def __init__(self, whole: Any) -> None:
+            self.whole = whole
+
+        def register(self, fd: int, mask: int) -> None:
+            self.whole.register(fd, mask)
+            raise kind
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.whole, name)
+
+    near, far = pairs[0]
+    far.send(b"x")
+    for name, inner in (("epoll", "_epoll"), ("poll", "_poll"), ("select", "_selector")):
+        if name not in available_pollers():
+            continue
+        poller: Any = make_poller(name)
+        whole = getattr(poller, inner)
+        setattr(poller, inner, Breaking(whole))
+        with pytest.raises(kind):
+            poller.register(near.fileno(), True, False, "token")
+        assert poller.tokens == {} and poller._masks == {}
+        setattr(poller, inner, whole)
+        if name == "epoll":
+            # Its caller closes the descriptor; here it lives on.
+            whole.unregister(near.fileno())
+        poller.register(near.fileno(), True, False, "token")
+        assert poller.wait(1.0) == [(near.fileno(), IN)]
+        poller.close()
+
+
+@pytest.mark.parametrize("refused", ["poller", "waker", "registration"])
+def test_reactor_that_cannot_be_made_says_what_to_do_and_keeps_nothing_open(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*arguments: object, **options: object) -> Any:
+        raise OSError(errno.EMFILE, "injected")
+
+    before = len(os.listdir("/proc/self/fd"))
+    for poller in available_pollers():
+        with monkeypatch.context() as patch:
+            if refused == "poller":
+                patch.setattr("turbosock.reactor.reactor.make_poller", none_left)
+            elif refused == "waker":
+                patch.setattr("os.eventfd", none_left)
+            else:
+                patch.setattr(type(make_and_close(poller)), "register", none_left)
+            with pytest.raises(NetworkError, match="ulimit -n") as caught:
+                Reactor(poller)
+        assert caught.value.code == "exhausted" and caught.value.errno == errno.EMFILE
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def make_and_close(kind: str) -> Poller:
+    """A poller, for its class."""
+    poller = make_poller(kind)
+    poller.close()
+    return poller
+
+
+def test_handler_that_fell_out_of_the_line_stands_in_it_again(
+    reactor: Reactor, pairs: list[tuple[socket.socket, socket.socket]], told: list[tuple[str, int]]
+) -> None:
+    handlers = [Recorder(name, told) for name in "abc"]
+    for handler, (near, _) in zip(handlers, pairs, strict=False):
+        reactor.register(near.fileno(), handler, read=True, write=False)
+        reactor.requeue(handler, IN)
+    # As an interrupt between the line and the step leaves it.
+    assert reactor.line.popleft() is handlers[0]
+    reactor.mend()
+    while reactor.line:
+        reactor.step()
+    assert told == [("b", IN), ("c", IN), ("a", IN)] and not any(handler.queued for handler in handlers)
+
+
+def test_dropped_reactor_closes_its_descriptors_and_unregisters_nothing(
+    pairs: list[tuple[socket.socket, socket.socket]], told: list[tuple[str, int]]
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for poller in available_pollers():
+        reactor = Reactor(poller, ManualClock())
+        handlers = [Recorder(str(number), told) for number in range(3)]
+        for handler, (near, _) in zip(handlers, pairs, strict=False):
+            reactor.register(near.fileno(), handler, read=True, write=False)
+        # A thread of the parent held it at the fork.
+        held = threading.Thread(target=reactor.waker._lock.acquire)
+        held.start()
+        held.join()
+        assert reactor.drop() == handlers and reactor.closed and not reactor.line
+        reactor.unregister(pairs[0][0].fileno())
+        reactor.waker.wake()
+        reactor.close(close)
+    assert [handler.closed for handler in handlers] == [0, 0, 0]
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -11,7 +11,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -620,3 +620,48 @@ def test_look_for_a_peer_that_the_system_refuses_finds_nothing(monkeypatch: pyte
     near, far = socket.socketpair()
     with near, far:
         assert not sockets.has_left(near, half=True)
+
+
+# A system that refuses
+
+
+class Refusing:
+    """A socket whose every call is refused."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.closed = False
+
+    def _refuse(self, *arguments: object) -> Any:
+        raise OSError(self.code, "injected")
+
+    getsockopt = setsockopt = setblocking = _refuse
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_connect_whose_outcome_cannot_be_asked_has_failed() -> None:
+    assert sockets.connect_result(cast("socket.socket", Refusing(errno.ENOBUFS))) == errno.ENOBUFS
+
+
+@pytest.mark.parametrize(
+    ("bound", "kind"), [(sockets.set_receive_timeout, ReadError), (sockets.set_send_timeout, WriteError)]
+)
+def test_time_limit_that_the_system_refuses_raises_in_our_words(
+    bound: Callable[[socket.socket, int], None], kind: type[NetworkError]
+) -> None:
+    for code, origin in ((errno.ENOBUFS, Origin.LOCAL), (errno.EINVAL, Origin.REMOTE)):
+        with pytest.raises(kind) as caught:
+            bound(cast("socket.socket", Refusing(code)), 1_000_000)
+        assert caught.value.errno == code and caught.value.origin is origin
+
+
+def test_socket_that_cannot_be_set_up_is_closed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = Refusing(errno.ENOMEM)
+    monkeypatch.setattr(socket, "socket", lambda *arguments: refusing)
+    with pytest.raises(NetworkError, match="open a TCP socket") as caught:
+        sockets.open_tcp(socket.AF_INET)
+    assert caught.value.code == "exhausted" and refusing.closed
+    with pytest.raises(NetworkError, match="set up a socket"):
+        sockets.set_blocking(cast("socket.socket", refusing), True)

@@ -353,3 +353,21 @@ def test_random_operations_agree_with_a_naive_model(seed: int) -> None:
         assert (bound_ns is None) == (not model)
         assert bound_ns is None or bound_ns <= min(model.values())
         check_invariants(heap)
+
+
+def test_timer_that_finds_no_memory_is_not_armed_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(entries: object, entry: object) -> None:
+        raise MemoryError
+
+    heap = TimerHeap()
+    target = Recorder("a", [])
+    timer = heap.idle(target)
+    later = heap.add(50, target)
+    with monkeypatch.context() as patch:
+        patch.setattr("turbosock.reactor.timers.heapq.heappush", refuse)
+        for late in (timer, later):
+            with pytest.raises(MemoryError):
+                late.move(10)
+    assert len(heap) == 1 and not timer.armed and later.deadline_ns == 50
+    timer.move(20)
+    assert heap.expire(50) == 2 and len(heap) == 0 and heap.next_deadline_ns() is None

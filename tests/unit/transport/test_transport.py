@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from turbosock import limits
-from turbosock.errors import ReadError, StateError, WriteError
+from turbosock.errors import NetworkError, ReadError, StateError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, FREE, PENDING, IOContext
+from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.reactor import Reactor
 from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
 
@@ -452,3 +454,123 @@ def test_saea_reset_completes_what_is_pending_with_the_error(
     turn(reactor)
     assert noted.results == [0]
     assert isinstance(context.error, ReadError)
+
+
+# A system that refuses
+
+
+def refuse(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the system watches nothing more, and stops watching nothing."""
+
+    def refused(fd: int, read: bool, write: bool) -> None:
+        raise OSError(errno.ENOMEM, "injected")
+
+    monkeypatch.setattr(type(reactor._poller), "modify", staticmethod(refused))
+
+
+def test_saea_that_cannot_be_watched_for_bytes_says_so(
+    driven: tuple[SaeaTransport, socket.socket, Reactor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, far, reactor = driven
+    far.sendall(b"x")
+    turn(reactor)
+    # Nobody asks: it is not watched any more.
+    transport.readable = False
+    context = transport.receive_context
+    with monkeypatch.context() as patch:
+        refuse(reactor, patch)
+        context.set_buffer(bytearray(10), 0, 10)
+        with pytest.raises(NetworkError) as caught:
+            transport.receive(context)
+        assert caught.value.code == "exhausted" and context.state == FREE
+        with pytest.raises(NetworkError):
+            transport.arm()
+        assert context.state == FREE
+    transport.arm()
+    context.completed = noted = Noted()
+    turn(reactor)
+    assert noted.results == [0]
+
+
+def test_saea_that_cannot_be_watched_for_room_says_so(
+    driven: tuple[SaeaTransport, socket.socket, Reactor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, far, reactor = driven
+    context = transport.send_context
+    with monkeypatch.context() as patch:
+        refuse(reactor, patch)
+        context.set_buffer(b"later", 0, 5)
+        with pytest.raises(NetworkError):
+            transport.send_later(context)
+        assert context.state == FREE
+        # What the socket takes at once, and then no more.
+        while SingleWaiter(transport.fd).wait(0, write=True):
+            context.set_buffer(bytes(1 << 20), 0, 1 << 20)
+            assert not transport.send(context)
+        context.set_buffer(b"more", 0, 4)
+        with pytest.raises(NetworkError) as caught:
+            transport.send(context)
+        assert caught.value.code == "exhausted" and context.state == FREE
+    context.set_buffer(b"later", 0, 5)
+    assert transport.send(context)
+    far.recv(1 << 24)
+
+
+def test_saea_whose_interest_cannot_be_dropped_tries_again(
+    driven: tuple[SaeaTransport, socket.socket, Reactor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, far, reactor = driven
+    context = transport.send_context
+    context.completed = noted = Noted()
+    context.set_buffer(b"hello", 0, 5)
+    transport.send_later(context)
+    far.sendall(b"unasked")
+    with monkeypatch.context() as patch:
+        refuse(reactor, patch)
+        turn(reactor)
+        assert noted.results == [5]
+        # Reported still, and harmless.
+        turn(reactor, 0.0)
+    turn(reactor, 0.0)
+    reactor.collect(0.0)
+    assert not reactor.line and noted.results == [5] and far.recv(10) == b"hello"
+
+
+@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
+def test_saea_send_that_breaks_off_completes_with_it_and_raises_it(
+    driven: tuple[SaeaTransport, socket.socket, Reactor], kind: type[BaseException]
+) -> None:
+    transport, _, reactor = driven
+
+    def broken(data: object) -> int:
+        raise kind
+
+    context = transport.send_context
+    context.completed = noted = Noted()
+    context.set_buffer(b"hello", 0, 5)
+    transport.send_later(context)
+    transport._send = broken  # type: ignore[assignment]  # the socket's own method
+    with pytest.raises(kind):
+        turn(reactor)
+    assert noted.results == [0] and type(context.error) is kind
+
+
+def test_saea_that_was_closed_is_not_watched_any_more(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
+    transport, _, _ = driven
+    transport.close()
+    context = transport.send_context
+    context.set_buffer(b"hello", 0, 5)
+    transport.send_later(context)
+    transport.arm()
+    context.disarm()
+
+
+def test_stream_whose_wait_cannot_be_bounded_says_so() -> None:
+    near, far = socket.socketpair()
+    transport = StreamTransport(near)
+    with far:
+        transport.close()
+        with pytest.raises(ReadError):
+            transport.await_readable(1_000 * MS)
+        with pytest.raises(WriteError):
+            transport.allow_send(1_000 * MS)
