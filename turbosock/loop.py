@@ -13,13 +13,20 @@ the budget, a turn begins one dial, takes one step and fires one timer, where th
 time when it is done, and stops. What was not served waits in line, in order.
 
 Invariants: one thread runs a Loop; `wakeup()` and `Exchange.cancel()` are the calls that another may make; a network
-failure is an event, never an exception out of `poll()`.
+failure is an event, never an exception out of `poll()`; what is not ours to handle (no memory, an interrupt) is raised
+by the call that met it, after the exchange concerned has ended.
+
+A Loop belongs to the process that made it. In the child of a fork its copy is closed: descriptors are shared, an epoll
+set among them, so the child closes its copies of them, says nothing to any peer and unlinks no path. The parent's Loop
+goes on.
 """
 
 from __future__ import annotations
 
 import enum
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
@@ -31,6 +38,7 @@ from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
+from turbosock.client.loop_connection import LoopConnection
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.middleware import Draft, Middleware
@@ -43,18 +51,20 @@ from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
-from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
+from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
 from turbosock.loop_stats import LoopStats
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
 from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.poller import IN
 from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
 from turbosock.server.options import HttpOptions
 from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
+from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from turbosock.client.request import PreparedRequest
@@ -63,6 +73,7 @@ if TYPE_CHECKING:
 # What a Loop can listen for.
 PROTOCOLS = ("http",)
 
+FORKED = "the loop is another process's, of which this one is a fork: {} a Loop made here; make a new one"
 NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
 
 
@@ -117,6 +128,7 @@ class Loop:
 
     Raises:
         InvalidOption: `config` is not a Config, or `connector` no Connector.
+        NetworkError: the system has no descriptors to give; `code` is "exhausted".
     """
 
     def __init__(
@@ -132,9 +144,11 @@ class Loop:
         if not isinstance(config, Config):
             raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
         self.config = config
-        self.closed = False
+        # Until it is whole: a fork in another thread has nothing to drop before.
+        self.closed = True
+        self._forked = False
+        _loops.add(self)
         self.connector = checked_connector(connector)
-        self.reactor = Reactor(config.poller, clock)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(
             max_outstanding_bytes=limits.MAX_LENT_BYTES,
@@ -175,6 +189,9 @@ class Loop:
         self._thread = threading.get_ident()
         self._bytes_in = 0
         self._bytes_out = 0
+        # Last, because nobody would close it if something failed after it.
+        self.reactor = Reactor(config.poller, clock)
+        self.closed = False
 
     def _make_exchange(self) -> Exchange:
         return Exchange(self) if self.chain is None else ChainedExchange(self)
@@ -214,10 +231,10 @@ class Loop:
         Raises:
             InvalidOption: an argument cannot work; nothing was sent.
             LimitError: MAX_QUEUED_EXCHANGES are under way.
-            ClientClosed: after `close()`.
+            ClientClosed: after `close()`, or in the child of a fork.
         """
         if self.closed:
-            raise ClientClosed("the loop is closed: request() needs an open one")
+            raise self._closed_error("request() needs")
         if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
             raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
@@ -265,7 +282,17 @@ class Loop:
         exchange.forget()
         exchange.user = user
         self._under_way += 1
-        exchange.begin(prepared, source, timeouts, into, stream, notify)
+        try:
+            exchange.begin(prepared, source, timeouts, into, stream, notify)
+        except BaseException as error:
+            # It may not have come so far as to note these.
+            exchange.prepared = prepared
+            exchange.notifies = notify
+            try:
+                exchange.break_off(error)
+            finally:
+                self._mend()
+            raise
         return exchange
 
     def get(
@@ -329,7 +356,7 @@ class Loop:
             What tells how many are ready, and ends it.
         """
         if self.closed:
-            raise ClientClosed("the loop is closed: prewarm() needs an open one")
+            raise self._closed_error("prewarm() needs")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
         refill = Refill(
             min_ready,
@@ -371,10 +398,10 @@ class Loop:
             InvalidOption: an argument cannot work, or a file that `tls` names; the message names it.
             TlsError: there is no TLS engine for `tls`.
             NetworkError: the system refused to listen there.
-            ClientClosed: after `close()`.
+            ClientClosed: after `close()`, or in the child of a fork.
         """
         if self.closed:
-            raise ClientClosed("the loop is closed: listen() needs an open one")
+            raise self._closed_error("listen() needs")
         if protocol not in PROTOCOLS:
             raise InvalidOption(f"protocol={protocol!r}: give one of {', '.join(PROTOCOLS)}")
         unknown = options.keys() - HttpOptions.__annotations__.keys()
@@ -384,7 +411,9 @@ class Loop:
         return HttpListener(self.reactor, self.rings, address, handler, **options)
 
     def queue_dial(self, dial: TickingDial) -> None:
-        """For exchanges: begin a dial now, or in a later turn when too many begin at once."""
+        """For exchanges: begin a dial now, or in a later turn when too many begin at once; its deadline stands."""
+        dial.arm()
+        self.dials.add(dial)
         self._dials.append(dial)
 
     def take_handshake_step(self) -> bool:
@@ -433,15 +462,17 @@ class Loop:
             max_bytes: bytes that this turn may receive.
 
         Returns:
-            The result, valid until the next call.
+            The result, valid until the next call. Also where a handler closes the loop: the turn ends there, with
+            nothing delivered, and the next call raises.
 
         Raises:
-            ClientClosed: after `close()`.
+            ClientClosed: after `close()`, or in the child of a fork.
             InvalidOption: a budget is not a positive number.
+            NetworkError: the system cannot wait, for want of memory; `code` is "exhausted".
             StateError: called by a handler, inside a turn.
         """
         if self.closed:
-            raise ClientClosed("the loop is closed: poll() needs an open one")
+            raise self._closed_error("poll() needs")
         if timeout is None:
             timeout = limits.MAX_POLL_WAIT_S
         elif timeout != 0.0:
@@ -490,6 +521,9 @@ class Loop:
                     self._start_dials(end_ns)
                 if end_ns is not None and self._dials and reactor.clock.now_ns() >= end_ns:
                     stop = Stop.TIME
+        except BaseException:
+            self._mend()
+            raise
         finally:
             self._turning = False
         if not line:
@@ -505,6 +539,37 @@ class Loop:
             stop = Stop.EVENTS if events.is_full else Stop.POOL
         result.stop = stop
         return result
+
+    def _mend(self) -> None:
+        """A call broke off, by an interrupt or for want of memory, perhaps between two owners or two steps.
+
+        A connection that nobody has any more is closed, and its place given back. Those that an exchange has get a
+        turn, and a look at their deadlines: one that was lost may have been theirs.
+        """
+        if self.closed:
+            return
+        try:
+            self.reactor.mend()
+            now_ns = self.reactor.clock.now_ns()
+            for connection in tuple(self.pool.connections):
+                assert isinstance(connection, LoopConnection), "a Loop's connections are LoopConnections"
+                owner = connection.owner
+                if isinstance(owner, Exchange) and owner.connection is connection and not owner.done:
+                    transport = connection.transport
+                    assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
+                    if owner not in self.starved:
+                        connection.arm_ready()
+                        self.reactor.requeue(transport, IN)
+                    connection.timer.move(now_ns)
+                elif connection not in connection.origin.idle:  # type: ignore[attr-defined]  # an OriginPool
+                    connection.discard()
+            for dial in tuple(self.dials):
+                dial.arm()
+                if not dial.begun:
+                    self._dials.append(dial)
+        except (MemoryError, TurbosockError):
+            # What broke off is told; what is not mended ends by its deadline.
+            return
 
     def _work(self, end_ns: int | None, max_events: int | None, max_bytes: int | None) -> Stop:
         """Serve the line until it is empty or a budget is spent."""
@@ -589,15 +654,15 @@ class Loop:
             max_time: seconds to go on for while sockets take bytes.
 
         Returns:
-            Bytes sent by this call.
+            Bytes sent by this call; also where a callback closes the loop, which ends it.
 
         Raises:
-            ClientClosed: after `close()`.
+            ClientClosed: after `close()`, or in the child of a fork.
             InvalidOption: `max_time` is not a number of seconds.
             StateError: called by a handler, inside a turn.
         """
         if self.closed:
-            raise ClientClosed("the loop is closed: flush() needs an open one")
+            raise self._closed_error("flush() needs")
         if max_time != 0.0:
             check_seconds("max_time", max_time)
         if self._turning:
@@ -615,13 +680,20 @@ class Loop:
                 if reactor.bytes_out == sent or reactor.clock.now_ns() >= end_ns:
                     break
             return reactor.bytes_out - before
+        except BaseException:
+            self._mend()
+            raise
         finally:
             self._turning = False
 
     def next_deadline(self) -> float | None:
-        """Seconds until `poll()` is due even if no socket is ready: 0.0 with work waiting, None for never."""
+        """Seconds until `poll()` is due even if no socket is ready: 0.0 with work waiting, None for never.
+
+        Raises:
+            ClientClosed: after `close()`, or in the child of a fork.
+        """
         if self.closed:
-            raise ClientClosed("the loop is closed: next_deadline() needs an open one")
+            raise self._closed_error("next_deadline() needs")
         if self._dials or self.starved or len(self.events) or self._called:
             return 0.0
         due_ns = self.reactor.next_deadline_ns()
@@ -667,7 +739,8 @@ class Loop:
     def close(self) -> None:
         """Close every connection and fail what is under way with ClientClosed; idempotent.
 
-        Events that were not taken are gone, and lent data with them; exchanges stay readable.
+        Events that were not taken are gone, and lent data with them; exchanges stay readable. A handler may call it:
+        the `poll()` or `flush()` that called the handler returns, and the next one raises.
         """
         if self.closed:
             return
@@ -686,6 +759,52 @@ class Loop:
         self.starved.clear()
         self._called.clear()
         self.events.clear()
+        self._exchanges.clear()
+        self.rings.clear()
+        self.buffers.clear()
+
+    def _closed_error(self, need: str) -> ClientClosed:
+        if self._forked:
+            return ClientClosed(FORKED.format(need))
+        return ClientClosed(f"the loop is closed: {need} an open one")
+
+    def _drop_inherited(self) -> None:
+        """In the child of a fork: close its copies of what is the parent's, who notices nothing.
+
+        Exchanges under way end with ClientClosed, without an event. Events that were taken keep their data.
+        """
+        if self.closed:
+            return
+        self.closed = self._forked = True
+        pool = self.pool
+        exchanges: list[object] = [connection.owner for connection in pool.connections]
+        for origin in pool.waiting:
+            exchanges += origin.waiters
+        pool.closed = True
+        pool.drop_inherited()
+        exchanges += [dial.drop() for dial in self.dials]
+        self.dials.clear()
+        self._dials.clear()
+        listeners = []
+        for handler in self.reactor.drop():
+            if isinstance(handler, SaeaTransport):
+                handler.drop()
+            elif not isinstance(handler, TickingDial):
+                listeners.append(handler)
+        # After their connections' transports, which would say goodbye.
+        for handler in listeners:
+            if isinstance(handler, HttpListener):
+                # The path is the parent's, who listens there.
+                handler._path = None
+            _close_handler(handler)
+        for exchange in exchanges:
+            if isinstance(exchange, Exchange):
+                exchange.drop(_forked_error())
+        self._under_way = 0
+        self.starved.clear()
+        for _ in self.events:
+            # Taken out without being recycled: the event that the caller is looking at stays whole.
+            pass
         self._exchanges.clear()
         self.rings.clear()
         self.buffers.clear()
@@ -714,6 +833,23 @@ def _close_handler(handler: Handler) -> None:
     close = getattr(handler, "close", None)
     if close is not None:
         close()
+
+
+def _forked_error() -> ClientClosed:
+    return ClientClosed(FORKED.format("the request under way was its own; this process needs"))
+
+
+# Every loop, for the child of a fork.
+_loops: weakref.WeakSet[Loop] = weakref.WeakSet()
+
+
+def _drop_inherited_loops() -> None:
+    for loop in tuple(_loops):
+        loop._drop_inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_inherited_loops)
 
 
 def _check_budgets(max_time: float | None, max_events: int | None, max_bytes: int | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.loop_peer import MODE_NAMES, MODES, Peer, make_clock, make_config, settle, turns
-from turbosock import Loop
+from turbosock import Loop, limits
 from turbosock.errors import ClientClosed, StateError
 from turbosock.reactor.clock import ManualClock
 from turbosock.server.http_exchange import HttpExchange
@@ -192,6 +192,24 @@ def test_close_by_the_iterable_of_a_body_ends_the_turn(loop: Loop, tmp_path: Pat
         exchange = loop.request("POST", peer.url, content=pieces())
         loop.poll()
     assert loop.closed and type(exchange.error) is ClientClosed
+
+
+def test_close_in_the_middle_of_a_body_that_goes_on_ends_the_turn(loop: Loop, tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        # More than one step sends: the rest would wait for its turn.
+        yield bytes(limits.TURN_QUANTUM_BYTES)
+        loop.close()
+        yield bytes(limits.TURN_QUANTUM_BYTES)
+
+    with Peer(tmp_path / "s") as peer:
+        exchange = loop.request("POST", peer.url, content=pieces())
+        while not loop.closed:
+            loop.poll()
+            if peer.connections or peer.waiting():
+                peer.connections[0].take_available()
+        assert type(exchange.error) is ClientClosed and repr(loop) == "<Loop closed exchanges=0 events=0>"
+        with pytest.raises(ClientClosed):
+            loop.poll()
 
 
 # Flushing

@@ -40,11 +40,18 @@ class LoopConnection(Http1Connection):
         if exchange is None:
             # An idle connection has nothing to receive: the peer has closed it, or breaks the protocol. Over TLS it may
             # also have sent a ticket, which is the engine's alone.
-            if self.transport.tls is not None and self.transport.is_quiet():
-                self.transport.readable = False
-                self.transport.arm()
-            else:
-                self._discard()
+            try:
+                if self.transport.tls is not None and self.transport.is_quiet():
+                    self.transport.readable = False
+                    self.transport.arm()
+                    return
+            except TurbosockError:
+                # It cannot be watched any more.
+                pass
+            except BaseException:
+                self.discard()
+                raise
+            self.discard()
         else:
             exchange.on_readable()  # type: ignore[attr-defined]  # owners of loop connections are Exchanges
 
@@ -55,10 +62,15 @@ class LoopConnection(Http1Connection):
 
     def rest(self, now_ns: int) -> None:
         """Idle from now on, unless somebody has it already: watched, and closed when it was idle for too long."""
-        if self.transport.fd >= 0 and self.owner is None:
+        if self.transport.fd < 0 or self.owner is not None:
+            return
+        try:
             self.transport.arm()
             max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
             self.timer.move(min(now_ns + max_idle_ns, self.retire_ns))
+        except TurbosockError:
+            # It cannot be watched, or there is no timer.
+            self.discard()
 
     def on_timer(self, now_ns: int) -> None:
         """The deadline of the present exchange, or of idleness, has passed or was moved."""
@@ -69,16 +81,17 @@ class LoopConnection(Http1Connection):
         max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
         due_ns = min(self.idle_since_ns + max_idle_ns, self.retire_ns)
         if now_ns >= due_ns:
-            self._discard()
+            self.discard()
         else:
             self.timer.move(due_ns)
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Close a connection that no exchange has, idle or between two owners, and give its place back."""
         origin = self.origin
         try:
             origin.idle.remove(self)  # type: ignore[attr-defined]  # an OriginPool
         except ValueError:
-            # Taken out already, by a pool that closes.
+            # Taken out already, by a pool that closes, say.
             pass
         origin.discard(self)  # type: ignore[attr-defined]  # an OriginPool
 

@@ -63,6 +63,9 @@ _SEND = Phase.SEND
 _RESPONSE = EventKind.RESPONSE
 _ERROR = EventKind.ERROR
 
+# Of an exchange that ended when there was no memory even for an error of its own; nothing is written into it.
+_WITHOUT_WORDS = TurbosockError("there was no memory; the call that took the step said so", code="broken_off")
+
 
 class Exchange(ClientExchange, Event):
     """A request under way in a Loop, and the event of its end.
@@ -158,7 +161,11 @@ class Exchange(ClientExchange, Event):
             self.deadline_ns = now_ns + timeouts.total_ns
         connection = prepared.origin.take_idle(now_ns)
         if connection is not None:
-            self._send_on(connection, now_ns)
+            try:
+                self._send_on(connection, now_ns)
+            except BaseException as error:
+                self._take_to_end(connection, error)
+                raise
         else:
             self._dial_or_queue(now_ns)
 
@@ -191,32 +198,38 @@ class Exchange(ClientExchange, Event):
         """See `pool.Waiter`."""
         if self.done:
             return False
-        self._leave_queue()
-        if place is not None:
-            try:
+        try:
+            self._leave_queue()
+            if place is not None:
                 self._dial_now(place)
-            except TurbosockError as error:
-                self.fail(error)
-            except BaseException as error:
-                self.break_off(error)
-                raise
-        else:
-            assert connection is not None, "a connection or a place is offered"
-            self._send_on(connection, self._loop.reactor.clock.now_ns())
+            else:
+                assert connection is not None, "a connection or a place is offered"
+                self._send_on(connection, self._now_ns())
+        except TurbosockError as error:
+            # There are no more timers, say.
+            self.fail(error)
+        except BaseException as error:
+            if place is not None:
+                self.prepared.origin.released(place)
+            self._take_to_end(connection, error)
+            raise
         return True
 
     def on_queue_timer(self, now_ns: int) -> None:
         """No connection was free in time."""
-        self._leave_queue()
-        self.prepared.origin.leave(self)
-        if now_ns >= self.deadline_ns:
-            self.fail(TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it"))
-        else:
-            self.fail(
-                PoolTimeout(
-                    f"no connection was free for {self.timeouts.pool_s} s; raise the limits of PoolConfig, or pool_s"
+        try:
+            if now_ns >= self.deadline_ns:
+                self.fail(TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it"))
+            else:
+                self.fail(
+                    PoolTimeout(
+                        f"no connection was free for {self.timeouts.pool_s} s; "
+                        "raise the limits of PoolConfig, or pool_s"
+                    )
                 )
-            )
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def _dial_now(self, place: Place) -> None:
         """Dial into a place that was reserved."""
@@ -226,12 +239,19 @@ class Exchange(ClientExchange, Event):
         except BaseException:
             self.prepared.origin.released(place)
             raise
+        # From here on the place is the dial's to give back.
         self._loop.queue_dial(dial)
 
     def on_connected(self, connection: LoopConnection) -> None:
         """The dial succeeded."""
         self.dial = None
-        self._send_on(connection, self._loop.reactor.clock.now_ns())
+        self._send_on(connection, self._now_ns())
+
+    def _take_to_end(self, connection: Http1Connection | None, error: BaseException) -> None:
+        """A step broke off around a connection that was given to this exchange, which may not have taken it yet."""
+        if connection is not None and not self.done:
+            self.connection = connection
+        self.break_off(error)
 
     def _send_on(self, connection: Http1Connection, now_ns: int) -> None:
         prepared = self.prepared
@@ -473,6 +493,15 @@ class Exchange(ClientExchange, Event):
         """The connection's timer: fail if a limit passed, else set it anew."""
         connection = self.connection
         assert connection is not None, "the timer of a connection finds its exchange through it"
+        try:
+            self._look_at_limits(connection, now_ns)
+        except TurbosockError as error:
+            self._broken(error)
+        except BaseException as error:
+            self.break_off(error)
+            raise
+
+    def _look_at_limits(self, connection: Http1Connection, now_ns: int) -> None:
         transport = connection.transport
         assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
         timeouts = self.timeouts
@@ -488,14 +517,7 @@ class Exchange(ClientExchange, Event):
         if not connection.sent and not connection.continued and self.source is not None:
             limit_ns = min(CONTINUE_WAIT_NS, timeouts.write_ns)
             if now_ns - self._quiet_since_ns >= limit_ns:
-                try:
-                    connection.send_body()
-                except TurbosockError as error:
-                    self._broken(error)
-                    return
-                except BaseException as error:
-                    self.break_off(error)
-                    raise
+                connection.send_body()
                 if connection.sent:
                     self.phase = _HEAD
                 self._note_progress(connection)
@@ -521,23 +543,40 @@ class Exchange(ClientExchange, Event):
         # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
         # exchange has to wait for it.
         connection.transport.readable = False
-        self.release_connection(self._now_ns())
+        try:
+            self.release_connection(self._now_ns())
+        except BaseException:
+            connection.discard()  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
+            raise
         if connection.transport.fd >= 0 and connection.owner is None:
-            # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
-            connection.transport.arm()
-            due_ns = self.finished_ns + self._loop.pool.max_idle_ns
-            if due_ns > connection.retire_ns:
-                due_ns = connection.retire_ns
-            timer = connection.timer  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
-            if timer.deadline_ns > due_ns:
-                timer.move(due_ns)
+            try:
+                # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
+                connection.transport.arm()
+                due_ns = self.finished_ns + self._loop.pool.max_idle_ns
+                if due_ns > connection.retire_ns:
+                    due_ns = connection.retire_ns
+                timer = connection.timer  # type: ignore[attr-defined]  # as above
+                if timer.deadline_ns > due_ns:
+                    timer.move(due_ns)
+            except TurbosockError:
+                # It cannot be watched, or there is no timer. The answer is here all the same.
+                connection.discard()  # type: ignore[attr-defined]  # as above
+            except BaseException:
+                connection.discard()  # type: ignore[attr-defined]  # as above
+                raise
         # The caller's memory is free again, though the exchange may be held for long.
         self.into = None
         self.source = None
         self.done = True
-        if self.notifies:
+        try:
+            if self.notifies:
+                self._loop.events.append(self)
+        except MemoryError:
+            # A second attempt: an end that is not told would be none.
             self._loop.events.append(self)
-        self._loop.take_back(self)
+            raise
+        finally:
+            self._loop.take_back(self)
 
     def _broken(self, error: TurbosockError) -> None:
         if self.may_send_again(error):
@@ -561,43 +600,86 @@ class Exchange(ClientExchange, Event):
 
     def break_off(self, error: BaseException) -> None:
         """End with an error that is not ours, whose catcher raises it again: no exchange is left without an end."""
-        self.fail(
-            TurbosockError(
+        if self.done:
+            return
+        try:
+            broken = TurbosockError(
                 f"a step broke off with {type(error).__name__}: {error}; the call that took it raised the same",
                 code="broken_off",
             )
-        )
+        except MemoryError:
+            broken = _WITHOUT_WORDS
+        self.fail(broken)
 
     def fail(self, error: TurbosockError) -> None:
         """End the exchange with an error."""
         if self.done:
             return
-        error = self.explained(error)
-        # Their frames are ours, and would keep the caller's buffer for as long as the exchange is held: those of the
-        # error, and of what it came from.
-        cause: BaseException | None = error
-        while cause is not None:
-            cause.__traceback__ = None
-            cause = cause.__cause__ or cause.__context__
+        self._conclude(error)
+        # Whatever breaks off in here, for want of memory or by an interrupt: what is held is given back, and the end
+        # is told.
+        try:
+            if error is not _WITHOUT_WORDS:
+                error = self.explained(error)
+            # Their frames are ours, and would keep the caller's buffer for as long as the exchange is held: those of
+            # the error, and of what it came from.
+            cause: BaseException | None = error
+            while cause is not None:
+                cause.__traceback__ = None
+                cause = cause.__cause__ or cause.__context__
+            if self._gatherer is not None:
+                self._gatherer.abandon()
+                self._gatherer = None
+        finally:
+            try:
+                self._leave_queue()
+                if self.phase is _QUEUE:
+                    self.prepared.origin.leave(self)
+            finally:
+                try:
+                    dial = self.dial
+                    if dial is not None:
+                        self.dial = None
+                        dial.orphan()
+                finally:
+                    try:
+                        self.drop_connection()
+                    finally:
+                        self._tell_failure()
+
+    def _conclude(self, error: TurbosockError) -> None:
+        self.error = error
         self.done = True
+        self.kind = _ERROR
         self.into = None
         self.source = None
+
+    def _tell_failure(self) -> None:
+        try:
+            self.finished_ns = self._now_ns()
+            if self.notifies:
+                self._loop.events.append(self)
+        except MemoryError:
+            # As in _finish(). That the time is not known can be borne.
+            if self.notifies:
+                self._loop.events.append(self)
+            raise
+        finally:
+            self._loop.take_back(self)
+
+    def drop(self, error: TurbosockError) -> None:
+        """In the child of a fork: end without a step. The connection, the dial and the line are the parent's."""
+        if self.done:
+            return
+        self._conclude(error)
+        self.explained(error)
+        self.finished_ns = self._now_ns()
+        self.connection = None
+        self.dial = None
+        self._queue_timer = None
         if self._gatherer is not None:
             self._gatherer.abandon()
             self._gatherer = None
-        self._leave_queue()
-        if self.phase is _QUEUE:
-            self.prepared.origin.leave(self)
-        dial = self.dial
-        if dial is not None:
-            self.dial = None
-            dial.orphan()
-        self.finished_ns = self._loop.reactor.clock.now_ns()
-        self.drop_connection()
-        self.kind = _ERROR
-        if self.notifies:
-            self._loop.events.append(self)
-        self._loop.take_back(self)
 
     def cancel(self) -> None:
         """End the exchange: at once on the loop's thread, in its next turn from any other."""

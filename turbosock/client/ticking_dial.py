@@ -9,7 +9,6 @@ back; a descriptor is registered exactly while an attempt on it is pending.
 from __future__ import annotations
 
 import socket as socket_module
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from turbosock.client.loop_connection import LoopConnection
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool, Place
+    from turbosock.tls.provider import TlsSession
     from turbosock.transport.connector import Connector
 
 _CONNECT = Phase.CONNECT
@@ -72,16 +72,25 @@ class TickingDial:
         self._place = place
         now_ns = loop.reactor.clock.now_ns()
         self.deadline_ns = min(now_ns + target.timeouts.connect_ns, target.deadline_ns)
-        self._timer = loop.reactor.timers.add(self.deadline_ns, self)
+        self._timer = loop.reactor.timers.idle(self)
         self._lookup: Lookup | None = None
         self._dial: Dial | None = None
         self.mask = 0
         self.queued = False
-        loop.dials.add(self)
+
+    def arm(self) -> None:
+        """For the loop, which gives it a turn to begin in: the deadline stands from now on."""
+        if self._target is not None and not self._timer.armed:
+            self._timer.move(self.deadline_ns)
+
+    @property
+    def begun(self) -> bool:
+        """Whether `start()` had its turn."""
+        return self._lookup is not None or self._dial is not None
 
     def start(self) -> None:
-        """Begin, in the loop's thread."""
-        if self._target is None:
+        """Begin, in the loop's thread; a second call does nothing."""
+        if self._target is None or self.begun:
             return
         key = self._origin.key
         try:
@@ -155,11 +164,11 @@ class TickingDial:
         dial = self._dial
         if dial is None or not dial.pending:
             return
-        if self._origin.key.scheme == "https" and not self._loop.take_handshake_step():
-            # Enough for one turn. It stays registered, so that the poller reports it again in the next one.
-            return
-        self._loop.reactor.unregister(dial.fd)
         try:
+            if self._origin.key.scheme == "https" and not self._loop.take_handshake_step():
+                # Enough for one turn. It stays registered, so that the poller reports it again in the next one.
+                return
+            self._loop.reactor.unregister(dial.fd)
             dial.on_ready()
             self._after_attempt(dial)
         except TurbosockError as error:
@@ -172,38 +181,39 @@ class TickingDial:
         """An attempt's share of time, or all of it, is over."""
         dial = self._dial
         target = self._target
-        if now_ns >= self.deadline_ns:
-            if target is not None and now_ns >= target.deadline_ns:
-                self._fail(TotalTimeout(f"the total deadline of {target.timeouts.total_s} s passed; raise it"))
-            else:
-                self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
-        elif dial is not None and dial.pending:
-            self._loop.reactor.unregister(dial.fd)
-            try:
+        try:
+            if now_ns >= self.deadline_ns:
+                if target is not None and now_ns >= target.deadline_ns:
+                    self._fail(TotalTimeout(f"the total deadline of {target.timeouts.total_s} s passed; raise it"))
+                else:
+                    self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
+            elif dial is not None and dial.pending:
+                self._loop.reactor.unregister(dial.fd)
                 dial.on_timeout()
                 self._after_attempt(dial)
-            except TurbosockError as error:
-                self._fail(error)
-            except BaseException as error:
-                self._break_off(error)
-                raise
+        except TurbosockError as error:
+            self._fail(error)
+        except BaseException as error:
+            self._break_off(error)
+            raise
 
     def _succeed(self, dial: Dial) -> None:
         loop = self._loop
         transport: SaeaTransport
-        close: Callable[[], object] = dial.close
+        fd = dial.fd
+        # Whoever closes the descriptor, if something breaks off.
+        owner: Dial | TlsSession | socket_module.socket | SaeaTransport = dial
         try:
             if dial.session is not None:
-                session = dial.take_session()
-                close = session.close
-                transport = TlsTransport(session, loop.reactor)
+                owner = session = dial.take_session()
+                owner = transport = TlsTransport(session, loop.reactor)
             else:
-                sock = dial.take()
-                close = sock.close
-                transport = SaeaTransport(sock, loop.reactor)
+                owner = sock = dial.take()
+                owner = transport = SaeaTransport(sock, loop.reactor)
         except BaseException:
-            # select() has no room for its number, say.
-            close()
+            # select() has no room for its number, say. An interrupt may have come right after it was registered.
+            loop.reactor.unregister(fd)
+            owner.close()
             raise
         self._stand(transport)
 
@@ -214,25 +224,40 @@ class TickingDial:
         loop = self._loop
         try:
             connection = LoopConnection(transport, loop)
+            self._origin.opened(connection, self._place, loop.reactor.clock.now_ns())
         except BaseException:
             transport.close()
             raise
-        self._end()
-        self._origin.opened(connection, self._place, loop.reactor.clock.now_ns())
-        target.on_connected(connection)
+        try:
+            self._end()
+        finally:
+            try:
+                target.on_connected(connection)
+            except BaseException as error:
+                if connection.owner is None:
+                    # Nobody has taken it, nor will.
+                    connection.discard()
+                target.break_off(error)
+                raise
 
     def _fail(self, error: TurbosockError) -> None:
         target = self._target
-        self._end()
-        dial = self._dial
-        if dial is not None:
-            if dial.pending:
-                # Before the close: its number may be another socket's right after.
-                self._loop.reactor.unregister(dial.fd)
-            dial.close()
-        self._origin.released(self._place)
-        if target is not None:
-            target.fail(error)
+        if target is None:
+            return
+        # Whatever breaks off in here, the place is given back, and the target is told.
+        try:
+            self._end()
+            dial = self._dial
+            if dial is not None:
+                if dial.pending:
+                    # Before the close: its number may be another socket's right after.
+                    self._loop.reactor.unregister(dial.fd)
+                dial.close()
+        finally:
+            try:
+                self._origin.released(self._place)
+            finally:
+                target.fail(error)
 
     def _break_off(self, error: BaseException) -> None:
         """As `Exchange.break_off`, which ends this dial too; nothing where the exchange has its connection already."""
@@ -255,6 +280,15 @@ class TickingDial:
         """The exchange is over: an attempt under way is given up."""
         if self._target is not None:
             self._fail(Cancelled("the exchange was cancelled"))
+
+    def drop(self) -> DialTarget | None:
+        """In the child of a fork: close the copy of the socket, which the parent's dial goes on with. Whose it was."""
+        target = self._target
+        self._target = None
+        self._lookup = None
+        if self._dial is not None:
+            self._dial.close()
+        return target
 
     def close(self) -> None:
         """The loop is closed."""

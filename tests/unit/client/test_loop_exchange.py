@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,18 @@ from typing import Any
 import pytest
 
 from support.loop_peer import OK, Peer, answer, connect, make_clock, make_config, settle, turns
-from turbosock import EventKind, Exchange, Loop, PoolConfig
+from turbosock import EventKind, Exchange, Loop, PoolConfig, Timeouts
 from turbosock.client import loop_exchange
-from turbosock.errors import BodyTooLarge, LimitError, Origin, StateError, StatusError, WriteError
+from turbosock.errors import (
+    BodyTooLarge,
+    LimitError,
+    NetworkError,
+    Origin,
+    StateError,
+    StatusError,
+    TurbosockError,
+    WriteError,
+)
 from turbosock.pool.origin_pool import Place
 from turbosock.reactor.clock import ManualClock
 
@@ -192,6 +202,249 @@ def answer_uploads(loop: Loop, peer: Peer) -> None:
             peer.connections[-1].send(OK)
 
 
+def refuse_memory(*arguments: object, **options: object) -> Any:
+    raise MemoryError
+
+
+def assert_unharmed(loop: Loop, peer: Peer) -> None:
+    """No place is lost, nothing is counted as under way, and a request is answered, on whichever connection."""
+    assert loop._under_way == 0 and not loop.dials and loop.stats().waiting == 0
+    assert loop.stats().open == loop.stats().idle
+    exchange = loop.request("GET", peer.url)
+    settle(loop)
+    peer.waiting()
+    peer.connections[-1].send(OK)
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "turbosock.client.loop_exchange.Exchange.begin",
+        "turbosock.pool.origin_pool.OriginPool.take_idle",
+        "turbosock.pool.origin_pool.OriginPool.reserve",
+        "turbosock.client.loop_exchange.TickingDial",
+        "turbosock.client.ticking_dial.TickingDial.arm",
+        "turbosock.reactor.timers.TimerHeap._arm",
+    ],
+)
+@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
+def test_request_that_breaks_off_is_not_counted(
+    loop: Loop, peer: Peer, place: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **options: object) -> Any:
+        raise kind
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, broken)
+        with pytest.raises(kind):
+            loop.request("GET", peer.url, notify=False)
+    assert len(loop.events) == 0
+    assert_unharmed(loop, peer)
+
+
+def test_kept_connection_is_closed_when_the_request_breaks_off_before_it_is_sent(
+    loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(loop, peer)
+    with monkeypatch.context() as patch:
+        patch.setattr(Exchange, "_send_on", refuse_memory)
+        with pytest.raises(MemoryError):
+            loop.request("GET", peer.url)
+    assert loop.stats().open == 0 and peer.connections[0].is_closed()
+    assert_unharmed(loop, peer)
+
+
+@pytest.mark.parametrize(
+    ("step", "offered"),
+    [("_leave_queue", "connection"), ("_leave_queue", "place"), ("_send_on", "connection"), ("_dial_now", "place")],
+)
+def test_offer_that_breaks_off_ends_the_exchange_and_loses_no_place(
+    clock: ManualClock, peer: Peer, step: str, offered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[str] = []
+    whole = getattr(Exchange, step)
+
+    def once(exchange: Exchange, *arguments: Any) -> Any:
+        if exchange is waiter and not broken:
+            broken.append(step)
+            raise MemoryError
+        return whole(exchange, *arguments)
+
+    with Loop(make_config(pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
+        first = loop.request("GET", peer.url)
+        connection = connect(loop, peer)
+        waiter = loop.request("GET", peer.url)
+        monkeypatch.setattr(Exchange, step, once)
+        if offered == "place":
+            connection.reset()
+        else:
+            connection.send(OK)
+        with pytest.raises(MemoryError):
+            turns(loop, lambda: waiter.done)
+        assert waiter.error is not None and waiter.error.code == "broken_off" and first.done
+        list(loop.events)
+        assert_unharmed(loop, peer)
+
+
+TIMERS = {
+    "queue": ("turbosock.client.loop_exchange.PoolTimeout", 1.0),
+    "dial": ("turbosock.client.ticking_dial.ConnectTimeout", 2.0),
+    "head": ("turbosock.client.loop_exchange.ReadTimeout", 3.0),
+}
+
+
+@pytest.mark.parametrize("phase", TIMERS)
+def test_deadline_that_breaks_off_ends_the_exchange_all_the_same(
+    clock: ManualClock, peer: Peer, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, after_s = TIMERS[phase]
+    timeouts = Timeouts(pool_s=1.0, connect_s=2.0, read_s=3.0)
+    with Loop(make_config(timeouts=timeouts, pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
+        if phase == "dial":
+            with monkeypatch.context() as unanswered:
+                unanswered.setattr("turbosock.transport.dial.start_connect", lambda sock, address: errno.EINPROGRESS)
+                exchange = loop.request("GET", peer.url)
+                loop._start_dials(None)
+        else:
+            first = exchange = loop.request("GET", peer.url)
+            connect(loop, peer)
+            if phase == "queue":
+                exchange = loop.request("GET", peer.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(error, refuse_memory)
+            clock.advance(after_s)
+            with pytest.raises(MemoryError):
+                loop.reactor.expire_timers()
+        assert exchange.done and exchange.error is not None and exchange.error.code == "broken_off"
+        if phase == "queue":
+            first.cancel()
+        assert_unharmed(loop, peer)
+
+
+def test_exchange_ends_when_there_is_no_memory_for_words_either(
+    loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = loop.request("GET", peer.url)
+    connect(loop, peer).send(OK)
+    with monkeypatch.context() as patch:
+        patch.setattr("turbosock.connection.http1.Http1Connection.read_head", refuse_memory)
+        patch.setattr("turbosock.client.loop_exchange.TurbosockError", _Refused)
+        patch.setattr(Exchange, "explained", refuse_memory)
+        with pytest.raises(MemoryError):
+            turns(loop, lambda: exchange.done)
+    assert exchange.error is not None and exchange.error.code == "broken_off" and exchange.error.method is None
+    assert [event.kind for event in loop.events] == [EventKind.ERROR]
+    assert_unharmed(loop, peer)
+
+
+class _Refused(TurbosockError):
+    def __init__(self, *arguments: object, **options: object) -> None:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "turbosock.client.loop_connection.LoopConnection._on_received",
+        "turbosock.client.loop_exchange.Exchange.on_readable",
+        "turbosock.transport.transport.SaeaTransport.on_ready",
+    ],
+)
+def test_step_that_is_interrupted_before_it_begins_is_taken_again(
+    loop: Loop, peer: Peer, step: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise kind
+
+    with monkeypatch.context() as patch:
+        # Bound at the connection's birth.
+        patch.setattr(step, broken)
+        exchange = loop.request("GET", peer.url)
+        connect(loop, peer).send(OK)
+        with pytest.raises(kind):
+            turns(loop, lambda: exchange.done)
+        for connection in loop.pool.connections:
+            patch.undo()
+            connection.transport.receive_context.completed = connection._on_received  # type: ignore[attr-defined]
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok" and loop._under_way == 0 and loop.stats().idle == 1
+
+
+def test_send_that_breaks_off_in_a_later_turn_ends_the_exchange(
+    loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = loop.request("POST", peer.url, content=bytes(1 << 24))
+    connection = connect(loop, peer)
+    settle(loop)
+    monkeypatch.setattr("turbosock.transport.transport.SaeaTransport.send", refuse_memory)
+    connection.take_available()
+    with pytest.raises(MemoryError):
+        turns(loop, lambda: exchange.done)
+    assert exchange.error is not None and exchange.error.code == "broken_off"
+    monkeypatch.undo()
+    assert_works(loop, peer)
+
+
+@pytest.mark.parametrize("step", ["turbosock.connection.http1.Http1Connection.finish", "give_back"])
+def test_end_that_breaks_off_gives_the_place_back(
+    loop: Loop, peer: Peer, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = loop.request("GET", peer.url)
+    connect(loop, peer).send(OK)
+    with monkeypatch.context() as patch:
+        patch.setattr("turbosock.pool.origin_pool.OriginPool.give_back" if step == "give_back" else step, refuse_memory)
+        with pytest.raises(MemoryError):
+            turns(loop, lambda: exchange.done)
+    assert exchange.done and [event.exchange for event in loop.events] == [exchange]
+    assert_works(loop, peer)
+
+
+# A system that refuses
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOMEM])
+@pytest.mark.parametrize("refused", ["dial", "connected", "writing"])
+def test_socket_that_the_system_cannot_watch_is_an_error_event(
+    clock: ManualClock, peer: Peer, tmp_path: Path, code: int, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(code, "injected")
+
+    with Peer(tmp_path / "s") as unix, Loop(make_config("poll"), clock=clock) as loop:
+        # A Unix socket connects at once: it is watched for the first time when it is connected.
+        server = unix if refused == "connected" else peer
+        exchange = loop.request("POST", server.url, content=bytes(1 << 24))
+        with monkeypatch.context() as patch:
+            if refused == "writing":
+                patch.setattr(type(loop.reactor._poller), "modify", refuse)
+            else:
+                patch.setattr(type(loop.reactor._poller), "register", refuse)
+            turns(loop, lambda: exchange.done)
+        assert type(exchange.error) is NetworkError and exchange.error.code == "exhausted"
+        assert exchange.error.errno == code and exchange.error.origin is Origin.LOCAL
+        assert [event.kind for event in loop.events] == [EventKind.ERROR]
+        server.waiting()
+        assert_works(loop, server)
+
+
+def test_answer_stands_although_its_connection_cannot_be_watched_any_more(
+    loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(transport: object) -> None:
+        raise NetworkError("cannot watch a socket", code="exhausted")
+
+    exchange = loop.request("GET", peer.url)
+    connection = connect(loop, peer)
+    monkeypatch.setattr("turbosock.transport.transport.SaeaTransport.arm", refuse)
+    connection.send(OK)
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok" and loop.stats().open == 0
+    assert [event.kind for event in loop.events] == [EventKind.RESPONSE]
+
+
 STEPS = {
     "start": "turbosock.connection.http1.Http1Connection.start",
     "write": "turbosock.connection.http1.Http1Connection.on_writable",
@@ -221,37 +474,29 @@ def test_step_that_breaks_off_ends_the_exchange_and_is_raised(
     assert_works(loop, peer)
 
 
-def test_dial_or_wait_without_a_timer_is_an_error_event(
-    clock: ManualClock, peer: Peer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_left(deadline_ns: int, target: object) -> Any:
-        raise LimitError("no timer is left")
-
+def test_dial_or_wait_without_a_timer_is_an_error_event(clock: ManualClock, peer: Peer) -> None:
     with Loop(make_config(pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
-        with monkeypatch.context() as patch:
-            patch.setattr(type(loop.reactor.timers), "add", staticmethod(none_left))
-            unable = loop.request("GET", peer.url)
-            assert type(unable.error) is LimitError and loop.stats().open == 0
+        timers = loop.reactor.timers
+        most = timers._max_timers
+        timers._max_timers = len(timers)
+        unable = loop.request("GET", peer.url)
+        assert type(unable.error) is LimitError and loop.stats().open == 0 and not loop.dials
+        timers._max_timers = most
         first = loop.request("GET", peer.url)
-        with monkeypatch.context() as patch:
-            patch.setattr(type(loop.reactor.timers), "add", staticmethod(none_left))
-            waiter = loop.request("GET", peer.url)
-            assert type(waiter.error) is LimitError and loop.stats().waiting == 0
+        timers._max_timers = len(timers)
+        waiter = loop.request("GET", peer.url)
+        assert type(waiter.error) is LimitError and loop.stats().waiting == 0
+        timers._max_timers = most
         connect(loop, peer).send(OK)
         turns(loop, lambda: first.done)
         assert first.content == b"ok"
 
 
-def test_place_offered_when_no_timer_is_left_is_an_error_event(
-    clock: ManualClock, peer: Peer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_left(deadline_ns: int, target: object) -> Any:
-        raise LimitError("no timer is left")
-
+def test_place_offered_when_no_timer_is_left_is_an_error_event(clock: ManualClock, peer: Peer) -> None:
     with Loop(make_config(pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
         first = loop.request("GET", peer.url)
         waiter = loop.request("GET", peer.url)
-        monkeypatch.setattr(type(loop.reactor.timers), "add", staticmethod(none_left))
+        loop.reactor.timers._max_timers = 0
         first.cancel()
         assert type(waiter.error) is LimitError and loop.stats()[:3] == (0, 0, 0)
 
