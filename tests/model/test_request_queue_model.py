@@ -22,7 +22,7 @@ from turbosock.config import SECOND_NS
 from turbosock.errors import Cancelled, ClientClosed, DeadlineError, QueueFull, StateError, TurbosockError
 from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.priority_line import Priority, PriorityLine
-from turbosock.pool.queue_handle import Handle
+from turbosock.pool.queue_handle import Handle, Latch
 from turbosock.pool.request_queue import RequestQueue
 from turbosock.reactor.clock import ManualClock
 
@@ -296,7 +296,7 @@ class WatchedQueue(RequestQueue[str]):
         self.entered: plain_queue.Queue[int] = plain_queue.Queue()
         super().__init__(*args, **options)
 
-    def _enter(self, handle: Handle[str], wait_s: float) -> threading.Event | None:
+    def _enter(self, handle: Handle[str], wait_s: float) -> Latch | None:
         event = super()._enter(handle, wait_s)
         if event is not None and wait_s > A_MOMENT_S:
             self.entered.put(0)

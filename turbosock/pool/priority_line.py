@@ -80,24 +80,29 @@ class PriorityLine(Generic[T]):
         self._levels[priority][item] = (now_ns, self._pushed)
         self._length += 1
 
-    def pop(self, now_ns: int) -> T | None:
-        """Take out the item whose turn it is at `now_ns`; None from an empty line."""
-        chosen: OrderedDict[T, tuple[int, int]] | None = None
+    def first(self, now_ns: int) -> T | None:
+        """The item whose turn it is at `now_ns`, which stays in line; None for an empty line."""
+        chosen: T | None = None
         best = (len(Priority), 0, 0)
         for priority, items in enumerate(self._levels):
             if not items:
                 continue
-            since_ns, number = items[next(iter(items))]
+            item = next(iter(items))
+            since_ns, number = items[item]
             if self._ageing_ns:
                 priority = max(0, priority - max(0, now_ns - since_ns) // self._ageing_ns)
             rank = (priority, since_ns, number)
             if rank < best:
                 best = rank
-                chosen = items
-        if chosen is None:
-            return None
-        self._length -= 1
-        return chosen.popitem(last=False)[0]
+                chosen = item
+        return chosen
+
+    def pop(self, now_ns: int) -> T | None:
+        """Take out the item whose turn it is at `now_ns`; None from an empty line."""
+        item = self.first(now_ns)
+        if item is not None:
+            self.remove(item)
+        return item
 
     def remove(self, item: T) -> bool:
         """Take `item` out wherever it stands; False: it does not stand in this line."""

@@ -28,7 +28,7 @@ from turbosock import limits
 from turbosock.config import check_count
 from turbosock.errors import Cancelled, ClientClosed, InvalidOption, QueueFull, StateError
 from turbosock.pool.priority_line import Priority, PriorityLine, check_priority
-from turbosock.pool.queue_handle import Handle, HandleState, check_wait, seconds_to_ns
+from turbosock.pool.queue_handle import Handle, HandleState, Latch, check_wait, seconds_to_ns
 from turbosock.reactor.clock import Clock
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ class QueueCore(Generic[T]):
             raise
         return handle
 
-    def _enter(self, handle: Handle[T], wait_s: float) -> threading.Event | None:
+    def _enter(self, handle: Handle[T], wait_s: float) -> Latch | None:
         """Put a new handle in line; or into the line for room, and return what its submitter waits for."""
         with self._lock:
             if self._closed_because:
@@ -207,7 +207,7 @@ class QueueCore(Generic[T]):
                     f"wait_s={wait_s}: the queue {self.name!r} is full, and this thread is the one that drains it: "
                     "poll() it first"
                 )
-            handle.event = event = threading.Event()
+            handle.event = event = Latch()
             self._submitters.push(handle, handle.priority, handle.submitted_ns)
             return event
 
@@ -216,22 +216,21 @@ class QueueCore(Generic[T]):
         with self._lock:
             if handle.state is not HandleState.WAITING:
                 return
-            if not self._submitters.remove(handle):
+            if not self._submitters.remove(handle) and self._closed_because:
                 raise self._closed_error("submit")
             self._refused += 1
             raise self._full_error(wait_s)
 
     def _withdraw(self, handle: Handle[T]) -> None:
         with self._lock:
-            if handle.state is HandleState.WAITING:
-                self._submitters.remove(handle)
+            if self._submitters.remove(handle):
                 return
         self.cancel(handle)
 
     def _accept(self, handle: Handle[T]) -> None:
-        self._line.push(handle, handle.priority, handle.submitted_ns)
         handle.state = HandleState.PENDING
         self._submitted += 1
+        self._line.push(handle, handle.priority, handle.submitted_ns)
         self._on_pending()
 
     def _admit(self) -> None:
@@ -253,12 +252,14 @@ class QueueCore(Generic[T]):
         """The request whose turn it is, which is RUNNING now; None: there is none. Under the lock."""
         if self._deadline_ns is not None and now_ns >= self._deadline_ns:
             self._cancel_pending()
-        handle = self._line.pop(now_ns)
+        handle = self._line.first(now_ns)
         if handle is None:
             return None
+        # An interrupt in between leaves it in line, and so to the next turn, instead of nowhere.
+        self._running[handle] = None
         handle.began_ns = now_ns
         handle.state = HandleState.RUNNING
-        self._running[handle] = None
+        self._line.remove(handle)
         self._admit()
         return handle
 
@@ -267,10 +268,10 @@ class QueueCore(Generic[T]):
         with self._lock:
             if handle.state is HandleState.DONE:
                 return
-            self._running.pop(handle, None)
             self._finish(handle, value, error)
 
     def _finish(self, handle: Handle[T], value: T | None, error: BaseException | None) -> None:
+        self._running.pop(handle, None)
         if error is None:
             self._completed += 1
         elif isinstance(error, Cancelled):
@@ -305,7 +306,7 @@ class QueueCore(Generic[T]):
         """A request that runs is to end: what ends it, if there is something; under the lock."""
         return handle.canceller
 
-    def watch(self, handle: Handle[T]) -> threading.Event | None:
+    def watch(self, handle: Handle[T]) -> Latch | None:
         """What is set at the end of `handle`; None: it has ended.
 
         Raises:
@@ -319,7 +320,7 @@ class QueueCore(Generic[T]):
                 # The loop's thread may look for itself.
                 return None
             if handle.event is None:
-                handle.event = threading.Event()
+                handle.event = Latch()
             return handle.event
 
     # The end
@@ -414,7 +415,7 @@ class QueueCore(Generic[T]):
         left = [*self._line.clear(), *self._running]
         self._running.clear()
         for handle in left:
-            # Whoever waited is in the parent, and may have held the event's own lock.
+            # Whoever waited is in the parent, and may hold the gate just now.
             handle.event = None
             handle.finish(None, self._closed_error("result"), self.now_ns())
         self._failed += len(left)

@@ -7,8 +7,8 @@
 
 Invariants: a handle goes down this list and never back, and is DONE once; `state` is set last, so that whoever reads
 DONE without the lock finds the outcome whole. A handle that is DONE holds no arguments, and nobody waits for it.
-Left to the queue: every change of state, under its lock. What the properties and the capital methods do not name is
-for the queue alone.
+Left to the queue: every change of state, under its lock. Attributes that the docstring of the class does not name are
+the queue's.
 """
 
 from __future__ import annotations
@@ -35,6 +35,31 @@ class HandleState(enum.Enum):
     PENDING = "pending"
     RUNNING = "running"
     DONE = "done"
+
+
+class Latch:
+    """What threads wait for: set once, for all of them.
+
+    Not a threading.Event: an interrupt in the middle of its `set()` may leave its lock held, and who waits hangs.
+    """
+
+    __slots__ = ("_gate",)
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def set(self) -> None:
+        """Let everybody pass; called once."""
+        self._gate.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it was set before `timeout_s` seconds passed."""
+        if not self._gate.acquire(timeout=timeout_s):
+            return False
+        # For the next one who waits.
+        self._gate.release()
+        return True
 
 
 class Handle(Generic[T]):
@@ -79,7 +104,7 @@ class Handle(Generic[T]):
         self.ended_ns = 0
         self.error: BaseException | None = None
         # Made by the first one that waits.
-        self.event: threading.Event | None = None
+        self.event: Latch | None = None
         # What ends it while it runs; `wants_cancel` remembers a cancel() that came before there was one.
         self.canceller: Cancels | None = None
         self.wants_cancel = False

@@ -6,7 +6,6 @@ import os
 import queue as plain_queue
 import signal
 import sys
-import threading
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from turbosock import limits
 from turbosock.errors import Cancelled, ClientClosed, InvalidOption, QueueFull, ReadError, StateError, TurbosockError
 from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.priority_line import Priority
-from turbosock.pool.queue_handle import Handle
+from turbosock.pool.queue_handle import Handle, Latch
 from turbosock.reactor.clock import ManualClock
 
 CRITICAL, HIGH, NORMAL, LOW = Priority
@@ -71,13 +70,13 @@ class WatchedQueue(LoopQueue[FakeExchange]):
         self.events: plain_queue.Queue[str] = plain_queue.Queue()
         super().__init__(*args, **options)
 
-    def _enter(self, handle: Handle[FakeExchange], wait_s: float) -> threading.Event | None:
+    def _enter(self, handle: Handle[FakeExchange], wait_s: float) -> Latch | None:
         event = super()._enter(handle, wait_s)
         if event is not None:
             self.events.put("waits for room")
         return event
 
-    def watch(self, handle: Handle[FakeExchange]) -> threading.Event | None:
+    def watch(self, handle: Handle[FakeExchange]) -> Latch | None:
         event = super().watch(handle)
         if event is not None:
             self.events.put("waits for a result")
@@ -381,6 +380,7 @@ def test_fork_closes_the_childs_copy_alone(loop: FakeLoop) -> None:
                 queue.submit("c")
             assert queue.stop() == (0, 0, 0, 0)
             assert loop.exchanges[0].cancels == 0
+            assert not queue._exchanges, "the child keeps what is the parent's"
             status = 0
         except BaseException as error:
             sys.__stderr__.write(f"in the child: {error!r}\n")  # type: ignore[union-attr]  # there is one under pytest
