@@ -399,7 +399,8 @@ def test_result_that_does_not_come_in_time_says_how_far_it_is(calls: Calls) -> N
 def test_result_wakes_every_thread_that_waits(calls: Calls) -> None:
     queue = held_queue(calls)
     handle = queue.submit("a")
-    waiting = [InThread(lambda: handle.result(GUARD_S)) for _ in range(4)]
+    # For longer than the guard: to be late is to fail.
+    waiting = [InThread(lambda: handle.result(2 * GUARD_S)) for _ in range(4)]
     for _ in waiting:
         queue.watched.get(timeout=GUARD_S)
     calls.release()
