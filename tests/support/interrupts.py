@@ -1,0 +1,84 @@
+"""KeyboardInterrupt at the Nth place in turbosock where the interpreter looks for signals, raised by a trace function.
+
+Those places are: where a function begins, where a loop turns, and when a call has returned, whose result is lost then.
+Between other instructions nothing can come: the one that takes the lock of a `with` is followed by its block.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import turbosock
+
+PACKAGE = str(Path(turbosock.__file__).parent)
+# Behind these the interpreter looks.
+LOOKING = ("RESUME", "JUMP_BACKWARD", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
+
+
+@functools.cache
+def signal_points(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions before which a signal may be noticed."""
+    points = set()
+    behind = False
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "CACHE":
+            continue
+        if behind:
+            points.add(instruction.offset)
+        behind = instruction.opname in LOOKING
+        if instruction.opname == "JUMP_BACKWARD":
+            points.add(instruction.argval)
+    return frozenset(points)
+
+
+class Interrupter:
+    """Counts the places that turbosock's frames come to, and interrupts one of them.
+
+    Attributes:
+        where: what was interrupted, or None where the call was over before.
+        count: the places so far.
+    """
+
+    def __init__(self) -> None:
+        self.where: str | None = None
+        self.count = 0
+        self._target = 0
+
+    def run(self, call: Callable[[], object], target: int) -> None:
+        """Call, and raise KeyboardInterrupt at place number `target`, counted from 1; 0 for none."""
+        self.where = None
+        self.count = 0
+        self._target = target
+        before = sys.gettrace()
+        # Python 3.12 traces instructions if any frame had asked for it when tracing began.
+        sys._getframe().f_trace_opcodes = True
+        sys.settrace(self._trace)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        code = frame.f_code
+        # What is raised in a finalizer goes nowhere.
+        if not code.co_filename.startswith(PACKAGE) or code.co_name == "__del__":
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._trace_instruction
+
+    def _trace_instruction(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "opcode" and frame.f_lasti in signal_points(frame.f_code):
+            self.count += 1
+            if self.count == self._target:
+                code = frame.f_code
+                file = code.co_filename[len(PACKAGE) + 1 :]
+                self.where = f"{file}:{frame.f_lineno} in {code.co_name}"
+                raise KeyboardInterrupt
+        return self._trace_instruction

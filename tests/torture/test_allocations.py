@@ -1,0 +1,56 @@
+"""Every allocation of the main scenarios fails once: MemoryError, an error of ours, or success all the same.
+
+Each scenario has an interpreter of its own, which must not crash; the next request works, and no place is lost.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.labelled_server import LabelledServer, labelled_server
+from support.length import LONG
+
+TESTS = Path(__file__).parent.parent
+PROGRAM = TESTS / "support" / "allocation_faults.py"
+SECONDS = 60.0 if LONG else 8.0
+# How many allocations fail one after the other.
+IN_A_ROW = (1, 2, 5, 1000) if LONG else (1,)
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("_testcapi") is None,
+    reason="this interpreter was built without _testcapi, whose set_nomemory() makes allocations fail",
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LabelledServer]:
+    with labelled_server() as running:
+        yield running
+
+
+@pytest.mark.parametrize("in_a_row", IN_A_ROW)
+@pytest.mark.parametrize("scenario", ["get", "stream"])
+@pytest.mark.parametrize("kept", ["fresh", "kept"])
+@pytest.mark.parametrize("mode", ["stream", "saea", "loop"])
+def test_any_allocation_fails_the_next_request_works(
+    server: LabelledServer, mode: str, kept: str, scenario: str, in_a_row: int
+) -> None:
+    path = os.pathsep.join((str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")))
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), mode, scenario, kept, str(server.port), str(in_a_row), str(SECONDS)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=4 * SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"the interpreter crashed: {done.stderr[-4000:]}"
+    assert done.stdout.splitlines()[-1:] == ["nothing"], done.stdout + done.stderr
