@@ -1,4 +1,4 @@
-"""One contract for every non-blocking transport: a plain socket, and TLS by each engine, over socket pairs.
+"""One contract for every non-blocking transport: a plain socket, TLS by each engine, over socket pairs; and memory.
 
 What a transport promises is the same, whatever lies between it and its peer: what moves, what waits, what ends. What
 only TLS has (bytes inside the engine, tickets, alerts, engines that take all or nothing) follows at the end.
@@ -35,6 +35,7 @@ from turbosock.errors import (
 from turbosock.reactor.context import COMPLETED, FREE, PENDING, Buffer, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE
 from turbosock.reactor.reactor import Reactor
+from turbosock.testing.memory import MemoryPeer, MemorySocket, MemoryTransport
 from turbosock.tls import DONE, WANTS_READ, WANTS_WRITE, TlsSession, provider_for
 from turbosock.transport.tls_transport import LONG_RECORD_BYTES, MAX_JOINED_BYTES, TlsTransport
 from turbosock.transport.transport import SaeaTransport
@@ -123,6 +124,45 @@ class TlsFar:
             self.session.close()
 
 
+class MemoryFar(MemoryPeer):
+    """The peer of a connection in memory, which reads only what it is asked for."""
+
+    def __init__(self) -> None:
+        self.read = bytearray()
+        self.gone = False
+        self._changed = threading.Condition()
+        self.memory = MemorySocket(self)
+        self.memory.hold()
+
+    def on_bytes(self, sock: MemorySocket, data: bytes) -> None:
+        self.read += data
+
+    def on_held(self, sock: MemorySocket) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def on_closed(self, sock: MemorySocket) -> None:
+        self.gone = True
+
+    def send(self, data: bytes) -> None:
+        self.memory.deliver(data)
+
+    def receive(self, count: int) -> bytes:
+        while len(self.read) < count:
+            with self._changed:
+                assert self._changed.wait_for(lambda: self.memory.held, 10), "nothing comes"
+            self.memory.let_go(count - len(self.read), go_on=False)
+        found = bytes(self.read[:count])
+        del self.read[:count]
+        return found
+
+    def end(self) -> None:
+        self.memory.end()
+
+    def close(self) -> None:
+        self.memory.leave()
+
+
 class Material(NamedTuple):
     """What TLS needs: an authority, a client that trusts it, a server."""
 
@@ -150,15 +190,18 @@ class Made(NamedTuple):
 Maker = Callable[[Reactor | None], Made]
 
 
-@pytest.fixture(params=["plain", *ENGINES])
+@pytest.fixture(params=["plain", "memory", *ENGINES])
 def maker(request: pytest.FixtureRequest, material: Material) -> Iterator[Maker]:
     """Makes connected pairs of one kind, closed when the test ends."""
     kind = request.param
-    network = None if kind == "plain" else Network(provider_for(TlsConfig(provider=ENGINES[kind])))
+    network = None if kind not in ENGINES else Network(provider_for(TlsConfig(provider=ENGINES[kind])))
     made: list[Made] = []
 
     def make(reactor: Reactor | None) -> Made:
-        if network is None:
+        if kind == "memory":
+            memory_far = MemoryFar()
+            one = Made(MemoryTransport(memory_far.memory, reactor), memory_far)
+        elif network is None:
             near, far = socket.socketpair()
             one = Made(SaeaTransport(near, reactor), PlainFar(far))
         else:
@@ -392,6 +435,8 @@ def test_transport_that_is_closed_tells_its_peer(pair: Made) -> None:
     if isinstance(far, TlsFar):
         assert far.session.recv_into(bytearray(1), 1) == 0
         assert not far.session.truncated
+    elif isinstance(far, MemoryFar):
+        assert far.gone
     else:
         assert isinstance(far, PlainFar)
         assert far.socket.recv(1) == b""
@@ -400,6 +445,10 @@ def test_transport_that_is_closed_tells_its_peer(pair: Made) -> None:
 def test_transport_that_is_dropped_says_nothing(pair: Made) -> None:
     # A copy for the other process, as after a fork.
     transport, far = pair
+    if isinstance(far, MemoryFar):
+        transport.drop()
+        assert (transport.fd, transport.readable, far.gone) == (-1, False, False)
+        return
     copy = transport.socket.fileno()
     kept = os.dup(copy)
     transport.drop()
@@ -502,7 +551,7 @@ def test_driven_send_pends_until_the_peer_reads_and_counts_it_once(driven: Made)
     assert found[0] == (block * (taken // len(block) + 1))[: len(found[0])]
     # Nothing is asked of the poller any more than reading.
     transport.reactor.collect(0.0)
-    assert not transport.reactor.line
+    assert transport not in transport.reactor.line
 
 
 def test_driven_send_later_leaves_in_the_next_turn(driven: Made) -> None:
