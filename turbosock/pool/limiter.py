@@ -398,15 +398,20 @@ class ConcurrencyLimiter:
 
     def _tickets(self, state: int) -> list[Ticket]:
         """Every ticket in this state."""
-        found = []
+        found: list[Ticket] = []
         with self._lock:
             for line in self._lines.values():
-                ticket = line.first
-                while ticket is not None:
-                    if ticket.state == state:
-                        found.append(ticket)
-                    ticket = ticket._after
+                # A function: some interpreters leave a jump back at the end of a nested loop out of its `with` block,
+                # and an interrupt there would leave the lock taken.
+                self._collect(line, state, found)
         return found
+
+    def _collect(self, line: _Line, state: int, found: list[Ticket]) -> None:
+        ticket = line.first
+        while ticket is not None:
+            if ticket.state == state:
+                found.append(ticket)
+            ticket = ticket._after
 
     def drop_inherited(self) -> None:
         """In the child of a fork: forget the parent's tickets, whose threads are not here, and start clean."""

@@ -541,12 +541,22 @@ class Interruption:
         return after_call or name == "JUMP_BACKWARD"
 
 
-def interrupted(work: Callable[[], object], nth: int, start: str) -> bool:
-    """Run `work` with an interrupt at the nth place; False when it has fewer."""
+def interrupted(work: Callable[[], object], nth: int, start: str, rehearse: Callable[[], object]) -> bool:
+    """Run `work` with an interrupt at the nth place; False when it has fewer.
+
+    `rehearse` does the same with other objects: Python 3.13 traces the instructions of a function from its second call.
+    """
     interruption = Interruption(nth, start)
     before = sys.gettrace()
+    # Python 3.12 and later trace instructions from the start only if some frame asked for it by then.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(interruption)
     try:
+        interruption.done = True
+        rehearse()
+        interruption.done = False
+        interruption.outermost = None
+        interruption.counting = False
         work()
     except KeyboardInterrupt:
         pass
@@ -566,7 +576,7 @@ def test_interrupt_at_any_place_of_a_block_loses_no_permit(start: str, others: i
             with limiter.permit("a"):
                 line += entered(limiter, others)
 
-        went_on = interrupted(work, nth, start)
+        went_on = interrupted(work, nth, start, lambda: work(ConcurrencyLimiter(1), []))
         assert limiter.stats()[:3] == (len(line), len(line), 0)
         for ticket in line:
             # Granted, and told of it: nobody waits for what is there.
@@ -580,6 +590,13 @@ def test_interrupt_at_any_place_of_a_block_loses_no_permit(start: str, others: i
     raise AssertionError("no end of places")
 
 
+def busy() -> ConcurrencyLimiter:
+    """A limiter with holders and a line."""
+    limiter = ConcurrencyLimiter(1)
+    entered(limiter, 2)
+    return limiter
+
+
 def test_interrupt_at_any_place_of_a_wait_leaves_no_trace() -> None:
     for nth in range(200):
         limiter = ConcurrencyLimiter(1)
@@ -589,7 +606,7 @@ def test_interrupt_at_any_place_of_a_wait_leaves_no_trace() -> None:
             with pytest.raises(PoolTimeout), limiter.permit("a", SOON_S):
                 pass
 
-        went_on = interrupted(work, nth, "__enter__")
+        went_on = interrupted(work, nth, "__enter__", lambda: work(busy()))
         assert limiter.stats()[:3] == (1, 1, 0)
         limiter.leave(holder)
         assert limiter.stats()[:3] == (0, 0, 0)
@@ -603,7 +620,11 @@ def test_interrupt_at_any_place_of_close_is_made_good_by_a_second_one() -> None:
     for nth in range(300):
         limiter = ConcurrencyLimiter(1)
         tickets = entered(limiter, 3) + entered(limiter, 2, "b")
-        went_on = interrupted(lambda limiter=limiter: limiter.close(cancel=True), nth, "close")  # type: ignore[misc]
+
+        def work(limiter: ConcurrencyLimiter = limiter) -> None:
+            limiter.close(cancel=True)
+
+        went_on = interrupted(work, nth, "close", lambda: work(busy()))
         assert limiter.close(cancel=True) == 2
         for ticket in tickets:
             assert ("cancel" if ticket.state == GRANTED else "closed") in ticket.told
