@@ -183,16 +183,22 @@ class TlsTransport(SaeaTransport):
     def _watch_writing(self, wanted: bool) -> None:
         if self._writing is not wanted:
             self._writing = wanted
-            self._set_interest()
+            try:
+                self._set_interest()
+            except BaseException:
+                self._writing = not wanted
+                raise
 
     def on_ready(self, mask: int) -> None:
         if mask & WRITABLE and self._read_wants_write:
             self._read_wants_write = False
-            self._watch_writing(self.send_context.state == PENDING)
+            if self.send_context.state != PENDING:
+                self._stop_watching_for_room()
             mask |= READABLE
         if mask & READABLE and self._send_wants_read:
+            # The engine has what it wanted: the step goes on with the send, whatever the poller watches.
             self._send_wants_read = False
-            self._watch_writing(True)
+            self._writing = True
             mask |= WRITABLE
         super().on_ready(mask)
 

@@ -52,6 +52,13 @@ def write_error(error: OSError) -> WriteError:
     return WriteError(f"writing failed: {explain(error.errno or 0)}", errno=error.errno)
 
 
+def _fail(context: IOContext, error: BaseException) -> None:
+    """Complete a context with an error that its operation raised."""
+    context.bytes_transferred = 0
+    context.error = error
+    context.state = COMPLETED
+
+
 class Transport:
     """The face that both ways of waiting share.
 
@@ -471,11 +478,13 @@ class SaeaTransport(Transport):
                 context.state = CONFIGURED
                 try:
                     pending = self.send(context)
+                except TurbosockError as error:
+                    # The rest has to wait, and the system refuses to watch for it.
+                    _fail(context, error)
+                    pending = False
                 except BaseException as error:
                     # Nobody knows what has left: the driver ends with this, and it is raised from there.
-                    context.bytes_transferred = 0
-                    context.error = error
-                    context.state = COMPLETED
+                    _fail(context, error)
                     if context.completed is not None:
                         context.completed(context)
                     raise
@@ -494,8 +503,12 @@ class SaeaTransport(Transport):
                     context.state = COMPLETED
                 else:
                     context.state = CONFIGURED
-                    if self.receive(context):
-                        return
+                    try:
+                        if self.receive(context):
+                            return
+                    except TurbosockError as error:
+                        # As above.
+                        _fail(context, error)
                 if context.completed is not None:
                     context.completed(context)
             elif self._reading:
