@@ -2,6 +2,9 @@
 
 A link that makes it wait costs a timer; `wake()` has the link asked again in the loop's next turn. Links are left when
 the exchange is done, before its event can be seen.
+
+Invariant: while a link holds it, or it waits before another attempt, it has a timer, by which the loop finds it when it
+closes.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from turbosock.client.loop_exchange import Exchange
 from turbosock.client.middleware.base import GO
 from turbosock.client.middleware.chained import Chained
 from turbosock.client.queue_timer import QueueTimer
-from turbosock.errors import Origin, Phase, TurbosockError, WriteError
+from turbosock.errors import ClientClosed, Phase, TurbosockError
 
 if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
+    from turbosock.client.middleware.chain import Chain
     from turbosock.client.middleware.timeline import Timeline
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
@@ -27,15 +31,31 @@ _QUEUE = Phase.QUEUE
 
 
 class _LinkTimer(QueueTimer):
-    """Bounds the time for which a link holds an exchange."""
+    """Bounds the time for which a link holds an exchange, or tells when to try again."""
 
-    __slots__ = ()
+    __slots__ = ("_loop",)
+
+    def __init__(self, exchange: ChainedExchange, loop: LoopServices, deadline_ns: int) -> None:
+        super().__init__(exchange, loop.reactor.timers, deadline_ns)
+        self._loop = loop
+        # What the loop closes first of all.
+        loop.dials.add(self)  # type: ignore[arg-type]  # of these it asks for close() alone
+
+    def cancel(self) -> None:
+        self._loop.dials.discard(self)
+        super().cancel()
 
     def on_timer(self, now_ns: int) -> None:
         exchange = self._exchange
         if exchange is not None:
             assert isinstance(exchange, ChainedExchange), "made by one"
             exchange.on_link_timer()
+
+    def close(self) -> None:
+        """The loop is closed."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(ClientClosed("the loop was closed while middleware held the request"))
 
 
 class ChainedExchange(Chained, Exchange):
@@ -54,8 +74,8 @@ class ChainedExchange(Chained, Exchange):
         self._held_since_ns = 0
         self._limit_ns = 0
         self._link_timer: _LinkTimer | None = None
-        # Whether the links know of the answer.
-        self._seen = False
+        # Whether an attempt is under way, and the links know of no answer.
+        self._awaiting = False
         self.attempts = 0
 
     def now_ns(self) -> int:
@@ -85,8 +105,7 @@ class ChainedExchange(Chained, Exchange):
 
     def _go_on(self) -> None:
         """Enter the links that are left, then begin the exchange itself."""
-        chain = self._loop.chain
-        assert chain is not None, "a loop with links makes these"
+        chain = self._chain()
         count = len(chain.links)
         try:
             while self._entered < count or self._held:
@@ -94,11 +113,14 @@ class ChainedExchange(Chained, Exchange):
                 if not self._held:
                     self._entered += 1
                 due_ns = chain.enter(self._entered - 1, self, now_ns)
+                if self.done:
+                    # The link cancelled it.
+                    return
                 if due_ns != GO:
                     self._wait_for_link(due_ns, now_ns)
                     return
                 if self._held:
-                    self._end_hold(now_ns)
+                    self._end_hold()
         except TurbosockError as error:
             self.fail(error)
             return
@@ -106,25 +128,29 @@ class ChainedExchange(Chained, Exchange):
             self.break_off(error)
             raise
         self.begin_attempt()
+        self._awaiting = True
         super().begin(self.prepared, self.source, self.timeouts, self.into, self._stream, self.notifies)
+
+    def _chain(self) -> Chain:
+        chain = self._loop.chain
+        assert chain is not None, "a loop with links makes these"
+        return chain
 
     def _wait_for_link(self, due_ns: int, now_ns: int) -> None:
         if not self._held:
             self._held = True
-            self._loop.held_count += 1
             self._held_since_ns = now_ns
             self._limit_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
             # Not a moment of the timeline: `held_ns` tells.
             self._phase = _QUEUE
-        self.check_wait(due_ns if now_ns < self._limit_ns else now_ns, self._limit_ns, now_ns)
+        self.check_wait(due_ns, self._limit_ns, now_ns)
         self._set_link_timer(min(due_ns, self._limit_ns))
 
-    def _end_hold(self, now_ns: int) -> None:
-        self._held = False
-        self._loop.held_count -= 1
+    def _end_hold(self) -> None:
         self._set_link_timer(0)
-        if self.timeline is not None:
-            self.timeline.held_ns += now_ns - self._held_since_ns
+        if self._held:
+            self._held = False
+            self.note_held(self._now_ns() - self._held_since_ns)
 
     def _set_link_timer(self, due_ns: int) -> None:
         """Look again then; 0: no more."""
@@ -132,7 +158,7 @@ class ChainedExchange(Chained, Exchange):
             self._link_timer.cancel()
             self._link_timer = None
         if due_ns:
-            self._link_timer = _LinkTimer(self, self._loop.reactor.timers, due_ns)
+            self._link_timer = _LinkTimer(self, self._loop, due_ns)
 
     def on_link_timer(self) -> None:
         """The time has come to ask the link again, or to try again."""
@@ -152,48 +178,38 @@ class ChainedExchange(Chained, Exchange):
     # The answer, and another attempt
 
     def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
-        if self._seen or self._show_answer():
+        if not self._awaiting or self._show_answer():
             super()._take_whole(connection, ring)
 
     def _take_body(self, connection: Http1Connection) -> None:
-        if self._seen or self._show_answer():
+        if not self._awaiting or self._show_answer():
             super()._take_body(connection)
 
     def _show_answer(self) -> bool:
-        """Tell the links of the answer; False: one of them wants another."""
-        self._seen = True
-        chain = self._loop.chain
-        assert chain is not None, "a loop with links makes these"
-        chain.answered(self)
-        return not self._try_again(None)
+        """Tell the links of the answer; False: one of them wants another, or has cancelled the exchange."""
+        self._awaiting = False
+        self._chain().answered(self)
+        return not (self.done or self._try_again(None) or self.done)
 
     def _try_again(self, failure: TurbosockError | None) -> bool:
         """Begin another attempt where a link wants one and it is possible."""
-        chain = self._loop.chain
-        assert chain is not None, "a loop with links makes these"
+        chain = self._chain()
         now_ns = self._now_ns()
-        try:
-            repeat = self.asked_again(chain, failure, self.source, now_ns)
-            if repeat is None:
-                return False
-            if self.source is not None:
-                self.source.rewind()
-        except TurbosockError:
-            raise
-        except Exception as error:
-            raise WriteError(
-                f"the body of the request cannot be sent again: {type(error).__name__}: {error}", origin=Origin.LOCAL
-            ) from error
+        repeat = self.asked_again(chain, failure, self.source, now_ns)
+        if repeat is None:
+            return False
         index, delay_ns = repeat
         self.drop_connection()
+        self.leave_links(chain, index + 1)
+        if self.done:
+            # A link cancelled it.
+            return True
         self.head = None
         self.error = None
         self.trailers = None
         self.tls = None
         self.retries = 0
-        self._seen = False
         self._bytes_moved = 0
-        self.leave_links(chain, index + 1)
         # In a later step, even without a delay: an origin that fails at once must not hold the loop.
         self._set_link_timer(now_ns + max(delay_ns, 1))
         return True
@@ -201,36 +217,33 @@ class ChainedExchange(Chained, Exchange):
     # Ending
 
     def _finish(self) -> None:
-        self._leave_all()
-        super()._finish()
+        self.leave_links(self._chain())
+        # A link may have cancelled it.
+        if not self.done:
+            super()._finish()
 
     def fail(self, error: TurbosockError) -> None:
         if self.done:
             return
         error = self.explained(error)
-        held = self._held
-        if held:
-            self._held = False
-            self._loop.held_count -= 1
-        self._set_link_timer(0)
+        self._end_hold()
         # Once the links have seen an answer, what its body does is not theirs.
-        if not self._seen and not held:
+        if self._awaiting:
+            self._awaiting = False
             try:
-                if self.dial is None and self._try_again(error):
+                if self._try_again(error):
                     return
             except TurbosockError as failure:
-                self.error = None
-                error = failure
-        self._leave_all()
-        super().fail(error)
-
-    def _leave_all(self) -> None:
-        chain = self._loop.chain
-        assert chain is not None, "a loop with links makes these"
-        self.leave_links(chain)
+                error = self.explained(failure)
+            except BaseException as interrupt:
+                self.break_off(interrupt)
+                raise
+        try:
+            self.leave_links(self._chain())
+        finally:
+            super().fail(error)
 
     def _note_progress(self, connection: Http1Connection) -> None:
-        timeline = self.timeline
-        if timeline is not None and connection.answered:
-            timeline.note_first_byte()
+        if self.timeline is not None and connection.answered:
+            self.note_first_byte()
         super()._note_progress(connection)

@@ -1,17 +1,18 @@
 """ChainedResponse: a Response with middleware around it; what a Client with links makes instead.
 
 Waiting for a link is the thread's own sleep, which `wake()`, `cancel()` and the client's end cut short. The links are
-left when the exchange has let its connection go: at the end of the body, at `close()`, or at a failure.
+left when the exchange has let its connection go, and it is known why: at the end of the body, at `close()`, or at a
+failure. Those of a response that was dropped are left by the next thread that asks its client for something.
 """
 
 from __future__ import annotations
 
-import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from turbosock.client.middleware.base import GO
-from turbosock.client.middleware.chained import Chained
+from turbosock.client.middleware.chained import Chained, broken_off
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.errors import Phase, TurbosockError
 from turbosock.reactor.clock import NS_PER_S
@@ -32,73 +33,93 @@ _monotonic_ns = time.monotonic_ns
 class _ChainedPerformance(Chained, Response):
     """What both kinds of response do with links."""
 
-    _event: threading.Event | None
+    # Whether perform() runs, and decides itself when the links are left.
     _performing: bool
     _woken: bool
+    # What the thread sleeps on, once it must: of all locks and queues this one may be woken from a finalizer.
+    _wakes: SimpleQueue[None] | None
 
     def forget(self) -> None:
         self.timeline: Timeline | None = None
         super().forget()
         self._entered = 0
-        self._event = None
         self._performing = False
         self._woken = False
+        self._wakes = None
         self.attempts = 0
 
     now_ns = staticmethod(_monotonic_ns)
 
-    def perform(self, prepared: PreparedRequest, source: BodySource | None, timeouts: Timeouts) -> None:
-        """As Response.perform, within the links."""
+    def _chain(self) -> Chain:
         chain = self._client.chain
         assert chain is not None, "a client with links makes these"
+        return chain
+
+    def perform(self, prepared: PreparedRequest, source: BodySource | None, timeouts: Timeouts) -> None:
+        """As Response.perform, within the links."""
+        chain = self._chain()
         now_ns = _monotonic_ns()
         self.prepared = prepared
         self.timeouts = timeouts
         self.started_ns = now_ns
         self.deadline_ns = now_ns + timeouts.total_ns
+        # A link may cancel it from any thread.
+        self.make_cancellable()
         self._performing = True
         try:
-            while True:
-                failure = None
-                try:
-                    self._enter_links(chain)
-                    self.begin_attempt()
-                    super().perform(prepared, source, timeouts)
-                    chain.answered(self)
-                except TurbosockError as error:
-                    failure = self.explained(error)
-                repeat = self.asked_again(chain, failure, source, _monotonic_ns())
-                if repeat is None:
-                    break
-                self._forget_answer()
-                if source is not None:
-                    source.rewind()
-                index, delay_ns = repeat
-                self.leave_links(chain, index + 1)
-                if delay_ns:
-                    self._sleep_until(_monotonic_ns() + delay_ns)
+            while not self._attempt(chain, source):
+                pass
+            if self.connection is None:
+                self.leave_links(chain)
+            self._performing = False
+        except TurbosockError as error:
+            failure = self.explained(error)
+            self._end_attempt(chain, 0)
+            raise failure from error.__cause__
+        except BaseException as error:
+            self.error = broken_off(error)
+            self._end_attempt(chain, 0)
+            raise
+
+    def _attempt(self, chain: Chain, source: BodySource | None) -> bool:
+        """Send the request once; False: a link wants another attempt, and its time has come."""
+        self._enter_links(chain)
+        self.begin_attempt()
+        failure = None
+        try:
+            super().perform(self.prepared, source, self.timeouts)
+        except TurbosockError as error:
+            failure = error
+        if failure is None:
+            chain.answered(self)
+        repeat = self.asked_again(chain, failure, source, _monotonic_ns())
+        if repeat is None:
             if failure is not None:
                 raise failure from failure.__cause__
-        except BaseException:
-            self._performing = False
-            self._forget_answer()
-            self.leave_links(chain)
-            raise
-        self._performing = False
-        if self.connection is None:
-            self.leave_links(chain)
+            return True
+        index, delay_ns = repeat
+        self._end_attempt(chain, index + 1)
+        self.error = None
+        due_ns = _monotonic_ns() + delay_ns
+        while _monotonic_ns() < due_ns:
+            self._woken = False
+            self._sleep_until(due_ns)
+        return False
 
-    def _forget_answer(self) -> None:
-        """Let go of what an attempt left behind."""
+    def _end_attempt(self, chain: Chain, first: int) -> None:
+        """Let go of what an attempt has left behind, and of the links from `first` on."""
         self.drop_connection()
-        ring = self.ring
-        if ring is not None:
-            self.ring = None
-            self._client.rings.give_back(ring)
-        self.head = None
-        self.trailers = None
-        self.tls = None
-        self.retries = 0
+        try:
+            self.leave_links(chain, first)
+        finally:
+            ring = self.ring
+            if ring is not None:
+                self.ring = None
+                self._client.rings.give_back(ring)
+            self.head = None
+            self.trailers = None
+            self.tls = None
+            self.retries = 0
 
     def _enter_links(self, chain: Chain) -> None:
         count = len(chain.links)
@@ -116,46 +137,57 @@ class _ChainedPerformance(Chained, Response):
         limit_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
         # Not a moment of the timeline: `held_ns` tells.
         self._phase = _QUEUE
-        client = self._client
-        # A response that was dropped unclosed may hold what is waited for.
-        client.close_abandoned()
-        client.held.add(self)
-        self.waiter = self
         try:
             while due_ns != GO:
+                # A response that was dropped unclosed may hold what is waited for.
+                self._close_abandoned()
                 self.check_wait(due_ns, limit_ns, now_ns)
                 self._sleep_until(min(due_ns, limit_ns))
                 self._woken = False
                 now_ns = _monotonic_ns()
                 due_ns = chain.enter(index, self, now_ns)
-                if due_ns != GO and now_ns >= limit_ns:
-                    self.check_wait(now_ns, limit_ns, now_ns)
         finally:
-            self.waiter = None
-            client.held.discard(self)
-        if self.timeline is not None:
-            self.timeline.held_ns += now_ns - began_ns
+            self.note_held(_monotonic_ns() - began_ns)
+
+    def _close_abandoned(self) -> None:
+        try:
+            self._client.close_abandoned()
+        except IndexError:
+            # A drop wakes all who are held here: another of them took the last one.
+            pass
 
     def _sleep_until(self, due_ns: int) -> None:
         """Sleep until then, or until `wake()`; raises as check_deadline."""
-        event = self._event
-        if event is None:
-            event = self._event = threading.Event()
-        event.clear()
-        self.check_deadline()
-        if not self._woken:
-            event.wait(max(0, due_ns - _monotonic_ns()) / NS_PER_S)
+        wakes = self._wakes
+        if wakes is None:
+            wakes = self._wakes = SimpleQueue()
+        held = self._client.held
+        held.add(self)
+        self.waiter = self
+        try:
+            # cancel(), wake() and the client's end may have come before they could see that it sleeps.
+            self.check_deadline()
+            if not self._woken:
+                wakes.get(timeout=max(0, due_ns - _monotonic_ns()) / NS_PER_S)
+        except Empty:
+            pass
+        finally:
+            self.waiter = None
+            held.discard(self)
         self.check_deadline()
 
     def wake(self) -> None:
-        """Have the link that holds this exchange asked again; from any thread."""
+        """Have the link that holds this exchange asked again; from any thread, and from finalizers."""
         self._woken = True
-        event = self._event
-        if event is not None:
-            event.set()
+        wakes = self._wakes
+        if wakes is not None:
+            wakes.put(None)
 
     # What cancel() and the end of the client call.
     interrupt = wake
+
+    # Where links are left once perform() has returned: each failure drops the connection and then explains itself, an
+    # interrupt only drops it, and close() drops it where the body was not read.
 
     def release_connection(self, now_ns: int) -> None:
         super().release_connection(now_ns)
@@ -163,18 +195,55 @@ class _ChainedPerformance(Chained, Response):
 
     def drop_connection(self) -> None:
         super().drop_connection()
-        self._end_links()
+        if self.closed:
+            self._end_links()
+
+    def explained(self, error: TurbosockError) -> TurbosockError:
+        error = super().explained(error)
+        if self.connection is None:
+            self._end_links()
+        return error
+
+    def _read_on(self, buffer: memoryview) -> int:
+        try:
+            return super()._read_on(buffer)
+        except BaseException as error:
+            self._end_broken(error)
+            raise
+
+    def _gather_rest(self, connection: Http1Connection) -> bytes:
+        try:
+            return super()._gather_rest(connection)
+        except BaseException as error:
+            self._end_broken(error)
+            raise
+
+    def _end_broken(self, error: BaseException) -> None:
+        if self.connection is None and self._entered:
+            self.error = broken_off(error)
+            self._end_links()
 
     def _end_links(self) -> None:
         if self._entered and not self._performing:
-            chain = self._client.chain
-            assert chain is not None, "a client with links makes these"
-            self.leave_links(chain)
+            self.leave_links(self._chain())
+
+    def end_abandoned(self) -> None:
+        """Leave the links of a response that was dropped; for Client."""
+        self._performing = False
+        self._end_links()
+
+    def __del__(self) -> None:
+        if self._entered:
+            # A finalizer may run inside anything, a link's own lock included: it only leaves itself to be found, and
+            # wakes those who may wait for what it holds.
+            client = self._client
+            client.abandon_links(self)  # type: ignore[arg-type]  # it asks for `end_abandoned` alone
+            for other in tuple(client.held):
+                other.interrupt()
 
     def _wait(self, connection: Http1Connection) -> None:
-        timeline = self.timeline
-        if timeline is not None and connection.answered:
-            timeline.note_first_byte()
+        if self.timeline is not None and connection.answered:
+            self.note_first_byte()
         super()._wait(connection)
 
 
@@ -186,12 +255,8 @@ class ChainedStreamedResponse(_ChainedPerformance, StreamedResponse):
     """A Response of `stream()`."""
 
     def __del__(self) -> None:
-        super().__del__()
-        if self._entered:
-            # A finalizer may run inside anything, a link's own lock included: it only leaves itself to be found.
-            self._performing = False
-            self._client.abandon_links(self)
-
-    def end_abandoned(self) -> None:
-        """Leave the links of a response that was dropped; for Client."""
-        self._end_links()
+        try:
+            StreamedResponse.__del__(self)
+        finally:
+            # Its warning may be an error.
+            _ChainedPerformance.__del__(self)

@@ -12,8 +12,12 @@ The order of calls for one exchange, links from first to last, `leave` from last
     again(exchange, now_ns)     after an answer's head, or an error: whether to try once more, from this link on
     leave(exchange)             once for each `enter` that was begun, on every path
 
-Errors: a TurbosockError that a link raises ends the exchange; any other exception ends it too, with a TurbosockError of
-code "middleware_failed" that names the link. What `leave` raises is logged and changes nothing: the exchange is over.
+Errors: a TurbosockError that a link raises ends the exchange, and no link is asked for another attempt; any other
+exception ends it too, with a TurbosockError of code "middleware_failed" that names the link. What `leave` raises is
+logged and changes nothing: the exchange is over. An interrupt (KeyboardInterrupt) inside `leave` has it called again.
+
+A link that remembers an exchange between `enter` and `leave` must not hold it: one that its user drops is left once it
+was collected. Its `id()` is nobody else's until then.
 """
 
 from __future__ import annotations
@@ -55,18 +59,32 @@ class Draft:
         self.headers: Headers | None = headers
 
     def set_default(self, name: str, value: str) -> None:
-        """Add a field unless the request names it itself."""
-        pairs = _pairs(self.headers)
-        if not any(isinstance(known, str) and known.lower() == name.lower() for known, _ in pairs):
+        """Add a field unless the request names it itself; `auth` names Authorization."""
+        key = name.lower()
+        if key == "authorization" and self.auth is not None:
+            return
+        headers = self.headers
+        if headers is None:
+            pairs: list[tuple[str, str]] = []
+        elif isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+            # No headers at all: whoever validates the request says so, and names the argument.
+            return
+        else:
+            pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+            # An iterator is used up now.
+            self.headers = pairs
+        if not any(_is_named(pair, key) for pair in pairs):
             self.headers = [*pairs, (name, value)]
 
 
-def _pairs(headers: Headers | None) -> list[tuple[str, str]]:
-    if headers is None:
-        return []
-    # What is no pair is found by whoever validates the request, with an error that names the argument.
-    items: Iterable[tuple[str, str]] = headers.items() if isinstance(headers, Mapping) else headers
-    return list(items)
+def _is_named(pair: object, key: str) -> bool:
+    """Whether this is a field of that name, in lower case; what is no field at all is refused later."""
+    if not isinstance(pair, (tuple, list)) or not pair:
+        return False
+    name = pair[0]
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    return isinstance(name, str) and name.lower() == key
 
 
 class Middleware:

@@ -70,7 +70,10 @@ class Chain:
         """What link `index` says to the exchange."""
         link = self.links[index]
         try:
-            return link.enter(exchange, now_ns)
+            due_ns = link.enter(exchange, now_ns)
+            if not isinstance(due_ns, int):
+                raise TypeError(f"it returned {due_ns!r}: return GO, a time in ns, or UNTIL_WOKEN")
+            return due_ns
         except TurbosockError:
             raise
         except Exception as error:
@@ -91,6 +94,8 @@ class Chain:
         for index, link in self._repeating:
             try:
                 delay_ns = link.again(exchange, now_ns)
+                if not isinstance(delay_ns, int) or delay_ns < NOT_AGAIN:
+                    raise TypeError(f"it returned {delay_ns!r}: return NOT_AGAIN, or how many ns to wait")
             except TurbosockError:
                 raise
             except Exception as error:

@@ -3,7 +3,8 @@
 A mixin of `ChainedResponse` and `ChainedExchange`, which do the waiting. An exchange without middleware is neither, and
 pays for nothing here.
 
-Invariant: `_entered` links, from the first on, have been entered and not left.
+Invariants: `_entered` links, from the first on, have been entered and not left; nothing that an exchange holds refers
+back to it, so that one that its user drops ends at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.client.exchange import ClientExchange
-from turbosock.errors import Cancelled, MisuseError, Phase, PoolTimeout, TotalTimeout, TurbosockError
+from turbosock.errors import (
+    Cancelled,
+    MisuseError,
+    Origin,
+    Phase,
+    PoolTimeout,
+    TotalTimeout,
+    TurbosockError,
+    WriteError,
+)
 from turbosock.reactor.timers import NEVER
 
 if TYPE_CHECKING:
@@ -21,8 +31,8 @@ if TYPE_CHECKING:
     from turbosock.connection.source import BodySource
 
 
-# What broke off inside a step or a link is a bug to be seen, not a fault of the network.
-_OURS: Final = ("broken_off", "middleware_failed")
+# What broke off inside a step is a bug to be seen, not a fault of the network.
+_BROKEN_OFF: Final = "broken_off"
 
 
 class Chained(ClientExchange):
@@ -34,7 +44,8 @@ class Chained(ClientExchange):
     """
 
     # No slots: a mixin with slots of its own does not go with two faces that have theirs.
-    _entered: int
+    # Zero also where an interrupt cut the constructor short, for the finalizer.
+    _entered: int = 0
     _phase: Phase
     attempts: int
     timeline: Timeline | None
@@ -57,7 +68,10 @@ class Chained(ClientExchange):
         self._phase = phase
         timeline = self.timeline
         if timeline is not None:
-            timeline.reach(phase)
+            now_ns = self.now_ns()
+            while timeline is not None:
+                timeline.reach(phase, now_ns)
+                timeline = timeline.outer
 
     @property
     def received(self) -> int:
@@ -69,31 +83,71 @@ class Chained(ClientExchange):
         """The links let it go: the request is sent now."""
         self.attempts += 1
         timeline = self.timeline
-        if timeline is not None:
+        while timeline is not None:
             timeline.begin_attempt()
+            timeline = timeline.outer
+
+    def note_first_byte(self) -> None:
+        """A part of the answer's head was seen."""
+        timeline = self.timeline
+        while timeline is not None:
+            if not timeline.first_byte_ns:
+                timeline.first_byte_ns = self.now_ns()
+            timeline = timeline.outer
+
+    def note_held(self, held_ns: int) -> None:
+        """A link made it wait for so long."""
+        timeline = self.timeline
+        while timeline is not None:
+            timeline.held_ns += held_ns
+            timeline = timeline.outer
 
     def leave_links(self, chain: Chain, first: int = 0) -> None:
         """Leave the links from the innermost to `first`."""
         while self._entered > first:
-            self._entered = index = self._entered - 1
-            chain.leave(index, self)
+            index = self._entered - 1
+            try:
+                # First, because a link that cancels the exchange leads here again.
+                self._entered = index
+                chain.leave(index, self)
+            except BaseException:
+                # An interrupt, and perhaps before the link gave anything back.
+                self._entered = index
+                chain.leave(index, self)
+                self.leave_links(chain, first)
+                raise
 
     def asked_again(
         self, chain: Chain, failure: TurbosockError | None, source: BodySource | None, now_ns: int
     ) -> tuple[int, int] | None:
-        """The link that wants another attempt, and the ns to wait before it; None: this one stands."""
+        """The link that wants another attempt, and the ns to wait before it; None: this one stands.
+
+        The source is at its beginning again where there is one.
+
+        Raises:
+            TurbosockError: a link's own, or the body could not be rewound.
+        """
         if (
             self.cancelled
             or self.attempts >= limits.MAX_ATTEMPTS
             or isinstance(failure, (Cancelled, MisuseError, TotalTimeout))
-            or (failure is not None and failure.code in _OURS)
+            or (failure is not None and failure.code == _BROKEN_OFF)
             or not (source is None or source.replayable)
         ):
             return None
         repeat = chain.again(self, now_ns)
-        if repeat is None or now_ns + repeat[1] >= self.deadline_ns:
-            # No time is left for it: what there is now is better than a timeout.
+        if repeat is None or self.cancelled or now_ns + repeat[1] >= self.deadline_ns:
+            # Where no time is left for it, what there is now is better than a timeout.
             return None
+        if source is not None:
+            try:
+                source.rewind()
+            except Exception as error:
+                # The caller's file, which may be closed by now.
+                raise WriteError(
+                    f"the body of the request cannot be sent again: {type(error).__name__}: {error}",
+                    origin=Origin.LOCAL,
+                ) from error
         return repeat
 
     def check_wait(self, due_ns: int, limit_ns: int, now_ns: int) -> None:
@@ -102,9 +156,7 @@ class Chained(ClientExchange):
         Raises:
             TotalTimeout, PoolTimeout.
         """
-        if due_ns == NEVER:
-            due_ns = now_ns
-        if due_ns < limit_ns:
+        if now_ns < limit_ns and (due_ns < limit_ns or due_ns == NEVER):
             return
         if limit_ns >= self.deadline_ns:
             raise TotalTimeout(
@@ -115,3 +167,8 @@ class Chained(ClientExchange):
             f"middleware held the request for pool_s={self.timeouts.pool_s} s, or would; raise it, or the limit that "
             "the middleware keeps"
         )
+
+
+def broken_off(error: BaseException) -> TurbosockError:
+    """What links are told of an error that is not ours, and that the call itself raises."""
+    return TurbosockError(f"a step broke off with {type(error).__name__}: {error}", code=_BROKEN_OFF)

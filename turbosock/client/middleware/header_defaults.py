@@ -16,10 +16,12 @@ class HeaderDefaults(Middleware):
             It is called on the thread that begins the request, and must not block in a Loop.
 
     Raises:
-        InvalidOption: a name is no str, or a value is neither a str nor a function.
+        InvalidOption: `headers` is no mapping, a name is no str, or a value is neither a str nor a function.
     """
 
     def __init__(self, headers: Mapping[str, str | Callable[[], str]]) -> None:
+        if not isinstance(headers, Mapping):
+            raise InvalidOption(f"headers: a {type(headers).__name__} was given; give a mapping of name to value")
         for name, value in headers.items():
             if not isinstance(name, str) or not (isinstance(value, str) or callable(value)):
                 raise InvalidOption(f"headers: field {name!r} needs a str name, and a str or a function as its value")

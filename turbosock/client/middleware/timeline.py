@@ -4,7 +4,8 @@ A record is pooled: it is the sink's to read while the sink runs, and is reset a
 somebody still holds it. Exchanges of a client without this link record nothing and pay nothing.
 
 Invariants: moments are monotonic ns on the clock of the exchange's driver, and 0 where a moment was not reached; they
-are those of the last attempt, `started_ns`, `held_ns` and `done_ns` of all attempts together.
+are those of the last attempt, but for `started_ns`, `held_ns` and `done_ns`, which are of all. A record knows no
+exchange: as a cycle, one that is dropped would not end before the collector comes.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ class Timeline:
         done_ns: the end, well or not.
         attempts: how often it was sent, at the wish of a link.
         status_code: of the answer, or 0; nbytes: of its body; error: the code of what failed, or "".
+        recorder, outer: while it is recorded: for whom, and the record of a recorder further out in the chain.
     """
 
     __slots__ = (
-        "_exchange",
         "attempts",
         "connect_ns",
         "done_ns",
@@ -58,7 +59,9 @@ class Timeline:
         "held_ns",
         "method",
         "nbytes",
+        "outer",
         "queued_ns",
+        "recorder",
         "resolve_ns",
         "send_ns",
         "sent_ns",
@@ -72,8 +75,9 @@ class Timeline:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything; for the pool."""
-        self._exchange: Chained | None = None
+        """Forget everything."""
+        self.recorder: TimelineRecorder | None = None
+        self.outer: Timeline | None = None
         self.method = ""
         self.url = ""
         self.started_ns = 0
@@ -95,9 +99,12 @@ class Timeline:
         self.first_byte_ns = 0
         self.head_ns = 0
 
-    def begin(self, exchange: Chained) -> None:
+    def begin(self, exchange: Chained, recorder: TimelineRecorder) -> None:
         """Record this exchange from now on."""
-        self._exchange = exchange
+        # Here and not when it comes back: whoever kept it may still read it.
+        self.reset()
+        self.recorder = recorder
+        self.outer = exchange.timeline
         self.method = exchange.method
         self.url = exchange.prepared.url.safe
         self.started_ns = exchange.started_ns
@@ -108,12 +115,8 @@ class Timeline:
             self._forget_attempt()
         self.attempts += 1
 
-    def reach(self, phase: Phase) -> None:
+    def reach(self, phase: Phase, now_ns: int) -> None:
         """The exchange begins a phase."""
-        exchange = self._exchange
-        if exchange is None:
-            return
-        now_ns = exchange.now_ns()
         if phase is _SEND:
             self.send_ns = now_ns
         elif phase is _HEAD:
@@ -131,16 +134,10 @@ class Timeline:
         elif phase is _TLS:
             self.tls_ns = now_ns
 
-    def note_first_byte(self) -> None:
-        """A part of the answer's head was seen."""
-        if not self.first_byte_ns and self._exchange is not None:
-            self.first_byte_ns = self._exchange.now_ns()
-
-    def end(self) -> None:
+    def end(self, exchange: Chained) -> None:
         """The exchange is over."""
-        exchange = self._exchange
-        assert exchange is not None, "begun before"
-        self._exchange = None
+        self.recorder = None
+        self.outer = None
         self.done_ns = exchange.now_ns()
         self.status_code = exchange.head.status_code if exchange.head is not None else 0
         self.nbytes = exchange.received
@@ -189,21 +186,22 @@ class TimelineRecorder(Middleware):
         if not callable(sink):
             raise InvalidOption(f"sink={sink!r}: give a function that takes a Timeline")
         self._sink = sink
-        self._timelines: ObjectPool[Timeline] = ObjectPool(Timeline, Timeline.reset)
+        self._timelines: ObjectPool[Timeline] = ObjectPool(Timeline, None)
 
     def enter(self, exchange: Chained, now_ns: int) -> int:
         timeline = self._timelines.rent()
-        timeline.begin(exchange)
+        timeline.begin(exchange, self)
         exchange.timeline = timeline
         return GO
 
     def leave(self, exchange: Chained) -> None:
         timeline = exchange.timeline
-        if timeline is None:
+        if timeline is None or timeline.recorder is not self:
+            # Interrupted before it was attached.
             return
-        exchange.timeline = None
-        timeline.end()
         try:
+            exchange.timeline = timeline.outer
+            timeline.end(exchange)
             self._sink(timeline)
         except Exception:
             _log.exception("the sink of a TimelineRecorder failed")
