@@ -43,10 +43,13 @@ class BlockingWaiter:
         interrupted, closed: why it woke up with nothing.
     """
 
-    __slots__ = ("_event", "_gave_up", "_lock", "_offered", "closed", "interrupted")
+    __slots__ = ("_gave_up", "_latch", "_lock", "_offered", "closed", "interrupted")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # Held until the thread is to wake up. A lock and no Event: an interrupt inside Event.set() may leave the lock
+        # of its condition held, and whoever waits would wait for ever.
+        self._latch = threading.Lock()
+        self._latch.acquire()
         self._lock = threading.Lock()
         self._gave_up = False
         self._offered: Http1Connection | Place | None = None
@@ -59,22 +62,30 @@ class BlockingWaiter:
             if self._gave_up:
                 return False
             self._offered = place if connection is None else connection
-        self._event.set()
+        self._wake()
         return True
 
     def interrupt(self) -> None:
         """Wake the thread up with nothing."""
         self.interrupted = True
-        self._event.set()
+        self._wake()
 
     def close(self) -> None:
         """The pool is closed: wake the thread up with nothing."""
         self.closed = True
-        self._event.set()
+        self._wake()
 
     def wait(self, timeout_ns: int) -> bool:
         """Wait for an offer or an interruption; False when the time passed first."""
-        return self._event.wait(max(timeout_ns, 0) / NS_PER_S)
+        return self._latch.acquire(timeout=min(max(timeout_ns, 0) / NS_PER_S, threading.TIMEOUT_MAX))
+
+    def _wake(self) -> None:
+        if self._latch.locked():
+            try:
+                self._latch.release()
+            except RuntimeError:
+                # Another thread was faster.
+                pass
 
     def take(self) -> Http1Connection | Place:
         """What was offered."""

@@ -97,9 +97,13 @@ class _Target:
     def on_connected(self, connection: LoopConnection) -> None:
         """One more is ready, unless somebody waits for it."""
         self._over = True
-        now_ns = self._loop.reactor.clock.now_ns()
-        self._prewarming.warm.origin.give_back(connection, now_ns)
-        connection.rest(now_ns)
+        try:
+            now_ns = self._loop.reactor.clock.now_ns()
+            self._prewarming.warm.origin.give_back(connection, now_ns)
+            connection.rest(now_ns)
+        except BaseException:
+            self._prewarming.refill.abandoned()
+            raise
         self._prewarming.built(now_ns)
 
     def fail(self, error: TurbosockError) -> None:
