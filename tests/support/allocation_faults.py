@@ -21,8 +21,13 @@ POOL = PoolConfig(max_connections=1, max_connections_per_origin=1)
 # After so many runs in which the failure made no difference, the scenario is over.
 QUIET_RUNS = 40
 LENGTH = 50
-# What CPython itself says where it has no memory and should say MemoryError: threading.Lock(), and the end of a `for`.
-OUT_OF_MEMORY = ("can't allocate lock", "returned NULL without setting an exception")
+# What CPython itself says where it has no memory and should say MemoryError: threading.Lock(), the end of a `for`, and
+# where there is none for that error either.
+OUT_OF_MEMORY = (
+    "can't allocate lock",
+    "returned NULL without setting an exception",
+    "error return without exception set",
+)
 
 
 class Subject:

@@ -20,8 +20,21 @@ from support.length import LONG
 TESTS = Path(__file__).parent.parent
 PROGRAM = TESTS / "support" / "allocation_faults.py"
 SECONDS = 60.0 if LONG else 8.0
-# How many allocations fail one after the other.
+# How many allocations fail one after the other; the last number leaves none for cleaning up either.
 IN_A_ROW = (1, 2, 5, 1000) if LONG else (1,)
+MODES = [
+    pytest.param(
+        mode,
+        in_a_row,
+        id=f"{mode}-{in_a_row}",
+        marks=pytest.mark.xfail(
+            mode == "loop" and in_a_row == 1000,
+            reason="a Loop that has no memory for its own cleaning up may lose a place",
+        ),
+    )
+    for mode in ("stream", "saea", "loop")
+    for in_a_row in IN_A_ROW
+]
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("_testcapi") is None,
@@ -35,10 +48,9 @@ def server() -> Iterator[LabelledServer]:
         yield running
 
 
-@pytest.mark.parametrize("in_a_row", IN_A_ROW)
 @pytest.mark.parametrize("scenario", ["get", "stream"])
 @pytest.mark.parametrize("kept", ["fresh", "kept"])
-@pytest.mark.parametrize("mode", ["stream", "saea", "loop"])
+@pytest.mark.parametrize(("mode", "in_a_row"), MODES)
 def test_any_allocation_fails_the_next_request_works(
     server: LabelledServer, mode: str, kept: str, scenario: str, in_a_row: int
 ) -> None:
