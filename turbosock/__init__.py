@@ -5,13 +5,16 @@ from turbosock.client.client import Client
 from turbosock.client.events import DataEvent, Event, EventKind
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.middleware import (
+    ConcurrencyLimit,
     ExchangeLog,
     HeaderDefaults,
     Middleware,
+    RateLimit,
     RetryHook,
     Timeline,
     TimelineRecorder,
 )
+from turbosock.client.prewarm import Prewarming
 from turbosock.client.response import Response
 from turbosock.config import Config, PoolConfig, Timeouts, TransportMode
 from turbosock.connection.send import Send
@@ -35,6 +38,7 @@ from turbosock.errors import (
     PoolExhausted,
     PoolTimeout,
     ProtocolError,
+    QueueFull,
     ReadError,
     ReadTimeout,
     ResolveError,
@@ -52,6 +56,13 @@ from turbosock.errors import (
     WriteTimeout,
 )
 from turbosock.loop import Loop, PollResult, Stop
+from turbosock.pool.limiter import ConcurrencyLimiter
+from turbosock.pool.loop_queue import LoopQueue
+from turbosock.pool.prewarmer import Prewarmer
+from turbosock.pool.priority_line import Priority
+from turbosock.pool.queue_handle import Handle
+from turbosock.pool.request_queue import RequestQueue
+from turbosock.pool.token_bucket import RateLimiter
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.request import Request
@@ -76,6 +87,8 @@ __all__ = [
     "Client",
     "ClientAuth",
     "ClientClosed",
+    "ConcurrencyLimit",
+    "ConcurrencyLimiter",
     "Config",
     "ConnectError",
     "ConnectTimeout",
@@ -86,6 +99,7 @@ __all__ = [
     "EventKind",
     "Exchange",
     "ExchangeLog",
+    "Handle",
     "HeadTooLarge",
     "HeaderDefaults",
     "HttpExchange",
@@ -96,6 +110,7 @@ __all__ = [
     "LeaseError",
     "LimitError",
     "Loop",
+    "LoopQueue",
     "Middleware",
     "MisuseError",
     "NetworkError",
@@ -104,10 +119,17 @@ __all__ = [
     "PoolConfig",
     "PoolExhausted",
     "PoolTimeout",
+    "Prewarmer",
+    "Prewarming",
+    "Priority",
     "ProtocolError",
+    "QueueFull",
+    "RateLimit",
+    "RateLimiter",
     "ReadError",
     "ReadTimeout",
     "Request",
+    "RequestQueue",
     "ResolveError",
     "Response",
     "ResponseClosed",
