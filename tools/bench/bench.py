@@ -51,12 +51,17 @@ class ContestantMissing(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Bench:
-    """What every workload needs: the interpreter, how long and how often, and a running list of failures."""
+    """What every workload needs: the interpreter, how long and how often, and a running list of failures.
+
+    Attributes:
+        connections: how many `churn` opens; 0: its own number.
+    """
 
     python: Path
     rounds: int
     seconds: float
     quick: bool
+    connections: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
 
     def placements(self) -> list[str]:
@@ -95,7 +100,9 @@ class Bench:
         script = os.fspath(environment.HERE / "contestant.py")
         return [os.fspath(self.python), script, json.dumps(dataclasses.asdict(task))]
 
-    def run(self, task: Task, *, before: list[str] | None = None) -> dict[str, Any]:
+    def run(
+        self, task: Task, *, before: list[str] | None = None, deadline_s: float = CHILD_DEADLINE_S
+    ) -> dict[str, Any]:
         """Run a contestant and return what it measured; raise ContestantMissing or ContestantFailed."""
         process = subprocess.Popen(
             [*(before or []), *self.command(task)],
@@ -106,11 +113,11 @@ class Bench:
             text=True,
         )
         try:
-            said, complaint = process.communicate(timeout=CHILD_DEADLINE_S)
+            said, complaint = process.communicate(timeout=deadline_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            raise ContestantFailed(f"{task.workload}, {task.contestant}: no end after {CHILD_DEADLINE_S} s") from None
+            raise ContestantFailed(f"{task.workload}, {task.contestant}: no end after {deadline_s} s") from None
         if process.returncode:
             last = complaint.strip().splitlines()[-1] if complaint.strip() else f"exit status {process.returncode}"
             raise ContestantFailed(f"{task.workload}, {task.contestant}: {last}")
@@ -119,10 +126,10 @@ class Bench:
             raise ContestantMissing(f"{task.contestant}: no module {answer['missing']}")
         return answer
 
-    def attempt(self, task: Task, notes: list[str]) -> dict[str, Any] | None:
+    def attempt(self, task: Task, notes: list[str], *, deadline_s: float = CHILD_DEADLINE_S) -> dict[str, Any] | None:
         """Run a contestant; where it cannot run, say so in `notes`, keep a failure, and return None."""
         try:
-            return self.run(task)
+            return self.run(task, deadline_s=deadline_s)
         except ContestantMissing as missing:
             notes.append(f"Left out: {missing}.")
         except ContestantFailed as failed:

@@ -57,6 +57,9 @@ def main() -> None:
         os.sched_setaffinity(0, {task.core})
     module = importlib.import_module(f"workloads.{task.workload}")
     try:
+        if task.measure == "report":
+            print(json.dumps(module.REPORTS[task.contestant](task)))
+            return
         run = module.CONTESTANTS[task.contestant](task)
     except ImportError as error:
         print(json.dumps({"missing": error.name or str(error)}))

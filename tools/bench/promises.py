@@ -70,3 +70,21 @@ BUDGETS = (
 # Held after the run beyond what was held after the warm-up, for each second that the run takes at full rate.
 GROWTH_BYTES_A_SECOND = 1024.0
 IMPORT_S = 0.100
+
+# Requests through the whole pipeline with a peer in memory: on one core, what a chain of four links adds to one, and
+# what one allocates.
+PIPELINE_RATE = 50_000
+PIPELINE_ADDED_S = 10e-6
+PIPELINE_BYTES = 1024
+
+# What a connection costs while it is active, and ours alone while it is kept idle.
+ACTIVE_BYTES = 100 * 1024
+IDLE_BYTES = 4 * 1024
+
+ACQUIRE_SOONER = 1_000
+
+# What the slowest of many threads gets, of the mean.
+FAIR_SHARE = 0.5
+
+# Memory "ends where it began": the noise of the interpreter's own tables stays below this for each connection.
+CHURN_BYTES = 1.0

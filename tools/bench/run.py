@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import environment  # found beside this file, wherever it is started from
+import hardening
 import report
 import tallies
 from bench import Bench
@@ -27,6 +28,11 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "allocations_tls": tallies.allocations_tls,
     "growth": tallies.growth,
     "import_time": tallies.import_time,
+    "mock_pipeline": hardening.mock_pipeline,
+    "concurrent_10000": hardening.concurrent_10000,
+    "acquire": hardening.acquire,
+    "pool_contention": hardening.pool_contention,
+    "churn": hardening.churn,
 }
 
 # Workloads that answer a question instead of measuring: run by name only.
@@ -47,6 +53,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="times that each contestant runs (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one run (default 1.0)")
     parser.add_argument("--quick", action="store_true", help="three rounds of 0.2 s, no system calls: to try a change")
+    parser.add_argument(
+        "--connections", type=int, default=0, help="connections of churn (default 100,000, or 20,000 with --quick)"
+    )
     parser.add_argument("--markdown", action="store_true", help="write the tables to docs/benchmarks.md as well")
     options = parser.parse_args()
     for name in options.workloads:
@@ -54,9 +63,11 @@ def main() -> int:
             parser.error(f"no workload {name!r}; there are {', '.join([*WORKLOADS, *QUESTIONS])}")
     if options.rounds < 1 or not 0.01 <= options.seconds <= 60:
         parser.error("--rounds must be at least 1, and --seconds between 0.01 and 60")
+    if options.connections and options.connections < 2000:
+        parser.error("--connections must be at least 2000: the first of them are the warm-up")
     rounds, seconds = (3, 0.2) if options.quick else (options.rounds, options.seconds)
 
-    bench = Bench(environment.ensure(), rounds, seconds, options.quick)
+    bench = Bench(environment.ensure(), rounds, seconds, options.quick, options.connections)
     lines = report.machine(bench.python, PACKAGES)
     print("\n".join(lines), flush=True)
     tables: list[report.Table] = []

@@ -16,7 +16,8 @@ class Task:
 
     Attributes:
         workload, contestant: which function is to run.
-        measure: what to measure: "time", "allocations", "places", "growth" or "calls".
+        measure: what to measure: "time", "allocations", "places", "growth" or "calls"; or "report", which is the
+            workload's own.
         host, port: the server.
         seconds: how long to run for, about.
         count: requests to make, where the measurement fixes them; 0 lets `seconds` decide.
