@@ -106,7 +106,7 @@ class ChainedExchange(Chained, Exchange):
     def _go_on(self) -> None:
         """Enter the links that are left, then begin the exchange itself."""
         chain = self._chain()
-        count = len(chain.links)
+        count = len(chain.standing)
         try:
             while self._entered < count or self._held:
                 now_ns = self._now_ns()
@@ -188,7 +188,9 @@ class ChainedExchange(Chained, Exchange):
     def _show_answer(self) -> bool:
         """Tell the links of the answer; False: one of them wants another, or has cancelled the exchange."""
         self._awaiting = False
-        self._chain().answered(self)
+        chain = self._chain()
+        if chain.answers:
+            chain.answered(self)
         return not (self.done or self._try_again(None) or self.done)
 
     def _try_again(self, failure: TurbosockError | None) -> bool:
@@ -198,9 +200,9 @@ class ChainedExchange(Chained, Exchange):
         repeat = self.asked_again(chain, failure, self.source, now_ns)
         if repeat is None:
             return False
-        index, delay_ns = repeat
+        kept, delay_ns = repeat
         self.drop_connection()
-        self.leave_links(chain, index + 1)
+        self.leave_links(chain, kept)
         if self.done:
             # A link cancelled it.
             return True

@@ -57,7 +57,8 @@ class _ChainedPerformance(Chained, Response):
 
     def perform(self, prepared: PreparedRequest, source: BodySource | None, timeouts: Timeouts) -> None:
         """As Response.perform, within the links."""
-        chain = self._chain()
+        chain = self._client.chain
+        assert chain is not None, "a client with links makes these"
         now_ns = _monotonic_ns()
         self.prepared = prepared
         self.timeouts = timeouts
@@ -83,22 +84,33 @@ class _ChainedPerformance(Chained, Response):
 
     def _attempt(self, chain: Chain, source: BodySource | None) -> bool:
         """Send the request once; False: a link wants another attempt, and its time has come."""
-        self._enter_links(chain)
+        count = len(chain.standing)
+        while self._entered < count:
+            index = self._entered
+            self._entered = index + 1
+            self._woken = False
+            now_ns = _monotonic_ns()
+            due_ns = chain.enter(index, self, now_ns)
+            if due_ns != GO:
+                self._wait_for_link(chain, index, due_ns, now_ns)
         self.begin_attempt()
         failure = None
         try:
-            super().perform(self.prepared, source, self.timeouts)
+            Response.perform(self, self.prepared, source, self.timeouts)
         except TurbosockError as error:
             failure = error
         if failure is None:
-            chain.answered(self)
+            if chain.answers:
+                chain.answered(self)
+            if not chain.repeats:
+                return True
         repeat = self.asked_again(chain, failure, source, _monotonic_ns())
         if repeat is None:
             if failure is not None:
                 raise failure from failure.__cause__
             return True
-        index, delay_ns = repeat
-        self._end_attempt(chain, index + 1)
+        kept, delay_ns = repeat
+        self._end_attempt(chain, kept)
         self.error = None
         due_ns = _monotonic_ns() + delay_ns
         while _monotonic_ns() < due_ns:
@@ -120,17 +132,6 @@ class _ChainedPerformance(Chained, Response):
             self.trailers = None
             self.tls = None
             self.retries = 0
-
-    def _enter_links(self, chain: Chain) -> None:
-        count = len(chain.links)
-        while self._entered < count:
-            index = self._entered
-            self._entered = index + 1
-            self._woken = False
-            now_ns = _monotonic_ns()
-            due_ns = chain.enter(index, self, now_ns)
-            if due_ns != GO:
-                self._wait_for_link(chain, index, due_ns, now_ns)
 
     def _wait_for_link(self, chain: Chain, index: int, due_ns: int, now_ns: int) -> None:
         began_ns = now_ns
@@ -190,8 +191,9 @@ class _ChainedPerformance(Chained, Response):
     # interrupt only drops it, and close() drops it where the body was not read.
 
     def release_connection(self, now_ns: int) -> None:
-        super().release_connection(now_ns)
-        self._end_links()
+        Response.release_connection(self, now_ns)
+        if self._entered and not self._performing:
+            self._end_links()
 
     def drop_connection(self) -> None:
         super().drop_connection()

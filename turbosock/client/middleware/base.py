@@ -60,19 +60,21 @@ class Draft:
 
     def set_default(self, name: str, value: str) -> None:
         """Add a field unless the request names it itself; `auth` names Authorization."""
+        headers = self.headers
+        if headers is None and self.auth is None:
+            self.headers = [(name, value)]
+            return
         key = name.lower()
         if key == "authorization" and self.auth is not None:
             return
-        headers = self.headers
         if headers is None:
-            pairs: list[tuple[str, str]] = []
+            headers = ()
         elif isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
             # No headers at all: whoever validates the request says so, and names the argument.
             return
-        else:
-            pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-            # An iterator is used up now.
-            self.headers = pairs
+        pairs: list[tuple[str, str]] = list(headers.items() if isinstance(headers, Mapping) else headers)
+        # An iterator is used up now.
+        self.headers = pairs
         if not any(_is_named(pair, key) for pair in pairs):
             self.headers = [*pairs, (name, value)]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from turbosock import limits
-from turbosock.client.middleware.base import NOT_AGAIN, Draft, Middleware
+from turbosock.client.middleware.base import GO, NOT_AGAIN, Draft, Middleware
 from turbosock.errors import InvalidOption, Origin, TurbosockError
 
 if TYPE_CHECKING:
@@ -29,13 +29,16 @@ class Chain:
         links: first to last; the first is outermost.
 
     Attributes:
+        links: all of them.
+        standing: those that exchanges enter and leave.
         prepares: whether any link changes requests before they are serialised.
+        answers, repeats: whether any link is told of answers, or may want another attempt.
 
     Raises:
         InvalidOption: `links` is not an iterable of Middleware, or too long.
     """
 
-    __slots__ = ("_answering", "_repeating", "links", "prepares")
+    __slots__ = ("_answering", "_repeating", "answers", "links", "prepares", "repeats", "standing")
 
     def __init__(self, links: Iterable[Middleware]) -> None:
         try:
@@ -50,11 +53,18 @@ class Chain:
         # Links that leave a step as it is are not asked.
         self.prepares = any(type(link).prepare is not Middleware.prepare for link in self.links)
         self._answering = tuple(link for link in self.links if type(link).answered is not Middleware.answered)
-        self._repeating = tuple(
-            (index, link)
-            for index, link in reversed(tuple(enumerate(self.links)))
-            if type(link).again is not Middleware.again
-        )
+        standing: list[Middleware] = []
+        # From the innermost on; each with the number of standing links that stay entered when it wants another attempt.
+        repeating: list[tuple[int, Middleware]] = []
+        for link in self.links:
+            if type(link).enter is not Middleware.enter or type(link).leave is not Middleware.leave:
+                standing.append(link)
+            if type(link).again is not Middleware.again:
+                repeating.insert(0, (len(standing), link))
+        self.standing = tuple(standing)
+        self._repeating = tuple(repeating)
+        self.answers = bool(self._answering)
+        self.repeats = bool(self._repeating)
 
     def prepare(self, draft: Draft) -> None:
         """Show the draft to every link."""
@@ -67,11 +77,11 @@ class Chain:
                 raise _failure(link, "prepare", error) from error
 
     def enter(self, index: int, exchange: Chained, now_ns: int) -> int:
-        """What link `index` says to the exchange."""
-        link = self.links[index]
+        """What standing link `index` says to the exchange."""
+        link = self.standing[index]
         try:
             due_ns = link.enter(exchange, now_ns)
-            if not isinstance(due_ns, int):
+            if due_ns != GO and not isinstance(due_ns, int):
                 raise TypeError(f"it returned {due_ns!r}: return GO, a time in ns, or UNTIL_WOKEN")
             return due_ns
         except TurbosockError:
@@ -90,8 +100,12 @@ class Chain:
                 raise _failure(link, "answered", error) from error
 
     def again(self, exchange: Chained, now_ns: int) -> tuple[int, int] | None:
-        """The innermost link that wants another attempt, and the ns to wait before; None: no link does."""
-        for index, link in self._repeating:
+        """Ask for another attempt, the innermost link first.
+
+        Returns:
+            How many standing links stay entered, and the ns to wait before; or None, where no link wants one.
+        """
+        for kept, link in self._repeating:
             try:
                 delay_ns = link.again(exchange, now_ns)
                 if not isinstance(delay_ns, int) or delay_ns < NOT_AGAIN:
@@ -101,12 +115,12 @@ class Chain:
             except Exception as error:
                 raise _failure(link, "again", error) from error
             if delay_ns != NOT_AGAIN:
-                return index, delay_ns
+                return kept, delay_ns
         return None
 
     def leave(self, index: int, exchange: Chained) -> None:
-        """Let link `index` know that the exchange goes."""
-        link = self.links[index]
+        """Let standing link `index` know that the exchange goes."""
+        link = self.standing[index]
         try:
             link.leave(exchange)
         except Exception:

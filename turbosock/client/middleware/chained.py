@@ -3,8 +3,8 @@
 A mixin of `ChainedResponse` and `ChainedExchange`, which do the waiting. An exchange without middleware is neither, and
 pays for nothing here.
 
-Invariants: `_entered` links, from the first on, have been entered and not left; nothing that an exchange holds refers
-back to it, so that one that its user drops ends at once.
+Invariants: `_entered` standing links, from the first on, have been entered and not left; nothing that an exchange holds
+refers back to it, so that one that its user drops ends at once.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Chained(ClientExchange):
     def asked_again(
         self, chain: Chain, failure: TurbosockError | None, source: BodySource | None, now_ns: int
     ) -> tuple[int, int] | None:
-        """The link that wants another attempt, and the ns to wait before it; None: this one stands.
+        """How many links stay entered for another attempt, and the ns to wait before it; None: this one stands.
 
         The source is at its beginning again where there is one.
 
@@ -128,7 +128,8 @@ class Chained(ClientExchange):
             TurbosockError: a link's own, or the body could not be rewound.
         """
         if (
-            self.cancelled
+            not chain.repeats
+            or self.cancelled
             or self.attempts >= limits.MAX_ATTEMPTS
             or isinstance(failure, (Cancelled, MisuseError, TotalTimeout))
             or (failure is not None and failure.code == _BROKEN_OFF)

@@ -82,7 +82,11 @@ class ConcurrencyLimit(Middleware):
         key = id(exchange)
         ticket = self._tickets.get(key)
         if ticket is None:
-            ticket = self._ticket()
+            try:
+                ticket = self._free.pop() if self._free else _ExchangeTicket()
+            except IndexError:
+                # Another thread took the last one.
+                ticket = _ExchangeTicket()
             ticket.exchange = ref(exchange)
             self._tickets[key] = ticket
             return GO if self.limiter.enter(host_of(exchange), ticket) else UNTIL_WOKEN
@@ -93,23 +97,17 @@ class ConcurrencyLimit(Middleware):
             raise ClientClosed("the concurrency limiter was closed while the request stood in its line")
         return UNTIL_WOKEN
 
-    def _ticket(self) -> _ExchangeTicket:
-        free = self._free
-        if free:
-            try:
-                return free.pop()
-            except IndexError:
-                # Another thread took the last one.
-                pass
-        return _ExchangeTicket()
-
     def leave(self, exchange: Chained) -> None:
         key = id(exchange)
         ticket = self._tickets.get(key)
         if ticket is None:
             return
+        error = exchange.error
         # First and by itself, because an interrupt may come anywhere: then this is called again.
-        self.limiter.leave(ticket, timed_out=isinstance(exchange.error, (PoolTimeout, TotalTimeout)))
+        if error is None:
+            self.limiter.leave(ticket)
+        else:
+            self.limiter.leave(ticket, timed_out=isinstance(error, (PoolTimeout, TotalTimeout)))
         del self._tickets[key]
         ticket.exchange = None
         if len(self._free) < limits.MAX_IDLE_OBJECTS:

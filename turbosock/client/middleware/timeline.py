@@ -87,9 +87,6 @@ class Timeline:
         self.status_code = 0
         self.nbytes = 0
         self.error = ""
-        self._forget_attempt()
-
-    def _forget_attempt(self) -> None:
         self.queued_ns = 0
         self.resolve_ns = 0
         self.connect_ns = 0
@@ -112,7 +109,9 @@ class Timeline:
     def begin_attempt(self) -> None:
         """The request is sent, for the first time or again."""
         if self.attempts:
-            self._forget_attempt()
+            # The moments of the last one.
+            self.queued_ns = self.resolve_ns = self.connect_ns = self.tls_ns = 0
+            self.send_ns = self.sent_ns = self.first_byte_ns = self.head_ns = 0
         self.attempts += 1
 
     def reach(self, phase: Phase, now_ns: int) -> None:

@@ -64,9 +64,32 @@ def test_innermost_link_that_wants_another_attempt_has_its_way() -> None:
             return self.delay_ns
 
     exchange = FakeExchange()
-    assert Chain([Again(5), Again(0), Again(NOT_AGAIN)]).again(exchange, 0) == (1, 0)
-    assert Chain([Again(5), Again(NOT_AGAIN)]).again(exchange, 0) == (0, 5)
+    assert Chain([Spy(), Again(5), Again(0), Again(NOT_AGAIN), Spy()]).again(exchange, 0) == (1, 0)
+    assert Chain([Again(5), Again(NOT_AGAIN), Spy()]).again(exchange, 0) == (0, 5)
     assert Chain([Again(NOT_AGAIN)]).again(exchange, 0) is None
+
+
+def test_link_that_wants_another_attempt_stays_entered_with_those_around_it() -> None:
+    class StandingAgain(Spy):
+        def again(self, exchange: Chained, now_ns: int) -> int:
+            return 7
+
+    assert Chain([Spy(), Middleware(), StandingAgain(), Spy()]).again(FakeExchange(), 0) == (2, 7)
+
+
+def test_links_that_only_watch_are_not_entered() -> None:
+    class Watcher(Middleware):
+        def answered(self, exchange: Chained) -> None:
+            pass
+
+    class Leaver(Middleware):
+        def leave(self, exchange: Chained) -> None:
+            pass
+
+    spy, leaver = Spy(), Leaver()
+    chain = Chain([Watcher(), spy, Middleware(), leaver])
+    assert chain.standing == (spy, leaver) and len(chain.links) == 4
+    assert chain.answers and chain.repeats and not Chain([leaver]).answers and not Chain([leaver]).repeats
 
 
 def walk(chain: Chain, step: str, exchange: FakeExchange) -> None:
