@@ -143,7 +143,7 @@ class ConnectionPool:
         """Take a place for `origin`; closes the oldest idle connection of any where the total demands it.
 
         Args:
-            spare: take a free place alone; what is idle elsewhere stays.
+            spare: take a free place alone, and only where its connection can be idle as well; what is idle stays.
 
         Raises:
             ClientClosed: the pool is closed.
@@ -158,11 +158,17 @@ class ConnectionPool:
                 victim = None if spare else self._oldest_idle()
                 if victim is None:
                     return None
+            if spare and self._idle_soon() >= self.config.max_idle:
+                return None
             # A prepared request may know an origin that was forgotten here meanwhile.
             self._origins.setdefault(origin.key, origin)
             place = self._take_place(origin, victim)
         self._close_victim(victim)
         return place
+
+    def _idle_soon(self) -> int:
+        """Idle connections, and those being dialled, each of which may be meant to be idle; under the lock."""
+        return sum(len(origin.idle) for origin in self._origins.values()) + self.open - len(self.connections)
 
     def _oldest_idle(self) -> Http1Connection | None:
         """The idle connection that was used least recently, no longer idle, or None; under the lock."""
@@ -358,23 +364,22 @@ class ConnectionPool:
     # The end
 
     def close(self, notify: Callable[[Waiter], object]) -> None:
-        """Close idle connections and wake everybody else; a second call does nothing.
+        """Close idle connections and wake everybody else; a second call ends what an interrupt broke off.
 
         Args:
-            notify: called with each waiter, which no longer stands in line.
+            notify: called with each waiter, which then leaves the line.
         """
         with self.lock:
-            if self.closed:
-                return
             self.closed = True
             self._note()
             origins = tuple(self._origins.values())
             waiters = [waiter for origin in origins for waiter in origin.waiters]
+        for waiter in waiters:
+            notify(waiter)
+        with self.lock:
             for origin in origins:
                 origin.waiters.clear()
             self.waiting.clear()
-        for waiter in waiters:
-            notify(waiter)
         for origin in origins:
             origin.close_idle()
         for connection in tuple(self.connections):

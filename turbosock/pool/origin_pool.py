@@ -112,19 +112,12 @@ class OriginPool:
 
     def _first_fit(self, connection: Http1Connection, now_ns: int) -> Http1Connection | None:
         """`connection` or an older one, after asking whether it expired, and whether its peer has spoken or closed."""
-        pool = self._pool
-        while True:
-            if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
-                pool.expired_count += 1
-            elif connection.transport.is_quiet():
-                return connection
-            else:
-                pool.unfit_count += 1
-            self.discard(connection)
+        while not self._is_kept(connection, now_ns):
             try:
                 connection = self.idle.pop()
             except IndexError:
                 return None
+        return connection
 
     def give_back(self, connection: Http1Connection, now_ns: int) -> None:
         """Keep a reusable connection for the next exchange, or hand it to who waits."""
@@ -183,29 +176,42 @@ class OriginPool:
     def check_idle(self, now_ns: int) -> None:
         """Close the idle connections that expired, or whose peer has spoken or closed; each costs a system call."""
         fit: list[Http1Connection] = []
-        pool = self._pool
         try:
-            # All but the newest, which most requests take, and which is asked when it is taken.
+            # All but the newest, which most requests take ...
             while len(self.idle) > 1:
                 connection = self.idle.popleft()
-                if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
-                    pool.expired_count += 1
-                elif connection.transport.is_quiet():
+                if self._is_kept(connection, now_ns):
                     fit.append(connection)
-                    continue
-                else:
-                    pool.unfit_count += 1
-                self.discard(connection)
         except IndexError:
             # Other threads took the rest.
             pass
         finally:
             fit.reverse()
             self.idle.extendleft(fit)
+        # ... and that one once the others are back, so that nobody dials meanwhile who need not.
+        try:
+            connection = self.idle.pop()
+        except IndexError:
+            pass
+        else:
+            if self._is_kept(connection, now_ns):
+                self.idle.append(connection)
         if self.waiters:
             self.hand_over()
-        if pool.closed:
+        if self._pool.closed:
             self.close_idle()
+
+    def _is_kept(self, connection: Http1Connection, now_ns: int) -> bool:
+        """Whether a connection taken out of `idle` is fit to be idle on; it is closed otherwise."""
+        pool = self._pool
+        if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
+            pool.expired_count += 1
+        elif connection.transport.is_quiet():
+            return True
+        else:
+            pool.unfit_count += 1
+        self.discard(connection)
+        return False
 
     def opened(self, connection: Http1Connection, place: Place, now_ns: int) -> None:
         """`connection` stands in `place` from now on."""
