@@ -139,6 +139,8 @@ IDLE_SWEEP_S = 1.0
 LIFETIME_JITTER = 0.1
 # What one prewarmer keeps ready: as many as a whole pool has connections.
 MAX_PREWARM_READY = 1024
+# Origins that one Client or Loop keeps warm: in a Client each has a thread.
+MAX_PREWARMED_ORIGINS = 64
 # What one prewarmer builds at once, so that a filling does not push everybody else's dials aside.
 PREWARM_BUILDING = 4
 # How often the ready ones are looked at and replaced. Servers that close idle connections soonest do so after 5 s: a

@@ -31,7 +31,7 @@ from turbosock.client.chained_response import ChainedResponse, ChainedStreamedRe
 from turbosock.client.default_headers import default_headers
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import PrewarmThread, ThreadPrewarming, check_room
+from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, check_room
 from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
@@ -109,7 +109,7 @@ class Client:
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
-        self._prewarmer: PrewarmThread | None = None
+        self._prewarmer = ThreadPrewarmer(self)
         # Exchanges that a link makes wait.
         self.held: set[Interruptible] = set()
         # Bound once: the first look-up of every repeated GET. Links that change requests have to see each of them.
@@ -427,7 +427,7 @@ class Client:
         adaptive: bool = False,
         timeout: TimeoutArgument = DEFAULT,
     ) -> ThreadPrewarming:
-        """Keep connections to the origin of `url` ready, dialled in the background through TLS where it is https.
+        """Keep connections to the origin of `url` ready, dialled by a thread of its own, through TLS where it is https.
 
         Args:
             url: any URL of the origin; its path does not matter.
@@ -442,6 +442,8 @@ class Client:
 
         Raises:
             InvalidOption: an argument cannot work, or contradicts another or the limits of the pool; both are named.
+            StateError: connections to the origin are kept ready already.
+            LimitError: too many origins are.
             ClientClosed: after `close()`.
         """
         if self.closed:
@@ -458,20 +460,15 @@ class Client:
         )
         check_room(refill.min_ready, refill.max_ready, self.config.pool)
         prepared = self._preparer.prepare("GET", url)
-        if self._prewarmer is None:
-            self._prewarmer = PrewarmThread(self)
         return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
 
     # The end
 
     def close(self) -> None:
         """Close every connection; calls under way in other threads end with ClientClosed. Idempotent."""
-        if self.closed:
-            return
+        # Each part does nothing when it was done before, so that a second call ends what an interrupt broke off.
         self.closed = True
         self.close_abandoned()
-        if self._prewarmer is not None:
-            self._prewarmer.close()
         self.pool.close(_wake_closed)
         for response in tuple(self.held):
             response.interrupt()
@@ -479,6 +476,8 @@ class Client:
         self._responses.clear()
         self.rings.clear()
         self.buffers.clear()
+        # Last, because it may wait for a moment.
+        self._prewarmer.close()
 
     def stats(self) -> ClientStats:
         """One snapshot of connections, pools and queues; of a closed client, too."""
@@ -493,7 +492,7 @@ class Client:
             rings=self.rings.stats(),
             buffers=self.buffers.stats(),
             responses=self._responses.stats(),
-            prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
+            prewarmed=self._prewarmer.stats(),
         )
 
     def __enter__(self) -> Client:
@@ -527,8 +526,7 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 def _drop_inherited_connections() -> None:
     for client in tuple(_clients):
         client.pool.drop_inherited()
-        if client._prewarmer is not None:
-            client._prewarmer.drop_inherited()
+        client._prewarmer.drop_inherited()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,15 +1,16 @@
-"""Prewarming for a Client: idle connections of chosen origins, kept ready by one background thread.
+"""Prewarming for a Client: idle connections of chosen origins, kept ready by a background thread for each.
 
     warm = client.prewarm("https://api.example", min_ready=2, max_ready=8)
     warm.wait(5)                    # where the first request must find one
     ...
     warm.close()
 
-The thread only dials, looks after idle connections once an interval, and closes what is unfit; it never touches one
-that an exchange uses. It starts with the first `prewarm()`, and ends with the client, or when no origin is left.
+Such a thread only dials, looks after idle connections once an interval, and closes what is unfit; it never touches one
+that an exchange uses. An origin has a thread of its own so that one which accepts and says nothing holds up no other.
+It ends with its Prewarming, with the client, or when the client is dropped.
 
 Invariants: a ready connection is an idle one of the pool, counted by its limits, and makes no other idle connection
-go; a Client that is dropped without close() is not kept alive by its thread.
+go; an origin has one Prewarming at most; a Client that is dropped without close() is not kept alive by its threads.
 """
 
 from __future__ import annotations
@@ -17,11 +18,23 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections.abc import Iterable
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from turbosock import limits
 from turbosock.config import PoolConfig, check_seconds
-from turbosock.errors import Cancelled, InvalidOption, Phase, TotalTimeout, TurbosockError
+from turbosock.errors import (
+    Cancelled,
+    ClientClosed,
+    InvalidOption,
+    LimitError,
+    Phase,
+    StateError,
+    TotalTimeout,
+    TurbosockError,
+)
 from turbosock.pool.warm_origin import WarmOrigin
 from turbosock.reactor.clock import NS_PER_S
 
@@ -33,7 +46,7 @@ if TYPE_CHECKING:
 
 _monotonic_ns = time.monotonic_ns
 
-# How long close() waits for a dial under way to notice: it looks up ten times a second.
+# How long close() waits for dials under way to notice: they look up ten times a second.
 _JOIN_S = 1.0
 
 
@@ -68,12 +81,13 @@ class Prewarming:
         self.url = url
         self.timeouts = timeouts
         self.refill = refill
-        self.warm = WarmOrigin(origin, refill, owner.wake)
         self.closed = False
         self.interval_end_ns = 0
+        self._no_room_until_ns = 0
         self.built_count = 0
         self.failed_count = 0
         self.last_error = ""
+        self.warm = WarmOrigin(origin, refill, self.wake)
 
     @property
     def ready(self) -> int:
@@ -87,17 +101,31 @@ class Prewarming:
             self.ready, refill.building, refill.target(), self.built_count, self.failed_count, self.last_error
         )
 
+    def builds_due(self, now_ns: int) -> int:
+        """For whoever dials: how many dials to begin now; the refill is told of each."""
+        return 0 if self.closed or now_ns < self._no_room_until_ns else self.warm.builds_due(now_ns)
+
     def built(self, now_ns: int) -> None:
         """For whoever dials: one more is ready."""
         self.refill.built(now_ns)
         self.built_count += 1
         self.warm.begin_interval()
 
-    def failed(self, error: TurbosockError, now_ns: int) -> None:
+    def failed(self, error: BaseException, now_ns: int) -> None:
         """For whoever dials: the origin did not answer as it should."""
         self.refill.failed(now_ns)
         self.failed_count += 1
-        self.last_error = str(error)
+        self.note_error(error)
+
+    def note_error(self, error: BaseException) -> None:
+        """Remember what an error said."""
+        # Text, because an exception would keep every frame it went through alive.
+        self.last_error = str(error) if isinstance(error, TurbosockError) else f"{type(error).__name__}: {error}"
+
+    def found_no_room(self, now_ns: int) -> None:
+        """For whoever dials: the pool has no place to spare for a dial that began; its limits come first."""
+        self.refill.abandoned()
+        self._no_room_until_ns = now_ns + self.refill.interval_ns
 
     def look_after(self, now_ns: int) -> None:
         """Once an interval: close what is unfit, and count demand anew."""
@@ -111,19 +139,20 @@ class Prewarming:
         self.warm.begin_interval()
 
     def wake(self) -> None:
-        """Have the owner look."""
+        """Have whoever dials look."""
         self._owner.wake()
 
     def next_due_ns(self) -> int:
         """When to look again, unless `wake` comes first."""
-        return min(self.interval_end_ns, self.refill.next_due_ns(self.ready))
+        return min(self.interval_end_ns, max(self.refill.next_due_ns(self.ready), self._no_room_until_ns))
 
     def close(self) -> None:
-        """Keep none ready any more; those that are stay in the pool until they are used or expire. Idempotent."""
-        if not self.closed:
-            self.closed = True
-            self.warm.close()
-            self._owner.remove(self)
+        """Keep none ready any more, and give up dials under way; those that are ready stay in the pool until they are
+        used or expire. Idempotent.
+        """
+        self.closed = True
+        self.warm.close()
+        self._owner.remove(self)
 
     def __enter__(self) -> Prewarming:
         return self
@@ -138,142 +167,125 @@ class Prewarming:
 
 
 class PrewarmOwner:
-    """What keeps connections ready: a thread, or a Loop."""
+    """Who keeps the prewarmed origins of a Client or a Loop."""
 
     def wake(self) -> None:
-        """More may be due; called on the thread that took a connection."""
+        """More may be due; called wherever a connection is taken."""
         raise AssertionError("each owner wakes in its own way")
 
     def remove(self, prewarming: Prewarming) -> None:
-        """One is closed."""
+        """One is closed; a second call does nothing."""
         raise AssertionError("each owner keeps its own")
 
 
-class PrewarmThread(PrewarmOwner):
-    """The one background thread of a Client; see the module.
+class ThreadPrewarmer(PrewarmOwner):
+    """Keeps the prewarmed origins of one Client.
 
     Args:
-        client: whose connections it makes; held weakly.
+        client: whose connections they are; held weakly.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = weakref.ref(client)
-        self._kept: list[ThreadPrewarming] = []
-        self._changed = threading.Condition()
-        self._event = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._kept: tuple[ThreadPrewarming, ...] = ()
+        self._closed = False
 
     def add(self, origin: OriginPool, refill: Refill, timeouts: Timeouts, url: str) -> ThreadPrewarming:
-        """Keep connections to `origin` ready from now on."""
-        prewarming = ThreadPrewarming(self, origin, refill, timeouts, url)
-        with self._changed:
-            self._kept.append(prewarming)
-            if self._thread is None:
-                self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="turbosock prewarmer")
-                self._thread.daemon = True
-                self._thread.start()
-        self.wake()
+        """Keep connections to `origin` ready from now on.
+
+        Raises:
+            ClientClosed: the client is closed.
+            StateError: connections to it are kept ready already.
+            LimitError: too many origins are, or the system has no thread for one more.
+        """
+        client = self._client()
+        assert client is not None, "asked for by the client itself"
+        with self._lock:
+            if self._closed:
+                raise ClientClosed("the client is closed: prewarm() needs an open one")
+            check_alone(self._kept, origin)
+            prewarming = ThreadPrewarming(self, client, origin, refill, timeouts, url)
+            # Under the lock, so that close() finds either none or one that runs.
+            try:
+                prewarming.start(client)
+            except BaseException:
+                prewarming.closed = True
+                prewarming.warm.close()
+                raise
+            self._kept = (*self._kept, prewarming)
         return prewarming
 
-    def wake(self) -> None:
-        self._event.set()
-
     def remove(self, prewarming: Prewarming) -> None:
-        with self._changed:
-            self._kept = [kept for kept in self._kept if kept is not prewarming]
-            self._changed.notify_all()
-        self.wake()
-
-    def step(self) -> bool:
-        """Make what is due, then wait for more; False: nothing is left to do."""
-        now_ns = _monotonic_ns()
-        due_ns = now_ns + NS_PER_S
-        for prewarming in tuple(self._kept):
-            prewarming.look_after(now_ns)
-            for _ in range(prewarming.warm.builds_due(now_ns)):
-                client = self._client()
-                if client is None or client.closed or not self._build(client, prewarming):
-                    break
-                del client
-            due_ns = min(due_ns, prewarming.next_due_ns())
-        with self._changed:
-            client = self._client()
-            if not self._kept or client is None or client.closed:
-                self._thread = None
-                return False
-        del client
-        self._event.wait(max(0, due_ns - _monotonic_ns()) / NS_PER_S)
-        self._event.clear()
-        return True
-
-    def _build(self, client: Client, prewarming: ThreadPrewarming) -> bool:
-        """Dial one; False: not now."""
-        if prewarming.closed:
-            return False
-        origin = prewarming.warm.origin
-        place = None if client.pool.closed else origin.reserve_spare()
-        refill = prewarming.refill
-        refill.began()
-        if place is None:
-            # The pool's limits come first; the next interval looks again.
-            refill.abandoned()
-            prewarming.interval_end_ns = _monotonic_ns() + refill.interval_ns
-            return False
-        dial = _Dial(client, prewarming)
-        try:
-            connection = client.dial(dial, origin, place)
-        except Cancelled:
-            refill.abandoned()
-            return False
-        except TurbosockError as error:
-            prewarming.failed(error, _monotonic_ns())
-            return False
-        except BaseException:
-            refill.abandoned()
-            raise
-        now_ns = _monotonic_ns()
-        origin.give_back(connection, now_ns)
-        prewarming.built(now_ns)
-        with self._changed:
-            self._changed.notify_all()
-        return True
-
-    def wait(self, prewarming: Prewarming, timeout_s: float) -> bool:
-        """Wait until `min_ready` connections are ready."""
-        with self._changed:
-            return (
-                self._changed.wait_for(
-                    lambda: prewarming.closed or prewarming.ready >= prewarming.refill.min_ready, timeout_s
-                )
-                and not prewarming.closed
-            )
+        with self._lock:
+            self._kept = tuple(kept for kept in self._kept if kept is not prewarming)
 
     def stats(self) -> tuple[PrewarmStats, ...]:
         """Of each origin."""
         return tuple(prewarming.stats() for prewarming in self._kept)
 
     def close(self) -> None:
-        """End with the client: nothing is dialled any more."""
-        for prewarming in tuple(self._kept):
+        """End with the client: nothing is dialled any more. A second call does nothing."""
+        with self._lock:
+            self._closed = True
+            kept = self._kept
+        for prewarming in kept:
             prewarming.close()
-        self.wake()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_S)
+        end_s = time.monotonic() + _JOIN_S
+        for prewarming in kept:
+            prewarming.join(max(0.0, end_s - time.monotonic()))
 
     def drop_inherited(self) -> None:
-        """In the child of a fork, where the thread is not: prewarming ended."""
-        self._changed = threading.Condition()
-        self._event = threading.Event()
-        self._thread = None
-        for prewarming in tuple(self._kept):
-            prewarming.close()
+        """In the child of a fork, where the threads are not: prewarming ended."""
+        self._lock = threading.Lock()
+        kept = self._kept
+        self._kept = ()
+        for prewarming in kept:
+            prewarming.drop_inherited()
 
 
 class ThreadPrewarming(Prewarming):
     """A Prewarming whose connections a thread makes."""
 
-    _owner: PrewarmThread
+    def __init__(
+        self,
+        owner: ThreadPrewarmer,
+        client: Client,
+        origin: OriginPool,
+        refill: Refill,
+        timeouts: Timeouts,
+        url: str,
+    ) -> None:
+        self._client = weakref.ref(client)
+        self._changed = threading.Condition()
+        # Of all locks and queues this one may be rung from a finalizer, and no interrupt leaves it shut.
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._rung = False
+        self._thread: threading.Thread | None = None
+        super().__init__(owner, origin, refill, timeouts, url)
+
+    def start(self, client: Client) -> None:
+        """Begin; for ThreadPrewarmer.
+
+        Raises:
+            LimitError: the system has no thread to give.
+        """
+        bell = self._bell
+        weakref.finalize(client, bell.put, None).atexit = False
+        thread = threading.Thread(target=_run, args=(weakref.ref(self), bell), name="turbosock prewarming", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise LimitError(
+                f"prewarm(): the system gave no thread for {self.url}: prewarm fewer origins, or raise the limit of "
+                "processes"
+            ) from error
+        self._thread = thread
+
+    def wake(self) -> None:
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
 
     def wait(self, timeout_s: float) -> bool:
         """Block until `min_ready` connections are ready; False: the time passed, or it was closed.
@@ -282,7 +294,75 @@ class ThreadPrewarming(Prewarming):
             InvalidOption: `timeout_s` is not a number of seconds.
         """
         check_seconds("timeout_s", timeout_s)
-        return self._owner.wait(self, timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self.ready >= self.refill.min_ready, timeout_s)
+            return not self.closed and self.ready >= self.refill.min_ready
+
+    def step(self) -> float | None:
+        """Make what is due; for how many seconds nothing more is, or None when it is over."""
+        # Before looking: who takes one from now on rings again.
+        self._rung = False
+        client = self._client()
+        if client is None:
+            # Nobody else can use what is left.
+            self.warm.origin.close_idle()
+        if self.closed or client is None or client.closed:
+            self.close()
+            return None
+        now_ns = _monotonic_ns()
+        try:
+            self.look_after(now_ns)
+            if self.builds_due(now_ns):
+                self._build(client)
+            due_ns = self.next_due_ns()
+        except BaseException as error:
+            # No memory, say: nobody else would go on.
+            self.note_error(error)
+            due_ns = now_ns + self.refill.interval_ns
+        with self._changed:
+            self._changed.notify_all()
+        return min(max(0, due_ns - _monotonic_ns()) / NS_PER_S, limits.MAX_POLL_WAIT_S)
+
+    def _build(self, client: Client) -> None:
+        origin = self.warm.origin
+        refill = self.refill
+        refill.began()
+        try:
+            place = origin.reserve_spare()
+            if place is None:
+                self.found_no_room(_monotonic_ns())
+                return
+            connection = client.dial(_Dial(client, self), origin, place)
+        except (Cancelled, ClientClosed):
+            refill.abandoned()
+        except BaseException as error:
+            # Whatever a connector raises: with a pause, and on.
+            self.failed(error, _monotonic_ns())
+        else:
+            now_ns = _monotonic_ns()
+            origin.give_back(connection, now_ns)
+            self.built(now_ns)
+
+    def close(self) -> None:
+        super().close()
+        self._bell.put(None)
+        with self._changed:
+            self._changed.notify_all()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end of the thread, after close(); for ThreadPrewarmer."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+
+    def drop_inherited(self) -> None:
+        """In the child of a fork, where the thread is not."""
+        self._changed = threading.Condition()
+        self._bell = SimpleQueue()
+        self._thread = None
+        self.closed = True
+        self.refill.restart()
+        self.warm.close()
 
 
 class _Dial:
@@ -302,6 +382,38 @@ class _Dial:
             raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it")
 
 
+def _run(prewarming_ref: weakref.ref[ThreadPrewarming], bell: SimpleQueue[None]) -> None:
+    """The thread: between its steps it holds neither the prewarming nor the client."""
+    while True:
+        prewarming = prewarming_ref()
+        wait_s = None if prewarming is None else prewarming.step()
+        del prewarming
+        if wait_s is None:
+            return
+        try:
+            bell.get(timeout=wait_s)
+        except Empty:
+            pass
+
+
+def check_alone(kept: Iterable[Prewarming], origin: OriginPool) -> None:
+    """Raise where the connections of `origin` are kept ready already, or as many origins as may be.
+
+    Raises:
+        StateError, LimitError.
+    """
+    count = 0
+    for other in kept:
+        count += 1
+        if other.warm.origin is origin:
+            raise StateError(
+                f"prewarm(): connections to {other.url} are kept ready already: use the one that the first call "
+                "returned, or close() it before"
+            )
+    if count >= limits.MAX_PREWARMED_ORIGINS:
+        raise LimitError(f"prewarm(): {count} origins are kept warm already: close() one of them before")
+
+
 def check_room(min_ready: int, max_ready: int, pool: PoolConfig) -> None:
     """Raise InvalidOption where the pool could never hold so many ready connections."""
     for name, value in (("min_ready", min_ready), ("max_ready", max_ready)):
@@ -309,11 +421,3 @@ def check_room(min_ready: int, max_ready: int, pool: PoolConfig) -> None:
             most = getattr(pool, limit)
             if value > most:
                 raise InvalidOption(f"{name}={value} is above the pool's {limit}={most}: lower it or raise the second")
-
-
-def _run(owner_ref: weakref.ref[PrewarmThread]) -> None:
-    while True:
-        owner = owner_ref()
-        if owner is None or not owner.step():
-            return
-        del owner
