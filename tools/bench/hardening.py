@@ -252,10 +252,15 @@ def churn(bench: Bench) -> list[Table]:
         pace = microseconds(answer["seconds"] / (count // 2))
         table.rows.append([name, f"{count:,}", f"{answer['before']}", f"{answer['after']}", *sizes, pace])
         a_connection = answer["traced"] / (count // 2)
-        met = answer["after"] == answer["before"] and a_connection < promises.CHURN_BYTES
+        met = (
+            answer["after"] == answer["before"]
+            and a_connection < promises.CHURN_BYTES
+            and answer["resident"] < promises.CHURN_RESIDENT_BYTES
+        )
         table.notes.append(
-            f"Promise: {name}: descriptors and memory end where they began, to < {promises.CHURN_BYTES:g} byte a"
-            f" connection: {answer['after'] - answer['before']:+d} descriptors, {a_connection:.2f} bytes,"
-            f" {verdict(met)}."
+            f"Promise: {name}: descriptors and memory end where they began, to < {promises.CHURN_BYTES:g} traced byte a"
+            f" connection and {promises.CHURN_RESIDENT_BYTES // 1024**2} MiB of the process:"
+            f" {answer['after'] - answer['before']:+d} descriptors, {a_connection:.2f} bytes,"
+            f" {answer['resident'] / 1024**2:.1f} MiB, {verdict(met)}."
         )
     return [table]

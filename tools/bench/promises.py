@@ -86,5 +86,7 @@ ACQUIRE_SOONER = 1_000
 # What the slowest of many threads gets, of the mean.
 FAIR_SHARE = 0.5
 
-# Memory "ends where it began": the noise of the interpreter's own tables stays below this for each connection.
+# Memory "ends where it began": what Python holds by the byte for each connection, because its own tables make noise;
+# and what the process holds, of which the system's allocator keeps some megabytes whatever is done.
 CHURN_BYTES = 1.0
+CHURN_RESIDENT_BYTES = 4 * 1024 * 1024
