@@ -177,10 +177,4 @@ def connect_blocking(dialler: Dialler, key: OriginKey, connector: Connector) -> 
     dialler.phase = Phase.CONNECT
     dialler.check_deadline()
     deadline_ns = min(SYSTEM_CLOCK.now_ns() + dialler.timeouts.connect_ns, dialler.deadline_ns)
-    transport = connect_with(connector, key, None, deadline_ns)
-    try:
-        dialler.check_deadline()
-    except BaseException:
-        transport.close()
-        raise
-    return transport
+    return connect_with(connector, key, None, deadline_ns)

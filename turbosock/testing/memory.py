@@ -38,7 +38,7 @@ from turbosock import limits
 from turbosock.config import TransportMode
 from turbosock.errors import InvalidOption
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock, ManualClock
-from turbosock.reactor.context import PENDING, Buffer, IOContext
+from turbosock.reactor.context import Buffer
 from turbosock.reactor.poller import IN, OUT
 from turbosock.reactor.sockets import WOULD_BLOCK
 from turbosock.transport.transport import SLACK_NS, SaeaTransport, StreamTransport, Transport
@@ -175,7 +175,7 @@ class MemorySocket:
         # Bytes that a peer which does not read leaves standing, and how many may.
         self._held: bytearray | None = None
         self._window = 0
-        # What happens later: (when, what), in order.
+        # What happens later: (not before when, what), in the order in which it will.
         self._later: deque[tuple[int, object]] | None = None
         self._timer: Timer | None = None
         self._reactor: Reactor | None = None
@@ -260,11 +260,7 @@ class MemorySocket:
         later = self._later
         if later is None:
             later = self._later = deque()
-        due_ns = self._clock.now_ns() + int(delay_s * NS_PER_S)
-        if later:
-            # Bytes keep their order.
-            due_ns = max(due_ns, later[-1][0])
-        later.append((due_ns, what))
+        later.append((self._clock.now_ns() + int(delay_s * NS_PER_S), what))
         if self._reactor is None:
             self._tell_client()
         else:
@@ -567,6 +563,8 @@ class MemoryTransport(SaeaTransport):
         sock: the connection.
         reactor: drives it: whenever the socket is ready for what is asked of it, the transport puts itself in the
             reactor's line, as a poller would. None for a blocking caller.
+
+    Invariant: outside `on_ready`, while it asks to read and something is there, it stands in line.
     """
 
     __slots__ = ("_thread", "memory")
@@ -596,15 +594,6 @@ class MemoryTransport(SaeaTransport):
                 reactor.waker.wake()
 
     def _set_interest(self) -> None:
-        self._notice()
-
-    def arm(self) -> None:
-        super().arm()
-        if self.reactor is not None and self.receive_context.state == PENDING and self.memory.readable:
-            self._notice()
-
-    def _pend(self, context: IOContext) -> None:
-        super()._pend(context)
         self._notice()
 
     def on_ready(self, mask: int) -> None:

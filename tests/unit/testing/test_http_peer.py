@@ -104,6 +104,9 @@ def test_client_that_waits_for_a_100_gets_it() -> None:
     assert received(sock) == b"HTTP/1.1 100 Continue\r\n\r\n"
     sock.send(b"hello")
     assert bodies(received(sock)) == [b"POST /b hello"]
+    # Who sends the body along has not waited for it.
+    sock.send(b"POST /b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
+    assert bodies(received(sock)) == [b"POST /b hello"]
 
 
 @pytest.mark.parametrize("headers", [{"Connection": "close"}, {"connection": "Close"}])

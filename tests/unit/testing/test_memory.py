@@ -13,6 +13,7 @@ from turbosock import Client, Config, ConnectError, InvalidOption, Loop, PoolCon
 from turbosock.errors import ConnectionClosed, ReadError, ReadTimeout, WriteError
 from turbosock.pool.origin_pool import OriginKey
 from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.poller import IN, OUT
 from turbosock.reactor.reactor import Reactor
 from turbosock.testing.memory import (
     MemoryConnector,
@@ -292,9 +293,47 @@ def test_loop_times_out_before_a_delayed_answer_and_closes_its_connection(
     assert isinstance(exchange.error, turbosock.TotalTimeout)
     assert peer.closed_count == 1
     # What was put off has nobody any more.
+    assert len(loop.reactor.timers) == 0
     clock.advance(10.0)
     loop.poll()
-    assert len(loop.reactor.timers) == 0
+
+
+def test_loop_delivers_each_part_when_it_is_due_and_none_before_another(
+    loop: Loop, peer: Recorder, clock: ManualClock
+) -> None:
+    def answer(sock: MemorySocket) -> None:
+        sock.deliver(OK[:-1], 5.0)
+        sock.deliver(OK[-1:], 2.0)
+        sock.leave(8.0)
+
+    peer.on_request = answer
+    exchange = loop.get(URL)
+    loop.poll()
+    clock.advance(4.0)
+    loop.poll()
+    assert exchange.head is None
+    clock.advance(1.0)
+    settle(loop, exchange)
+    assert exchange.content == b"ok"
+    assert loop.stats().open == 1
+    clock.advance(3.0)
+    loop.poll()
+    loop.poll()
+    assert loop.stats().open == 0
+
+
+def test_peer_of_a_loop_speaks_late_before_it_is_asked(clock: ManualClock) -> None:
+    class Greeting(Recorder):
+        def on_connected(self, sock: MemorySocket) -> None:
+            sock.deliver(OK, 3.0)
+
+    with Loop(clock=clock, connector=MemoryConnector(Greeting())) as loop:
+        exchange = loop.get(URL)
+        loop.poll()
+        assert loop.next_deadline() == pytest.approx(3.0)
+        clock.advance(3.0)
+        settle(loop, exchange)
+        assert exchange.content == b"ok"
 
 
 def test_loop_notices_that_the_peer_left_an_idle_connection(loop: Loop, peer: Recorder) -> None:
@@ -363,8 +402,10 @@ def test_loop_that_waits_wakes_up_for_a_peer_on_another_thread(peer: Recorder) -
         for _ in range(20):
             if exchange.done:
                 break
-            loop.poll(10)
+            loop.poll(20)
         assert exchange.content == b"ok"
+        # Not at the end of the wait.
+        assert exchange.elapsed.total_seconds() < 10
     thread.join(10)
 
 
@@ -550,6 +591,35 @@ def test_transport_under_a_reactor_stands_in_line_only_while_somebody_asks(peer:
     assert reactor.backlog == 1
     transport.close()
     reactor.close(lambda handler: None)
+
+
+def test_transport_told_of_one_direction_stands_in_line_for_the_other(peer: Recorder) -> None:
+    reactor = Reactor()
+    sock = MemorySocket(peer, KEY)
+    transport = MemoryTransport(sock, reactor)
+    transport.arm()
+    # From another thread, between the reactor's look at the mask and its reset.
+    sock.deliver(b"x")
+    reactor.line.clear()
+    transport.queued = False
+    transport.mask = 0
+    transport.on_ready(OUT)
+    assert reactor.backlog == 1
+    assert transport.mask == IN
+    transport.close()
+    reactor.close(lambda handler: None)
+
+
+def test_wait_on_a_manual_clock_spends_the_time_that_it_skips(peer: Recorder) -> None:
+    clock = ManualClock()
+    sock = MemorySocket(peer, KEY, clock)
+    sock.hold(1)
+    sock.send(b"x")
+    sock.deliver(b"a", 0.020)
+    sock.deliver(b"b", 0.035)
+    # What arrives does not make room, and the second piece comes too late for this wait.
+    assert not sock.wait(30 * MS, True)
+    assert clock.now_ns() == 20 * MS
 
 
 def test_connector_refuses_what_cannot_answer() -> None:
