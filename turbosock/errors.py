@@ -31,6 +31,8 @@
     │   ├── BodyTooLarge
     │   ├── PoolExhausted
     │   └── QueueFull
+    ├── RedirectError                   REMOTE    a redirect that cannot be followed, or must not be
+    │   └── TooManyRedirects            LIMIT     one more than max_redirects, or a loop
     ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx
     └── Cancelled                       LOCAL     cancel() was called
 
@@ -339,6 +341,20 @@ class QueueFull(LimitError):
     """A bounded queue of requests has no room for another."""
 
     code = "queue_full"
+
+
+class RedirectError(TurbosockError):
+    """An answer redirects to where its request cannot or must not go; `code` says why."""
+
+    origin = Origin.REMOTE
+    code = "redirect"
+
+
+class TooManyRedirects(RedirectError):
+    """One redirect more than `max_redirects` allows, or a loop."""
+
+    origin = Origin.LIMIT
+    code = "too_many_redirects"
 
 
 class StatusError(TurbosockError):

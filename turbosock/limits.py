@@ -167,6 +167,13 @@ MAX_LENT_BYTES = 64 * MIB
 MAX_MIDDLEWARE = 32
 # How often one request is sent at the wish of its middleware; AWS's clients stop at 3, Google's at 8.
 MAX_ATTEMPTS = 16
+# Redirects that are followed unless told otherwise, as in browsers (Fetch, section 4.4); curl stops at 50 ...
+REDIRECTS = 20
+# ... and at most: each is a whole exchange, and nobody builds a chain of hundreds on purpose.
+MAX_REDIRECTS = 100
+# Visits of one URL with one method in one chain of redirects. A second is usual where the first sets a cookie; a
+# third is a loop.
+MAX_REDIRECT_VISITS = 2
 # What a gathered body may hold unless the configuration says otherwise.
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
@@ -298,6 +305,7 @@ def check_relations() -> None:
     assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"
     assert PREWARM_BACKOFF_FIRST_S <= PREWARM_BACKOFF_CAP_S, "pauses grow"
     assert PREWARM_INTERVAL_S <= PREWARM_MAX_AGE_S, "what is ready outlives one look at it"
+    assert REDIRECTS <= MAX_REDIRECTS, "defaults keep to their bounds"
     assert FAILED_NAME_LIFETIME_S <= NAME_LIFETIME_S, "failures are forgotten first"
     assert CONNECT_TIMEOUT_S <= TOTAL_TIMEOUT_S and READ_TIMEOUT_S <= TOTAL_TIMEOUT_S, "parts fit the whole"
     assert QUEUE_PENDING <= MAX_QUEUE_PENDING and QUEUE_WORKERS <= MAX_QUEUE_WORKERS, "defaults keep to their bounds"
