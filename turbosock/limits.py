@@ -174,6 +174,24 @@ MAX_REDIRECTS = 100
 # Visits of one URL with one method in one chain of redirects. A second is usual where the first sets a cookie; a
 # third is a loop.
 MAX_REDIRECT_VISITS = 2
+# Retries after the first attempt unless told otherwise. urllib3 has 3, AWS's clients 2.
+RETRIES = 3
+# The bounds of the first and of the longest random pause before a retry: a blip is over within a second, and who waits
+# longer than half a minute is better told.
+RETRY_BACKOFF_FIRST_S = 0.25
+RETRY_BACKOFF_CAP_S = 30.0
+# The longest Retry-After that is kept to in full: a minute still fits five times into TOTAL_TIMEOUT_S.
+RETRY_AFTER_CAP_S = 60.0
+# What one Client or Loop may add to an outage: a tenth of its requests, and one retry each second for those that send
+# few. Finagle has a fifth and ten.
+RETRY_BUDGET_RATIO = 0.1
+RETRY_BUDGET_MIN_PER_S = 1.0
+# Seconds of `min_per_s` that add up while nothing fails, as in Finagle.
+RETRY_BUDGET_WINDOW_S = 10.0
+# Retries that good times put aside for a bad one: as many as AWS's clients begin with.
+MAX_RETRY_CREDIT = 100
+# The largest `min_per_s` that can be asked for: more is no budget.
+MAX_RETRY_BUDGET_PER_S = 1000.0
 # What a gathered body may hold unless the configuration says otherwise.
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
@@ -305,7 +323,9 @@ def check_relations() -> None:
     assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"
     assert PREWARM_BACKOFF_FIRST_S <= PREWARM_BACKOFF_CAP_S, "pauses grow"
     assert PREWARM_INTERVAL_S <= PREWARM_MAX_AGE_S, "what is ready outlives one look at it"
-    assert REDIRECTS <= MAX_REDIRECTS, "defaults keep to their bounds"
+    assert REDIRECTS <= MAX_REDIRECTS and RETRIES < MAX_ATTEMPTS, "defaults keep to their bounds"
+    assert RETRY_BACKOFF_FIRST_S <= RETRY_BACKOFF_CAP_S, "pauses grow"
+    assert MAX_RETRY_BUDGET_PER_S * RETRY_BUDGET_WINDOW_S <= MAX_LIMITER_COUNT, "a budget is a token bucket"
     assert FAILED_NAME_LIFETIME_S <= NAME_LIFETIME_S, "failures are forgotten first"
     assert CONNECT_TIMEOUT_S <= TOTAL_TIMEOUT_S and READ_TIMEOUT_S <= TOTAL_TIMEOUT_S, "parts fit the whole"
     assert QUEUE_PENDING <= MAX_QUEUE_PENDING and QUEUE_WORKERS <= MAX_QUEUE_WORKERS, "defaults keep to their bounds"
