@@ -197,6 +197,30 @@ MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
 SEND_BLOCK_BYTES = 512 * KIB
 
+# Credentials and cookies
+
+# What is read of all WWW-Authenticate fields of one answer. Negotiate's tickets are the longest and reach 12 KiB.
+MAX_CHALLENGE_BYTES = 16 * KIB
+# Challenges of one answer, and parameters of one challenge; RFC 7616 has ten, and servers offer up to four schemes.
+MAX_CHALLENGES = 32
+MAX_CHALLENGE_PARAMETERS = 32
+# Challenges that one request answers: one in practice, two with a nonce that went stale. A server that asks for ever,
+# or a callable that never gives up, ends here.
+MAX_AUTH_ATTEMPTS = 4
+# A netrc file: thousands of entries fit.
+MAX_NETRC_BYTES = 1 * MIB
+# Cookies of one jar, and of one domain in it. RFC 6265 section 6.1 asks for 3,000 and 50; browsers keep 180 a domain.
+MAX_COOKIES = 3000
+MAX_COOKIES_PER_DOMAIN = 180
+# Name and value of one cookie, and one of its attributes, as in browsers (RFC 6265bis section 5.6); a longer attribute
+# counts as absent.
+MAX_COOKIE_BYTES = 4 * KIB
+MAX_COOKIE_ATTRIBUTE_BYTES = 1 * KIB
+# One Set-Cookie field: a cookie with every attribute at its longest fits. A longer field is not read at all.
+MAX_SET_COOKIE_BYTES = 16 * KIB
+# The cookies of one request: half of a head. Servers take 8 to 16 KiB; single sign-on makes up to 40.
+MAX_COOKIE_HEADER_BYTES = 32 * KIB
+
 # Queues
 
 # Requests that one request queue holds until they are begun, unless told otherwise ...
@@ -326,6 +350,9 @@ def check_relations() -> None:
     assert REDIRECTS <= MAX_REDIRECTS and RETRIES < MAX_ATTEMPTS, "defaults keep to their bounds"
     assert RETRY_BACKOFF_FIRST_S <= RETRY_BACKOFF_CAP_S, "pauses grow"
     assert MAX_RETRY_BUDGET_PER_S * RETRY_BUDGET_WINDOW_S <= MAX_LIMITER_COUNT, "a budget is a token bucket"
+    assert MAX_COOKIES_PER_DOMAIN <= MAX_COOKIES, "a domain cannot have more than all"
+    assert MAX_COOKIE_BYTES < MAX_COOKIE_HEADER_BYTES < MAX_HEAD_BYTES, "a cookie fits its header, which fits a head"
+    assert MAX_COOKIE_BYTES + 6 * MAX_COOKIE_ATTRIBUTE_BYTES <= MAX_SET_COOKIE_BYTES, "a cookie fits its field"
     assert FAILED_NAME_LIFETIME_S <= NAME_LIFETIME_S, "failures are forgotten first"
     assert CONNECT_TIMEOUT_S <= TOTAL_TIMEOUT_S and READ_TIMEOUT_S <= TOTAL_TIMEOUT_S, "parts fit the whole"
     assert QUEUE_PENDING <= MAX_QUEUE_PENDING and QUEUE_WORKERS <= MAX_QUEUE_WORKERS, "defaults keep to their bounds"
