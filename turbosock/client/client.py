@@ -373,9 +373,17 @@ class Client:
     def close_abandoned(self) -> None:
         """Close and leave what dropped responses held."""
         while self._dropped:
-            self._dropped.popleft().end_abandoned()
+            try:
+                response = self._dropped.popleft()
+            except IndexError:
+                # Another thread does the same, and took the last one.
+                break
+            response.end_abandoned()
         while self._abandoned:
-            connection = self._abandoned.popleft()
+            try:
+                connection = self._abandoned.popleft()
+            except IndexError:
+                return
             origin = connection.origin
             assert isinstance(origin, OriginPool), "a client's connection knows its pool"
             origin.discard(connection)
