@@ -16,14 +16,14 @@ from turbosock.errors import InvalidOption
 BAD_SECONDS: list[Any] = [0, -1, 0.0, float("nan"), float("inf"), True, "1", b"1", limits.MAX_TIMEOUT_S + 1, [1]]
 
 
-@pytest.mark.parametrize("name", ["connect_s", "read_s", "write_s", "pool_s", "total_s"])
+@pytest.mark.parametrize("name", ["connect_s", "handshake_s", "read_s", "write_s", "pool_s", "total_s"])
 @pytest.mark.parametrize("value", BAD_SECONDS)
 def test_timeouts_with_no_time_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=f"^{name}="):
         Timeouts(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["connect_s", "read_s", "write_s", "pool_s"])
+@pytest.mark.parametrize("name", ["connect_s", "handshake_s", "read_s", "write_s", "pool_s"])
 def test_timeouts_without_a_part_are_refused(name: str) -> None:
     with pytest.raises(InvalidOption, match=f"^{name}="):
         Timeouts(**{name: None})  # type: ignore[arg-type]  # what is refused
@@ -76,6 +76,14 @@ def test_timeouts_of_no_time_are_refused_by_name(value: Any) -> None:
         ("max_idle", 65_537),
         ("max_idle_s", 0),
         ("max_idle_s", None),
+        ("max_idle_s", -1),
+        ("max_lifetime_s", 0),
+        ("max_lifetime_s", -1.0),
+        ("max_lifetime_s", "60"),
+        ("max_requests", 0),
+        ("max_requests", -1),
+        ("max_requests", 1.5),
+        ("max_requests", True),
     ],
 )
 def test_pool_config_with_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
@@ -136,7 +144,7 @@ CONFIGS = [
         diagnostics=True,
         poller="select",
         timeouts=Timeouts(read_s=1, total_s=None),
-        pool=PoolConfig(max_idle=3),
+        pool=PoolConfig(max_idle=3, max_lifetime_s=60, max_requests=1000),
         headers={"A": "b"},
         max_body_bytes=5,
     ),

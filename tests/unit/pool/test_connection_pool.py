@@ -580,3 +580,109 @@ def test_threads_that_give_back_while_the_pool_closes_leave_nothing_open() -> No
             thread.join(10)
         assert all(transport_of(connection).closed for connection in connections)
         assert pool.stats()[:3] == (0, 0, 0)
+
+
+# What is kept ready
+
+
+def test_spare_place_makes_no_idle_connection_go() -> None:
+    pool = pool_of(max_connections=2, max_connections_per_origin=2)
+    a, b = pool.origin(key("a")), pool.origin(key("b"))
+    for connection in (opened(a), opened(a)):
+        a.give_back(connection, 0)
+    assert b.reserve_spare() is None
+    assert (pool.stats().idle, pool.stats().evicted) == (2, 0)
+    assert b.reserve() is not None
+    assert pool.stats().evicted == 1
+
+
+def test_spare_places_end_where_their_connections_could_not_be_idle() -> None:
+    pool = pool_of(max_idle=3)
+    a, b = pool.origin(key("a")), pool.origin(key("b"))
+    a.give_back(opened(a), 0)
+    busy = opened(a)
+    first, second = b.reserve_spare(), b.reserve_spare()
+    assert first is not None and second is not None
+    assert b.reserve_spare() is None
+    b.released(second)
+    connection = new_connection()
+    b.opened(connection, first, 0)
+    b.give_back(connection, 0)
+    third = b.reserve_spare()
+    assert third is not None and b.reserve_spare() is None
+    assert (pool.stats().evicted, busy.origin) == (0, a)
+
+
+def test_spare_place_of_a_closed_pool_is_refused() -> None:
+    pool = pool_of()
+    origin = pool.origin(key())
+    pool.close(lambda waiter: None)
+    with pytest.raises(ClientClosed):
+        origin.reserve_spare()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_idle_connections_are_looked_at_one_and_all(count: int) -> None:
+    pool = pool_of()
+    origin = pool.origin(key())
+    connections = [opened(origin) for _ in range(count)]
+    for connection in connections:
+        origin.give_back(connection, 0)
+    origin.check_idle(0)
+    assert list(origin.idle) == connections
+    for connection in connections:
+        transport_of(connection).quiet = False
+    origin.check_idle(0)
+    assert not origin.idle and pool.stats().unfit == count
+    assert all(transport_of(connection).closed for connection in connections)
+
+
+def test_idle_connections_that_are_fit_keep_their_order() -> None:
+    pool = pool_of()
+    origin = pool.origin(key())
+    connections = [opened(origin) for _ in range(5)]
+    for now_ns, connection in enumerate(connections):
+        origin.give_back(connection, now_ns)
+    for index in (1, 4):
+        transport_of(connections[index]).quiet = False
+    origin.check_idle(10)
+    assert list(origin.idle) == [connections[index] for index in (0, 2, 3)]
+
+
+def test_idle_connections_are_not_left_open_by_a_look_while_the_pool_closes() -> None:
+    pool = pool_of()
+    origin = pool.origin(key())
+    connections = [opened(origin) for _ in range(3)]
+    for connection in connections:
+        origin.give_back(connection, 0)
+
+    class Closing(ScriptedTransport):
+        def is_quiet(self) -> bool:
+            pool.close(lambda waiter: None)
+            return True
+
+    connections[1].transport = cast(Transport, Closing())
+    origin.check_idle(0)
+    assert not origin.idle and all(transport_of(connection).closed for connection in connections)
+
+
+def test_close_that_was_interrupted_is_ended_by_the_next_one() -> None:
+    pool = pool_of(max_connections=2, max_connections_per_origin=2)
+    a, b = pool.origin(key("a")), pool.origin(key("b"))
+    idle, busy = opened(a), opened(b)
+    lines = [Line(), Line()]
+    b.waiters.extend(lines)
+    pool.note_waiters(b)
+    a.idle.append(idle)
+
+    def interrupt(waiter: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.close(interrupt)
+    told: list[object] = []
+    pool.close(told.append)
+    assert told == lines and pool.stats().waiting == 0
+    assert transport_of(idle).closed and transport_of(busy).aborted
+    pool.close(told.append)
+    assert told == lines
