@@ -503,7 +503,10 @@ def test_client_closed_in_each_phase_leaves_no_thread_and_no_socket(closes: str,
         if phase == "looking up":
             client._resolver._getaddrinfo = stuck  # type: ignore[assignment]  # a name server that does not answer
         warm, there = bring_to(
-            phase, lambda url: client.prewarm(url, backoff_first_s=60, backoff_cap_s=60), server.port, reached
+            phase,
+            lambda url: client.prewarm(url, interval_s=60, backoff_first_s=60, backoff_cap_s=60),
+            server.port,
+            reached,
         )
         assert isinstance(warm, ThreadPrewarming)
         if phase in ("looking up", "handshaking"):
@@ -655,7 +658,10 @@ def test_client_forked_in_each_phase_is_new_in_the_child_and_goes_on_in_the_pare
     own = script if phase == "handshaking" else SERVES
     with scripted(own) as server, scripted(SERVES) as other, client_of() as client:
         warm, there = bring_to(
-            phase, lambda url: client.prewarm(url, backoff_first_s=60, backoff_cap_s=60), server.port, reached
+            phase,
+            lambda url: client.prewarm(url, interval_s=60, backoff_first_s=60, backoff_cap_s=60),
+            server.port,
+            reached,
         )
         assert isinstance(warm, ThreadPrewarming)
         if phase == "handshaking":
