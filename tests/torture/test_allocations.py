@@ -42,8 +42,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-# Python 3.12 and 3.13 crash, in code that is all their own, some calls after a generator expression for which there was no
-# memory. A first request makes such expressions.
+# Python 3.12 and 3.13 crash, in code that is all their own, some calls after a generator expression for which there was
+# no memory. A first request makes such expressions.
 INTERPRETER_SURVIVES = sys.version_info < (3, 12)
 
 
