@@ -18,7 +18,8 @@
     │   ├── WriteError                            reset or failed while writing
     │   └── ConnectionClosed                      the peer closed before the answer was whole
     ├── ProtocolError                   PROTOCOL  the peer broke its protocol's rules
-    │   └── BodyTruncated                         fewer bytes than announced
+    │   ├── BodyTruncated                         fewer bytes than announced
+    │   └── DecodingError                         a content coding failed, expands too far, or is not known
     ├── DeadlineError (TimeoutError)    TIMEOUT
     │   ├── ConnectTimeout  ReadTimeout  WriteTimeout  PoolTimeout  TotalTimeout
     ├── TlsError                        TLS       `reason` is a stable word for what failed
@@ -233,6 +234,30 @@ class BodyTruncated(ProtocolError):
     """The peer closed before the announced end of the body."""
 
     code = "body_truncated"
+
+
+class DecodingError(ProtocolError):
+    """A body cannot be decoded; `code` says why.
+
+    Attributes:
+        coding: the content coding concerned, as in Content-Encoding, or "".
+        offset: bytes of that coding's input before the piece in which it failed, or -1.
+    """
+
+    code = "decoding"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        coding: str = "",
+        offset: int = -1,
+        code: str | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        super().__init__(message, code=code, origin=origin)
+        self.coding = coding
+        self.offset = offset
 
 
 class DeadlineError(TurbosockError, TimeoutError):

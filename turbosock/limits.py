@@ -197,6 +197,30 @@ MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
 SEND_BLOCK_BYTES = 512 * KIB
 
+# Content codings
+
+# Codings of one body, `identity` included. Two are rare, and each multiplies what a bomb expands to; curl stops at 5.
+MAX_CONTENT_CODINGS = 5
+# Decoded bytes for each byte from the wire. Text reaches 30 and records that repeat a few hundreds; deflate's most is
+# 1,032. Apache's mod_deflate stops at 200.
+MAX_DECODE_RATIO = 500
+# Decoded bytes that are not held against the ratio: a short body of spaces is no bomb.
+DECODE_RATIO_FREE_BYTES = 1 * MIB
+# What a coding decodes in one step: the first block of CPython's output buffer, so that a full step is one allocation
+# and is not put together from two.
+DECODE_STEP_BYTES = 32 * KIB
+# What a coding is handed in one step. zlib copies the part that it leaves, so this bounds the copying to half of what
+# is decoded; larger pieces gain nothing.
+DECODE_INPUT_BYTES = 16 * KIB
+# Steps in one call, so that a body that decodes to nothing, or a chain of codings, cannot hold a tick: at most 1 MiB is
+# decoded, in 1 to 4 ms.
+MAX_DECODE_STEPS = 32
+# gzip members or zstd frames of one body: in bgzip's blocks of 64 KiB this is 4 GiB. Each costs a new decompressor,
+# and an empty one has nine bytes.
+MAX_CODED_MEMBERS = 65_536
+# The window of a zstd frame: RFC 9659 has clients refuse more.
+MAX_ZSTD_WINDOW_BYTES = 8 * MIB
+
 # Credentials and cookies
 
 # What is read of all WWW-Authenticate fields of one answer. Negotiate's tickets are the longest and reach 12 KiB.
@@ -342,6 +366,8 @@ def check_relations() -> None:
     assert MIN_BUCKET_BYTES <= RECEIVE_RING_BYTES <= MAX_BUCKET_BYTES, "rings come from buckets"
     assert 10**MAX_CONTENT_LENGTH_DIGITS < 2**63, "a length must be a file offset"
     assert 16**MAX_CHUNK_SIZE_DIGITS < 2**63, "a chunk size must be a file offset"
+    assert MAX_ZSTD_WINDOW_BYTES & (MAX_ZSTD_WINDOW_BYTES - 1) == 0, "zstd is told a power of two"
+    assert DECODE_INPUT_BYTES <= DECODE_STEP_BYTES, "copied leftovers stay below what is decoded"
     assert MAX_CONNECTIONS_PER_ORIGIN <= MAX_CONNECTIONS, "an origin cannot have more than all"
     assert MAX_IDLE_CONNECTIONS <= MAX_CONNECTIONS, "idle connections are connections"
     assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"
