@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from turbosock import limits
 from turbosock.errors import ConnectionClosed, ProtocolError
 from turbosock.protocol.http1.body import BodyFraming
+from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http1.head import ResponseHead, parse_response_head
 from turbosock.protocol.http1.serialize import LAST_CHUNK, chunk_prefix
 from turbosock.protocol.http1.state import (
@@ -86,6 +87,7 @@ class Http1Connection:
         "_method",
         "_outgoing",
         "_outgoing_bytes",
+        "_send_broke",
         "_source",
         "answered",
         "body",
@@ -138,6 +140,8 @@ class Http1Connection:
         self._source: BodySource | None = None
         self._outgoing: list[Buffer] = []
         self._outgoing_bytes = 0
+        # For good: a connection of which a send failed serves no other exchange.
+        self._send_broke = False
         self.state = IDLE
 
     # Sending
@@ -224,6 +228,7 @@ class Http1Connection:
                 error = context.error
                 context.release()
                 if error is not None:
+                    self._send_broke = True
                     raise error
                 if transferred > 0:
                     self._skip(transferred)
@@ -294,8 +299,12 @@ class Http1Connection:
     def abandon_request(self) -> None:
         """Stop sending: the final answer came first (RFC 9110 §7.5). The connection is then not reusable."""
         if not self.sent:
-            if self.transport.send_context.state == PENDING:
-                self.transport.send_context.disarm()
+            context = self.transport.send_context
+            if context.state == PENDING:
+                context.disarm()
+            elif context.error is not None:
+                # It failed while the answer was waited for, and nobody has looked.
+                self._send_broke = True
             self._end_request()
 
     # Receiving
@@ -427,6 +436,7 @@ class Http1Connection:
 
         Raises:
             BodyTruncated: the peer closed too early.
+            ConnectionClosed: a send had failed, and nothing but the end of the connection marks that of the body.
             ReadError, ProtocolError, LimitError: the connection or the framing is broken.
         """
         body = self.body
@@ -533,7 +543,14 @@ class Http1Connection:
             raise context.error
         if context.bytes_transferred < 0:
             return False
-        self.body.end_of_stream()
+        body = self.body
+        if self._send_broke and body.framing is Framing.CLOSE:
+            # The system tells of a reset once. The send took it, and what is left looks like an end.
+            raise ConnectionClosed(
+                f"the connection broke while the request was sent, after {body.received} bytes of an answer whose end "
+                "nothing else marks: whether that is all of it cannot be told; try again"
+            )
+        body.end_of_stream()
         error = self.transport.end_error()
         if error is not None:
             # The end of the connection was the end of the body, and anybody on the path can bring that about.

@@ -438,6 +438,44 @@ def test_request_that_cannot_be_written_raises(taking: list[Taking], content: ob
     assert not on.connection.finish()
 
 
+@BLOCKING
+@pytest.mark.parametrize("looked", [True, False], ids=["raised", "unseen"])
+def test_end_of_the_stream_after_a_send_that_failed_does_not_end_a_body(blocking: bool, looked: bool) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n\r\nthe beginning"
+    on = stage([answer, b""], [3, None, WriteError("reset")], blocking=blocking)
+    on.connection.start("POST", HEAD, body_source(b"hello"))
+    assert not on.connection.sent
+    if looked:
+        with pytest.raises(WriteError, match="reset"):
+            send_all(on)
+    else:
+        # The failure came up in waiting for the answer.
+        on.transport.send_context.disarm()
+        on.transport.send_context.set_buffer(b"hello", 0, 5)
+        on.transport.taking.clear()
+        on.transport.taking.append(WriteError("reset"))
+        on.transport.send(on.transport.send_context)
+    await_head(on)
+    on.connection.abandon_request()
+    with pytest.raises(ConnectionClosed, match="after 13 bytes"):
+        await_body(on)
+    assert not on.connection.body.complete
+    assert not on.connection.finish()
+
+
+@BLOCKING
+def test_body_of_known_length_after_a_send_that_failed_is_whole(blocking: bool) -> None:
+    answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo "
+    on = stage([answer, b"large", b""], [3, None, WriteError("reset")], blocking=blocking)
+    on.connection.start("POST", HEAD, body_source(b"hello"))
+    with pytest.raises(WriteError, match="reset"):
+        send_all(on)
+    await_head(on)
+    on.connection.abandon_request()
+    assert await_body(on) == b"too large"
+    assert not on.connection.finish()
+
+
 class Noted(BodySource):
     """A body that says when it was closed."""
 
