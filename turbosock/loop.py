@@ -41,6 +41,7 @@ from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_prewarm import LoopPrewarmer
+from turbosock.client.loop_services import HeldExchange
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import Prewarming, check_room
@@ -159,7 +160,7 @@ class Loop:
         # How often a connection was left unread because there was no memory.
         self.exhausted_count = 0
         # Exchanges that a link of the chain makes wait.
-        self.held_count = 0
+        self.held: set[HeldExchange] = set()
         self.max_body_bytes = config.max_body_bytes
         self.pool = ConnectionPool(config.pool)
         self.starved: list[Exchange] = []
@@ -715,7 +716,7 @@ class Loop:
             idle=connections.idle,
             waiting=connections.waiting,
             exchanges=self._under_way,
-            held=self.held_count,
+            held=len(self.held),
             starved=len(self.starved),
             dials=len(self.dials),
             events=len(self.events),
@@ -749,6 +750,8 @@ class Loop:
             self._prewarmer.close()
         self.pool.close(_fail_waiter)
         self._dials.clear()
+        for held in tuple(self.held):
+            held.close()
         for dial in tuple(self.dials):
             dial.close()
         for connection in tuple(self.pool.connections):
@@ -782,7 +785,11 @@ class Loop:
             exchanges += origin.waiters
         pool.closed = True
         pool.drop_inherited()
+        exchanges += [held.exchange for held in self.held]
+        self.held.clear()
         exchanges += [dial.drop() for dial in self.dials]
+        if self._prewarmer is not None:
+            self._prewarmer.close()
         self.dials.clear()
         self._dials.clear()
         listeners = []

@@ -11,9 +11,10 @@ import pytest
 
 from support import peers
 from support.clients import MakeClient
-from support.scripted_server import answer, await_close, read_request, scripted, send, stall
+from support.scripted_server import answer, await_close, close, read_request, scripted, send, stall
 from turbosock import Client
-from turbosock.errors import LeaseError
+from turbosock.connection.http1 import Http1Connection
+from turbosock.errors import LeaseError, ReadError, TurbosockError
 
 BEGUN = send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 
@@ -112,3 +113,31 @@ def test_child_of_a_fork_uses_connections_of_its_own(client: Client, nginx: peer
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         # What was under way in the parent goes on there, untouched.
         assert b"".join(response.iter_bytes()) == peers.big_body(3_000_000)
+
+
+def test_stream_that_failed_is_let_go_with_its_error_and_not_used_again(client: Client) -> None:
+    with scripted(*[[read_request, BEGUN, close] for _ in range(3)]) as server:
+        for _ in range(3):
+            with pytest.raises(TurbosockError), client.stream("GET", server.url()) as response:
+                while response.readinto(bytearray(100)):
+                    pass
+            del response
+    gc.collect()
+    # Kept, each would hold the frames of its error, and 256 of them would pile up.
+    assert client.stats().responses.idle == 0
+
+
+def test_stream_whose_read_was_interrupted_does_not_look_ended(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(connection: Http1Connection, view: memoryview) -> int:
+        raise KeyboardInterrupt
+
+    with scripted([read_request, BEGUN, stall]) as server, client.stream("GET", server.url()) as response:
+        assert response.readinto(bytearray(5)) == 5
+        with monkeypatch.context() as patch:
+            patch.setattr(Http1Connection, "read_body", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                response.readinto(bytearray(5))
+        for _ in range(2):
+            with pytest.raises(ReadError, match="broken off by KeyboardInterrupt"):
+                response.readinto(bytearray(5))
+    assert client.stats()[:3] == (0, 0, 0)

@@ -317,7 +317,7 @@ def test_cancel_on_the_loops_own_thread_while_held_ends_the_exchange(loop_face: 
     exchange.cancel()
     assert exchange.done and isinstance(exchange.error, Cancelled)
     spy.check()
-    assert not loop.dials and loop.next_deadline() == 0.0
+    assert not loop.held and not loop.dials and loop.next_deadline() == 0.0
 
 
 def test_total_deadline_while_held_is_a_total_timeout(face: Face) -> None:
@@ -689,7 +689,7 @@ def test_delay_is_waited_for(face: Face) -> None:
         hook = retrying(lambda exchange: 0.02 if exchange.status_code == 503 else None)
         call = face.open(hook).begin("GET", server.url())
         if face.ticks:
-            face.drive(lambda: bool(face.loop.dials) and len(server.requests) == 1)
+            face.drive(lambda: bool(face.loop.held) and len(server.requests) == 1)
             face.idle_turns()
             assert len(server.requests) == 1
             face.pass_time(0.02)

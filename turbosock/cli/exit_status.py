@@ -58,6 +58,8 @@ _BY_ERROR: Final[tuple[tuple[type[errors.TurbosockError], ExitStatus], ...]] = (
     (errors.ProtocolError, ExitStatus.PROTOCOL),
     (errors.TlsError, ExitStatus.TLS),
     (errors.LimitError, ExitStatus.LIMIT),
+    (errors.TooManyRedirects, ExitStatus.LIMIT),
+    (errors.RedirectError, ExitStatus.PROTOCOL),
     (errors.StatusError, ExitStatus.HTTP_STATUS),
     (errors.Cancelled, ExitStatus.INTERRUPTED),
 )

@@ -38,11 +38,10 @@ class _LinkTimer(QueueTimer):
     def __init__(self, exchange: ChainedExchange, loop: LoopServices, deadline_ns: int) -> None:
         super().__init__(exchange, loop.reactor.timers, deadline_ns)
         self._loop = loop
-        # What the loop closes first of all.
-        loop.dials.add(self)  # type: ignore[arg-type]  # of these it asks for close() alone
+        loop.held.add(self)
 
     def cancel(self) -> None:
-        self._loop.dials.discard(self)
+        self._loop.held.discard(self)
         super().cancel()
 
     def on_timer(self, now_ns: int) -> None:
@@ -50,6 +49,11 @@ class _LinkTimer(QueueTimer):
         if exchange is not None:
             assert isinstance(exchange, ChainedExchange), "made by one"
             exchange.on_link_timer()
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """Whose time it bounds."""
+        return self._exchange
 
     def close(self) -> None:
         """The loop is closed."""

@@ -114,7 +114,7 @@ class Client:
         self.held: set[Interruptible] = set()
         # Bound once: the first look-up of every repeated GET. Links that change requests have to see each of them.
         self._find_get: Callable[[str], PreparedRequest | None] = (
-            _find_none if chain.prepares else self._preparer.by_method["GET"].get
+            self._prepare_get if chain.prepares else self._preparer.by_method["GET"].get
         )
         self._resolver = Resolver(clock=SYSTEM_CLOCK)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
@@ -280,6 +280,15 @@ class Client:
                 response.closed = True
                 return response
         return self.request("GET", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+
+    def _prepare_get(self, url: str) -> PreparedRequest:
+        """A plain GET as the links want it: what `_perform` does, without what a plain GET has not."""
+        assert self.chain is not None, "used in place of the look-up where there are links"
+        draft = Draft("GET", url, None, None, None)
+        self.chain.prepare(draft)
+        return self._preparer.prepare(
+            draft.method, draft.url, params=draft.params, headers=draft.headers, auth=draft.auth
+        )
 
     def head(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """HEAD; see `request`."""
@@ -516,10 +525,6 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.config.transport.name} {'closed' if self.closed else 'open'}>"
-
-
-def _find_none(url: str) -> PreparedRequest | None:
-    return None
 
 
 def _wake_closed(waiter: Waiter) -> None:

@@ -51,6 +51,7 @@ class LoopConnection(Http1Connection):
             except BaseException:
                 self.discard()
                 raise
+            self.origin.count_unfit()  # type: ignore[attr-defined]  # an OriginPool
             self.discard()
         else:
             exchange.on_readable()  # type: ignore[attr-defined]  # owners of loop connections are Exchanges
@@ -81,6 +82,7 @@ class LoopConnection(Http1Connection):
         max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
         due_ns = min(self.idle_since_ns + max_idle_ns, self.retire_ns)
         if now_ns >= due_ns:
+            self.origin.count_expired()  # type: ignore[attr-defined]  # as above
             self.discard()
         else:
             self.timer.move(due_ns)

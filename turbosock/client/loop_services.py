@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from turbosock.transport.secure import TlsDialer
 
 
+class HeldExchange(Protocol):
+    """What stands for an exchange that middleware makes wait."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange, until the wait is over."""
+
+    def close(self) -> None:
+        """The loop is closed: the exchange fails."""
+
+
 class LoopServices(Protocol):
     """What exchanges need of their Loop."""
 
@@ -34,7 +45,7 @@ class LoopServices(Protocol):
     chain: Chain | None
     dials: set[TickingDial]
     exhausted_count: int
-    held_count: int
+    held: set[HeldExchange]
     max_body_bytes: int
     secure: TlsDialer
     connector: Connector | None

@@ -110,8 +110,12 @@ class Preparer:
                 prepared = self._make(method, url, None, None, None, None, None)
                 self._remember(self.by_method.setdefault(method, {}), url, prepared)
             return prepared
-        fields = _pairs(headers)
-        pairs = tuple(fields.items() if isinstance(fields, (Mapping, HeaderList)) else fields)
+        if type(headers) is list:
+            # What middleware leaves: no question to an abstract class.
+            pairs = tuple(headers)
+        else:
+            fields = _pairs(headers)
+            pairs = tuple(fields.items() if isinstance(fields, (Mapping, HeaderList)) else fields)
         key = (method, url, pairs)
         try:
             prepared = self._with_headers.get(key)

@@ -33,6 +33,7 @@ from turbosock.errors import (
     LeaseError,
     Origin,
     Phase,
+    ReadError,
     ReadTimeout,
     ResponseClosed,
     TotalTimeout,
@@ -408,8 +409,16 @@ class Response(ClientExchange):
         except TurbosockError as error:
             self.drop_connection()
             raise self.explained(error) from error.__cause__
-        except BaseException:
+        except BaseException as error:
             self.drop_connection()
+            # What comes next must not look like the end of the body.
+            self.explained(
+                ReadError(
+                    f"an earlier read was broken off by {type(error).__name__}, and the rest of the body with it",
+                    origin=Origin.LOCAL,
+                    code="broken_off",
+                )
+            )
             raise
         self.nbytes += count
         if connection.body.complete:
@@ -615,7 +624,8 @@ class Response(ClientExchange):
         if self._view is not None or self._lease is not None:
             self._end_view()
         # Whoever gathered the content may still read it: that response is an ordinary object from now on.
-        if self._pool is not None and self._content is None:
+        # One that failed is not kept either: its error holds the frames of its traceback, and their buffers.
+        if self._pool is not None and self._content is None and self.error is None:
             self._pool.give_back(self)  # type: ignore[arg-type]  # only a StreamedResponse has a pool
 
     def _leave(self, connection: Http1Connection) -> None:

@@ -151,6 +151,14 @@ class OriginPool:
         """For how long a connection may be idle."""
         return self._pool.max_idle_ns
 
+    def count_expired(self) -> None:
+        """Its user closes one that was idle, or alive, for too long."""
+        self._pool.expired_count += 1
+
+    def count_unfit(self) -> None:
+        """Its user closes an idle one whose peer has spoken or closed."""
+        self._pool.unfit_count += 1
+
     def close_idle(self) -> None:
         """Close every idle connection; for ConnectionPool."""
         while self.idle:

@@ -365,7 +365,7 @@ class HttpListener:
 
     def stats(self) -> ListenerStats:
         """What happened so far."""
-        transports = [session.connection.transport for session in self._sessions]
+        transports = [session.connection.transport for session in tuple(self._sessions)]
         return ListenerStats(
             accepted=self._accepted,
             open=len(self._sessions) + len(self.handshakes),

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from turbosock import limits
 
 Value = TypeVar("Value")
+
+SESSION_READ_NS: Final = int(limits.SESSION_READ_INTERVAL_S * 1_000_000_000)
 
 
 class LruCache(Generic[Value]):
@@ -102,3 +107,31 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+class SessionReads:
+    """An allowance of looks at a TLS session: a burst, then so many a second, for the life of a context.
+
+    Not exact where threads meet; it bounds a leak, which one look more does not change.
+    """
+
+    __slots__ = ("_counted_ns", "_left")
+
+    def __init__(self) -> None:
+        self._left = limits.MAX_SESSION_READS
+        self._counted_ns = time.monotonic_ns()
+
+    def take(self) -> bool:
+        """Whether one more look is allowed now; True counts it."""
+        if self._left < limits.MAX_SESSION_READS:
+            now_ns = time.monotonic_ns()
+            earned = (now_ns - self._counted_ns) // SESSION_READ_NS
+            if earned:
+                self._counted_ns += earned * SESSION_READ_NS
+                self._left = min(limits.MAX_SESSION_READS, self._left + earned)
+        else:
+            self._counted_ns = time.monotonic_ns()
+        if not self._left:
+            return False
+        self._left -= 1
+        return True

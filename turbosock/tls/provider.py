@@ -35,7 +35,7 @@ from turbosock import limits
 from turbosock.config import TlsConfig, TlsServerConfig, TlsVerdict
 from turbosock.errors import StateError, TlsTruncated, TlsVerificationError
 from turbosock.tls import ktls
-from turbosock.tls.cache import LruCache, SessionCache
+from turbosock.tls.cache import LruCache, SessionCache, SessionReads
 from turbosock.tls.failures import NO_CERTIFICATE, REFUSED, refusal
 from turbosock.tls.identity import Identity
 from turbosock.tls.trust import check_pins, file_stamps, surroundings
@@ -87,13 +87,15 @@ class TlsContext:
         config: what it was made from.
         native: the engine's context.
         sessions: what may be resumed, by host; None where nothing is.
+        session_reads: how often an engine that pays for it in memory may still read a session for that.
     """
 
-    __slots__ = ("config", "native", "sessions")
+    __slots__ = ("config", "native", "session_reads", "sessions")
 
     def __init__(self, config: TlsConfig | TlsServerConfig, native: Any) -> None:
         self.config = config
         self.native = native
+        self.session_reads = SessionReads()
         self.sessions: SessionCache[StoredSession] | None = None
         if isinstance(config, TlsConfig) and config.resumes:
             self.sessions = SessionCache(limits.MAX_TLS_SESSIONS)

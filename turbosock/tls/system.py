@@ -207,6 +207,9 @@ class SystemSession(TlsSession):
         return tuple(item if isinstance(item, bytes) else item.public_bytes(2) for item in found)
 
     def _native_session(self) -> Any | None:
+        # `ssl` copies a session for each look at it, and with OpenSSL 3.0 never frees the copy: see MAX_SESSION_READS.
+        if not self._context.session_reads.take():
+            return None
         session = self._tls.session
         if session is None or not (session.has_ticket or (self.version == "TLSv1.2" and session.id)):
             return None

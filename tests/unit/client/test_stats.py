@@ -255,7 +255,6 @@ def test_loop_counts_listeners_and_prewarmed_origins() -> None:
         assert stats.watched == 4
 
 
-@pytest.mark.xfail(reason="a Loop counts what a link holds as a dial, and as held by nobody")
 def test_loop_counts_exchanges_that_middleware_holds() -> None:
     hold = Hold()
     with Peer() as peer, Loop(middleware=(hold,)) as loop:

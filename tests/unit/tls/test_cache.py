@@ -9,7 +9,9 @@ from collections import OrderedDict
 import pytest
 
 from support.seeds import seeds
-from turbosock.tls.cache import LruCache, SessionCache
+from turbosock import limits
+from turbosock.tls import cache as caches
+from turbosock.tls.cache import LruCache, SessionCache, SessionReads
 
 
 @pytest.mark.parametrize("seed", seeds(20))
@@ -76,3 +78,18 @@ def test_after_fork_sessions_are_gone_contexts_stay_and_a_held_lock_is_free() ->
         cache.after_fork()
     assert contexts.get("key") == 1
     assert sessions.get("key") is None
+
+
+def test_looks_at_sessions_are_a_burst_and_then_one_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 0
+    monkeypatch.setattr(caches.time, "monotonic_ns", lambda: now_ns)
+    reads = SessionReads()
+    assert [reads.take() for _ in range(limits.MAX_SESSION_READS + 2)] == [True] * limits.MAX_SESSION_READS + [
+        False
+    ] * 2
+    now_ns += caches.SESSION_READ_NS - 1
+    assert not reads.take()
+    now_ns += 1
+    assert [reads.take(), reads.take()] == [True, False]
+    now_ns += 1000 * caches.SESSION_READ_NS
+    assert sum(reads.take() for _ in range(1000)) == limits.MAX_SESSION_READS

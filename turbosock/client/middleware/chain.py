@@ -38,7 +38,7 @@ class Chain:
         InvalidOption: `links` is not an iterable of Middleware, or too long.
     """
 
-    __slots__ = ("_answering", "_repeating", "answers", "links", "prepares", "repeats", "standing")
+    __slots__ = ("_answering", "_preparing", "_repeating", "answers", "links", "prepares", "repeats", "standing")
 
     def __init__(self, links: Iterable[Middleware]) -> None:
         try:
@@ -51,7 +51,8 @@ class Chain:
         if len(self.links) > limits.MAX_MIDDLEWARE:
             raise InvalidOption(f"middleware: {len(self.links)} links; give {limits.MAX_MIDDLEWARE} at most")
         # Links that leave a step as it is are not asked.
-        self.prepares = any(type(link).prepare is not Middleware.prepare for link in self.links)
+        self._preparing = tuple(link for link in self.links if type(link).prepare is not Middleware.prepare)
+        self.prepares = bool(self._preparing)
         self._answering = tuple(link for link in self.links if type(link).answered is not Middleware.answered)
         standing: list[Middleware] = []
         # From the innermost on; each with the number of standing links that stay entered when it wants another attempt.
@@ -67,8 +68,8 @@ class Chain:
         self.repeats = bool(self._repeating)
 
     def prepare(self, draft: Draft) -> None:
-        """Show the draft to every link."""
-        for link in self.links:
+        """Show the draft to every link that may change it."""
+        for link in self._preparing:
             try:
                 link.prepare(draft)
             except TurbosockError:

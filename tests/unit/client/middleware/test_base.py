@@ -13,7 +13,7 @@ def drafted(headers: Any, auth: tuple[str, str] | None = None) -> Draft:
     return Draft("GET", "http://example.com/", None, headers, auth)
 
 
-@pytest.mark.parametrize("headers", [None, {}, [], (), iter([])], ids=repr)
+@pytest.mark.parametrize("headers", [None, {}, [], (), iter([])], ids=["none", "mapping", "list", "tuple", "iterator"])
 def test_default_is_added_where_there_are_no_fields(headers: Any) -> None:
     draft = drafted(headers)
     draft.set_default("X-A", "1")
