@@ -364,6 +364,8 @@ class HttpSession:
         """For the exchange: `readinto`."""
         connection = self.connection
         max_bytes = self.listener.max_body_bytes
+        awaited = self._awaits_body()
+        bytes_in = connection.transport.bytes_in
         try:
             count = connection.read_body(view)
             if max_bytes is not None and connection.body.received > max_bytes:
@@ -376,7 +378,11 @@ class HttpSession:
                 self._rest()
             raise
         if count < 0:
-            self._rest()
+            if awaited and connection.transport.bytes_in == bytes_in:
+                # Asking again, every tick, say, gives the client no more time.
+                connection.release_ring()
+            else:
+                self._rest()
         return count
 
     # Answers

@@ -427,6 +427,24 @@ def test_on_closed_is_called_when_time_ends_an_exchange() -> None:
         assert peer.answers("POST")[0].status_code == 408
 
 
+def test_body_that_is_asked_for_every_tick_has_no_more_time_for_that() -> None:
+    with Stage(stream_body=True, body_timeout_s=5) as stage:
+        peer = stage.connect()
+        peer.send(request("POST", fields="Content-Length: 5\r\n"))
+        exchange = stage.exchanges[0]
+        for _ in range(4):
+            assert exchange.readinto(bytearray(5)) == -1
+            stage.advance(1)
+        peer.send(b"x")
+        assert exchange.readinto(bytearray(5)) == 1
+        for _ in range(4):
+            assert exchange.readinto(bytearray(5)) == -1
+            stage.advance(1)
+        assert not exchange.closed
+        stage.advance(1)
+        assert exchange.closed and peer.answers("POST")[0].status_code == 408
+
+
 # Bodies read as they come
 
 
