@@ -28,8 +28,6 @@ from turbosock.client.response import StreamedResponse
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:a streamed response of .* was dropped:ResourceWarning"),
-    # See the last test.
-    pytest.mark.filterwarnings("ignore:.*StreamedResponse.__del__:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 TIMEOUTS = Timeouts(connect_s=1, read_s=1, write_s=1, pool_s=0.2, total_s=2)
@@ -255,7 +253,6 @@ def test_loop_interrupted_anywhere_loses_nothing(server: LabelledServer, kept: b
     assert interrupt(subject, subject.get, sample(subject, subject.get, seed)) > 20
 
 
-@pytest.mark.xfail(reason="its finalizer asks for a connection before there is an attribute for one")
 def test_streamed_response_interrupted_in_its_making_is_dropped_in_silence() -> None:
     unraisable: list[object] = []
     before = sys.unraisablehook

@@ -667,7 +667,8 @@ class StreamedResponse(Response):
         super().__init__(client, pool)
 
     def __del__(self) -> None:
-        connection = self.connection
+        # An interrupt in its making leaves it without any attribute.
+        connection: Http1Connection | None = getattr(self, "connection", None)
         if connection is None:
             return
         self.connection = None
