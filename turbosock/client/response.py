@@ -528,7 +528,12 @@ class Response(ClientExchange):
             view = lease.view
             filled = 0
             while True:
-                count = self.readinto(view[filled:] if filled else view)
+                if filled:
+                    # Released, since the frames of an error would hold it beyond the lease.
+                    with view[filled:] as rest:
+                        count = self.readinto(rest)
+                else:
+                    count = self.readinto(view)
                 filled += count
                 if filled and (not count or chunk_size is None or filled == chunk_size):
                     yield bytes(view[:filled])
@@ -596,7 +601,9 @@ class Response(ClientExchange):
             return memoryview(self.content)
         self._lease = lease = self._client.buffers.rent(body.run)
         while self.connection is not None:
-            self._read_on(lease.view[self.nbytes :])
+            # As in _pieces().
+            with lease.view[self.nbytes :] as rest:
+                self._read_on(rest)
         return lease.view.toreadonly()
 
     # The end
