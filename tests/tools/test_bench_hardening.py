@@ -155,4 +155,5 @@ def test_churn_opens_a_connection_for_each_request_and_ends_where_it_began(
     task = load("task").Task("churn", contestant, "report", plain.host, plain.port, 0.1, 40, 1, -1)
     answer = churn.REPORTS[contestant](task)
     assert answer["before"] == answer["after"]
-    assert answer["traced"] < 20_000
+    # A kept ring alone would be 64 KiB for each of the 20; a heap of timers holds closed connections for a while.
+    assert answer["traced"] < 100_000
