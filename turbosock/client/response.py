@@ -223,6 +223,7 @@ class Response(ClientExchange):
     def _answered_anyway(self, connection: Http1Connection) -> bool:
         try:
             while not connection.transport.is_quiet():
+                self.check_deadline()
                 if self._answered_early(connection):
                     return True
         except TurbosockError:

@@ -33,6 +33,7 @@ from typing import Any, Final, Protocol
 from turbosock.errors import InvalidOption, LimitError
 from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.clock import NS_PER_MS, NS_PER_S
+from turbosock.reactor.sockets import local_error
 
 # Readable, or writable, and nothing else: for handlers that put themselves in line.
 IN: Final = 1
@@ -361,16 +362,22 @@ class SingleWaiter:
         """Return whether the descriptor became readable (or writable) before `timeout_ns` passed.
 
         An error or a hang-up counts as ready. False may come early, after MAX_POLL_WAIT_S: compare with the clock.
+
+        Raises:
+            NetworkError: the system cannot wait, for want of memory, say.
         """
-        if sys.platform == "win32":
-            watched = [self._fd]
-            timeout_s = min(max(timeout_ns, 0) / NS_PER_S, MAX_POLL_WAIT_S)
-            ready = select.select([] if write else watched, watched if write else [], watched, timeout_s)
-            return any(ready)
-        if write is not self._write:
-            self._poll.modify(self._fd, OUT if write else IN)
-            self._write = write
-        if timeout_ns <= 0:
-            return bool(self._poll.poll(0))
-        timeout_ms = -(-timeout_ns // NS_PER_MS)
-        return bool(self._poll.poll(timeout_ms if timeout_ms < _MAX_POLL_WAIT_MS else _MAX_POLL_WAIT_MS))
+        try:
+            if sys.platform == "win32":
+                watched = [self._fd]
+                timeout_s = min(max(timeout_ns, 0) / NS_PER_S, MAX_POLL_WAIT_S)
+                ready = select.select([] if write else watched, watched if write else [], watched, timeout_s)
+                return any(ready)
+            if write is not self._write:
+                self._poll.modify(self._fd, OUT if write else IN)
+                self._write = write
+            if timeout_ns <= 0:
+                return bool(self._poll.poll(0))
+            timeout_ms = -(-timeout_ns // NS_PER_MS)
+            return bool(self._poll.poll(timeout_ms if timeout_ms < _MAX_POLL_WAIT_MS else _MAX_POLL_WAIT_MS))
+        except OSError as error:
+            raise local_error("wait for a socket", error) from error

@@ -21,7 +21,7 @@ import socket as socket_module
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from turbosock import limits
-from turbosock.errors import ReadError, TurbosockError, WriteError
+from turbosock.errors import NetworkError, ReadError, TurbosockError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING, RECEIVE, SEND, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
 from turbosock.reactor.sockets import (
@@ -139,6 +139,7 @@ class Transport:
 
         Raises:
             ReadError: the system refused to bound it.
+            NetworkError: the system cannot wait here.
         """
         raise AssertionError("a Transport is either blocking or not")
 
@@ -158,7 +159,11 @@ class Transport:
         self.send_budget_ns = budget_ns
 
     def await_writable(self, budget_ns: int) -> None:
-        """Let the next send wait up to `budget_ns`: in itself, or here."""
+        """Let the next send wait up to `budget_ns`: in itself, or here.
+
+        Raises:
+            WriteError, NetworkError: as await_readable.
+        """
         raise AssertionError("a Transport is either blocking or not")
 
     def _send_now(self, context: IOContext) -> None:
@@ -214,8 +219,14 @@ class Transport:
         return True
 
     def is_quiet(self) -> bool:
-        """Whether an idle connection has neither spoken nor closed: one system call, no wait."""
-        return not self._wait(0, write=False)
+        """Whether an idle connection has neither spoken nor closed: one system call, no wait.
+
+        False also where the system cannot tell: nobody is to rely on such a connection.
+        """
+        try:
+            return not self._wait(0, write=False)
+        except NetworkError:
+            return False
 
     def _wait(self, budget_ns: int, *, write: bool) -> bool:
         waiter = self._waiter

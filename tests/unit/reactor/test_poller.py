@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import selectors
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from turbosock.errors import InvalidOption, LimitError
+from turbosock.errors import InvalidOption, LimitError, NetworkError, Origin
 from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.poller import (
     POLLER_VARIABLE,
@@ -396,6 +397,24 @@ def test_single_waiter_with_negative_or_huge_timeout_is_bounded(pair: Pair) -> N
     waiter = SingleWaiter(pair[0].fileno())
     assert not waiter.wait(-5)
     assert waiter.wait(10**30, write=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no poll() to refuse")
+@pytest.mark.parametrize("timeout_ns", [0, LONG_NS])
+def test_single_waiter_that_the_system_refuses_raises_in_our_words(
+    pair: Pair, timeout_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def register(self, fd: int, mask: int) -> None:
+            """Nothing is asked of the system yet."""
+
+        def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+            raise OSError(errno.ENOMEM, "injected")
+
+    monkeypatch.setattr(select, "poll", Refusing)
+    with pytest.raises(NetworkError, match="wait for a socket") as caught:
+        SingleWaiter(pair[0].fileno()).wait(timeout_ns)
+    assert (caught.value.code, caught.value.origin) == ("exhausted", Origin.LOCAL)
 
 
 def test_single_waiter_is_ended_by_shutdown_on_another_thread(tcp_pair: Pair) -> None:

@@ -206,6 +206,16 @@ def test_quiet_is_asked_without_waiting_and_without_reading(pair: Pair) -> None:
     assert not transport.is_quiet()
 
 
+def test_connection_that_the_system_cannot_ask_about_is_not_quiet(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport, _ = pair
+
+    def refuse(waiter: SingleWaiter, timeout_ns: int, write: bool = False) -> bool:
+        raise NetworkError("no memory", errno=errno.ENOMEM, code="exhausted")
+
+    monkeypatch.setattr(SingleWaiter, "wait", refuse)
+    assert not transport.is_quiet()
+
+
 def test_abort_from_another_thread_ends_a_wait_for_bytes(pair: Pair) -> None:
     transport, _ = pair
     results: list[tuple[int, bytes]] = []
