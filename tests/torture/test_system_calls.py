@@ -73,23 +73,18 @@ def secure_server(pki: Pki) -> Iterator[LabelledServer]:
         yield running
 
 
-UNLIKELY_REASON = (
-    "an error of the poll() that waits for one socket, or of the setblocking() of a transport or a session, comes out "
-    "as it is, and may leave the socket and its ring to the collector"
-)
 traffic = pytest.param(TRAFFIC, id="traffic")
 settings = pytest.param(SETTINGS, id="settings")
 watching = pytest.param(WATCHING, id="watching")
 unlikely = pytest.param(UNLIKELY, id="unlikely")
-unlikely_yet = pytest.param(UNLIKELY, id="unlikely", marks=pytest.mark.xfail(reason=UNLIKELY_REASON))
 # With a new connection, and with one that is kept. Whether a kept one is asked before it is used is a matter of time.
 fresh_or_kept = pytest.mark.parametrize(
     ("kept", "kinds"),
     [
         *(pytest.param(True, *kinds.values, id=f"kept-{kinds.id}") for kinds in (traffic, settings)),
         *(
-            pytest.param(False, *kinds.values, id=f"fresh-{kinds.id}", marks=kinds.marks)
-            for kinds in (traffic, settings, watching, unlikely_yet)
+            pytest.param(False, *kinds.values, id=f"fresh-{kinds.id}")
+            for kinds in (traffic, settings, watching, unlikely)
         ),
     ],
 )

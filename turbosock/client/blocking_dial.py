@@ -23,6 +23,7 @@ from turbosock.transport.transport import SaeaTransport, StreamTransport, Transp
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.pool.origin_pool import OriginPool
+    from turbosock.tls.provider import TlsSession
     from turbosock.transport.secure import TlsDialer
 
 # An interrupted dial is noticed at the latest after this time where shutting its socket down does not wake it.
@@ -125,6 +126,7 @@ def dial_blocking(
     Raises:
         ResolveError, ConnectError: there is no address, or none accepted.
         TlsError: the handshake failed, or the server's certificate was refused.
+        NetworkError: the system has no socket to give, or cannot set it up or wait for it.
         ConnectTimeout, TotalTimeout, Cancelled, ClientClosed.
     """
     timeouts = dialler.timeouts
@@ -159,10 +161,18 @@ def dial_blocking(
         if dial.error is not None:
             raise dial.error
         dialler.check_deadline()
-        if dial.session is not None:
-            return TlsTransport(dial.take_session())
-        sock = dial.take()
-        return StreamTransport(sock) if mode is TransportMode.STREAM else SaeaTransport(sock)
+        taken: TlsSession | socket_module.socket | None = None
+        try:
+            if dial.session is not None:
+                taken = session = dial.take_session()
+                return TlsTransport(session)
+            taken = sock = dial.take()
+            return StreamTransport(sock) if mode is TransportMode.STREAM else SaeaTransport(sock)
+        except BaseException:
+            # The system refuses to set it up, and the dial has let go of it.
+            if taken is not None:
+                taken.close()
+            raise
     finally:
         dial.close()
 

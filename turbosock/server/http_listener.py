@@ -279,6 +279,10 @@ class HttpListener:
             # As above.
             sock.close()
             return
+        except NetworkError:
+            self._exhausted += 1
+            sock.close()
+            return
         try:
             self.handshakes.add(TlsHandshake(self, session, peer))
         except (LimitError, NetworkError):

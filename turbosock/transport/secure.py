@@ -10,6 +10,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from turbosock.config import TlsConfig
+from turbosock.errors import TurbosockError
+from turbosock.reactor.sockets import local_error
 
 if TYPE_CHECKING:
     from socket import socket
@@ -57,6 +59,13 @@ class TlsDialer:
 
         Raises:
             TlsError: the host cannot be verified by any certificate.
+            NetworkError: the system refused to set the socket up. It is still the caller's to close.
         """
         provider, context = self.prepare()
-        return provider.wrap(sock, context, host, port)
+        try:
+            return provider.wrap(sock, context, host, port)
+        except TurbosockError:
+            # Some of them are OSErrors, too.
+            raise
+        except OSError as error:
+            raise local_error("set up a socket for TLS", error) from error

@@ -10,7 +10,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from turbosock.config import TlsServerConfig
-from turbosock.errors import InvalidOption
+from turbosock.errors import InvalidOption, TurbosockError
+from turbosock.reactor.sockets import local_error
 
 if TYPE_CHECKING:
     from socket import socket
@@ -52,5 +53,12 @@ class TlsAcceptor:
 
         Raises:
             TlsHandshakeError: the client has gone already. The socket is still the caller's to close.
+            NetworkError: the system refused to set the socket up, which is the caller's to close as well.
         """
-        return self._provider.wrap_server(sock, self._context)
+        try:
+            return self._provider.wrap_server(sock, self._context)
+        except TurbosockError:
+            # Some of them are OSErrors, too.
+            raise
+        except OSError as error:
+            raise local_error("set up a socket for TLS", error) from error

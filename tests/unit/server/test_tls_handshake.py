@@ -29,6 +29,7 @@ from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.tls_handshake import TlsHandshake
 from turbosock.tls import WANTS_READ, WANTS_WRITE, TlsSession
+from turbosock.tls.provider import TlsContext, TlsProvider
 
 TIMEOUT_S = limits.SERVER_HANDSHAKE_TIMEOUT_S
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -412,6 +413,24 @@ def test_client_beyond_what_the_reactor_takes_is_turned_away(
         assert (stats.open, stats.exhausted) == (0, 0 if broken == "wrap" else 1)
         assert len(stage.reactor.timers) == 0
         assert TlsPeer(stage, context).shake()
+
+
+def test_client_whose_socket_the_system_refuses_to_set_up_is_closed(
+    serving: TlsServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapped: list[socket.socket] = []
+
+    def refuse(provider: TlsProvider, sock: socket.socket, context: TlsContext) -> TlsSession:
+        wrapped.append(sock)
+        raise OSError(errno.ENOMEM, "injected")
+
+    monkeypatch.setattr(TlsProvider, "wrap_server", refuse)
+    with Stage(answer, tls=serving) as stage:
+        peer = stage.connect()
+        stage.settle(peer)
+        stats = stage.listener.stats()
+        assert (stats.accepted, stats.open, stats.exhausted) == (0, 0, 1)
+        assert [sock.fileno() for sock in wrapped] == [-1]
 
 
 def test_handshake_that_cannot_be_watched_leaves_no_timer(

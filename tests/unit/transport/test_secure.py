@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from types import FrameType
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from turbosock.config import TlsConfig
+from turbosock.errors import NetworkError, Origin, TlsHandshakeError, TurbosockError
 from turbosock.transport.secure import TlsDialer
 
 
@@ -19,6 +21,7 @@ class FakeProvider:
     def __init__(self) -> None:
         self.configs: list[TlsConfig] = []
         self.wrapped: list[tuple[object, str, int]] = []
+        self.failure: Exception | None = None
 
     def client_context(self, config: TlsConfig) -> object:
         self.configs.append(config)
@@ -26,6 +29,8 @@ class FakeProvider:
 
     def wrap(self, sock: socket.socket | None, context: object, host: str, port: int) -> str:
         assert context in self.configs
+        if self.failure is not None:
+            raise self.failure
         self.wrapped.append((sock, host, port))
         return "a session"
 
@@ -45,6 +50,23 @@ def test_dialer_makes_its_context_once(provider: FakeProvider) -> None:
     assert dialer.wrap(None, "a.test", 443) == "a session"  # type: ignore[arg-type,comparison-overlap]  # fakes
     assert provider.wrapped == [(None, "a.test", 443)]
     assert len(provider.configs) == 1
+
+
+def test_dialer_whose_socket_the_system_refuses_to_set_up_raises_in_our_words(provider: FakeProvider) -> None:
+    dialer = TlsDialer(TlsConfig(), ("http/1.1",))
+    provider.failure = OSError(errno.ENOMEM, "injected")
+    with pytest.raises(NetworkError, match="set up a socket") as caught:
+        dialer.wrap(None, "a.test", 443)  # type: ignore[arg-type]  # a fake
+    assert (caught.value.code, caught.value.origin) == ("exhausted", Origin.LOCAL)
+
+
+@pytest.mark.parametrize("failure", [NetworkError("ours"), TlsHandshakeError("ours")])
+def test_dialer_passes_on_what_is_in_our_words(provider: FakeProvider, failure: TurbosockError) -> None:
+    dialer = TlsDialer(TlsConfig(), ("http/1.1",))
+    provider.failure = failure
+    with pytest.raises(TurbosockError) as caught:
+        dialer.wrap(None, "a.test", 443)  # type: ignore[arg-type]  # a fake
+    assert caught.value is failure
 
 
 def test_dialer_offers_what_is_spoken_unless_the_configuration_says_otherwise(provider: FakeProvider) -> None:
