@@ -44,7 +44,7 @@ from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.loop_services import HeldExchange
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import Prewarming, check_room
+from turbosock.client.prewarm import Prewarming, check_numbers
 from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.request_options import LoopOptions
 from turbosock.client.ticking_dial import TickingDial
@@ -367,7 +367,7 @@ class Loop:
             backoff_cap_s=backoff_cap_s,
             adaptive=adaptive,
         )
-        check_room(refill.min_ready, refill.max_ready, self.config.pool)
+        check_numbers(refill.min_ready, refill.max_ready, adaptive, self.config.pool)
         prepared = self._preparer.prepare("GET", url)
         if self._prewarmer is None:
             self._prewarmer = LoopPrewarmer(self)

@@ -392,6 +392,7 @@ def test_client_origin_that_stalls_holds_up_no_other(client: Client, pki: Pki) -
     ("options", "names"),
     [
         ({"min_ready": 3, "max_ready": 2}, ("min_ready=3", "max_ready=2")),
+        ({"min_ready": 1, "max_ready": 2}, ("min_ready=1", "max_ready=2", "adaptive=True")),
         ({"backoff_first_s": 2.0, "backoff_cap_s": 1.0}, ("backoff_first_s=2.0", "backoff_cap_s=1.0")),
         ({"min_ready": 5}, ("min_ready=5", "max_connections_per_origin=4")),
         ({"min_ready": 1, "max_ready": 5}, ("max_ready=5", "max_connections_per_origin=4")),

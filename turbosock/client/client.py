@@ -31,7 +31,7 @@ from turbosock.client.chained_response import ChainedResponse, ChainedStreamedRe
 from turbosock.client.default_headers import default_headers
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, check_room
+from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, check_numbers
 from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
@@ -475,7 +475,7 @@ class Client:
             max_building=1,
             adaptive=adaptive,
         )
-        check_room(refill.min_ready, refill.max_ready, self.config.pool)
+        check_numbers(refill.min_ready, refill.max_ready, adaptive, self.config.pool)
         prepared = self._preparer.prepare("GET", url)
         return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
 

@@ -1,6 +1,6 @@
 """Prewarming for a Client: idle connections of chosen origins, kept ready by a background thread for each.
 
-    warm = client.prewarm("https://api.example", min_ready=2, max_ready=8)
+    warm = client.prewarm("https://api.example", min_ready=2)
     warm.wait(5)                    # where the first request must find one
     ...
     warm.close()
@@ -414,10 +414,15 @@ def check_alone(kept: Iterable[Prewarming], origin: OriginPool) -> None:
         raise LimitError(f"prewarm(): {count} origins are kept warm already: close() one of them before")
 
 
-def check_room(min_ready: int, max_ready: int, pool: PoolConfig) -> None:
-    """Raise InvalidOption where the pool could never hold so many ready connections."""
+def check_numbers(min_ready: int, max_ready: int, adaptive: bool, pool: PoolConfig) -> None:
+    """Raise InvalidOption where the pool could never hold so many ready connections, or nothing would ask for them."""
     for name, value in (("min_ready", min_ready), ("max_ready", max_ready)):
         for limit in ("max_connections_per_origin", "max_idle"):
             most = getattr(pool, limit)
             if value > most:
                 raise InvalidOption(f"{name}={value} is above the pool's {limit}={most}: lower it or raise the second")
+    if max_ready > min_ready and not adaptive:
+        raise InvalidOption(
+            f"max_ready={max_ready} is above min_ready={min_ready} without adaptive=True: {min_ready} would be kept "
+            "ready; give adaptive=True, or leave max_ready out"
+        )
