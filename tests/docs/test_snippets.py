@@ -2,8 +2,9 @@
 
 The blocks of one page run in order and share their names, as a reader would type them. What a page cannot know is put
 in its place first: `127.0.0.1:8080` is the server's address, `127.0.0.1:9000` a free port for the page's own listener,
-`/run/app.sock` a Unix socket. A page that listens on port 9000 is visited by `http.client`. Every page has `world`,
-the simulation that its tick loop steps, and an empty working directory of its own.
+`/tmp/app.sock` a Unix socket. A page that listens on port 9000 is visited by `http.client`. Every page has `world`,
+the simulation that its tick loop steps, and an empty working directory of its own. The server is the program of
+docs/how-to/site.md, which a page that needs it links to.
 
 A ```text block behind a python block is what that block prints. `<!-- needs: memray -->` names a module without which
 the page is skipped.
@@ -18,12 +19,11 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from support import peers
-from support.docs_site import DocsSite, World
+from support.docs_site import SITE_PAGE, SOCKET_PATH, DocsSite, World, site_program
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -62,7 +62,7 @@ def visit(port: int) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocsSite]:
-    with DocsSite(tmp_path_factory.mktemp("site") / "app.sock") as running:
+    with DocsSite(tmp_path_factory.mktemp("site")) as running:
         yield running
 
 
@@ -95,10 +95,12 @@ def test_snippets_of_a_page_run_in_order(
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
     for line, code, printed in blocks_of(page):
+        if code == site_program():  # it runs already
+            continue
         names["world"] = World(functools.partial(visit, port) if LISTENS in code else None)
         code = code.replace(SERVER, authority).replace(LISTENER, f"127.0.0.1:{port}")
         code = code.replace(LISTENS, f'("127.0.0.1", {port})')
-        code = code.replace(quote("/run/app.sock", safe=""), quote(sock, safe="")).replace("/run/app.sock", sock)
+        code = code.replace(SOCKET_PATH, sock)
         # Newlines in front, so that a traceback shows the line of the page.
         compiled = compile("\n" * line + code, str(page), "exec")
         out = io.StringIO()
@@ -120,6 +122,23 @@ def test_links_of_a_page_lead_to_files(page: Path) -> None:
     missing = [str(target) for target in links_of(page) if not target.exists()]
 
     assert not missing
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name_of)
+def test_page_whose_examples_need_the_site_or_a_world_links_to_them(page: Path) -> None:
+    code = "".join(code for _, code, _ in blocks_of(page))
+    needs = f"{SERVER}/" in code or re.search(r"\bworld\b", code) is not None
+
+    assert page in (SITE_PAGE, TUTORIAL) or SITE_PAGE in links_of(page) or not needs
+
+
+def test_world_that_the_site_page_offers_has_what_the_pages_use() -> None:
+    offered: dict[str, object] = {}
+    exec(blocks_of(SITE_PAGE)[1][1], offered)
+    used = {name for page in PAGES for _, code, _ in blocks_of(page) for name in re.findall(r"\bworld\.(\w+)", code)}
+
+    assert used
+    assert not [name for name in used if not hasattr(offered["world"], name)]
 
 
 def test_index_links_to_every_page() -> None:

@@ -1,86 +1,86 @@
 """The server that the documentation talks to, and the world that its tick loops step.
 
-`DocsSite` is a thread with a Loop that listens on a loopback port and on a Unix socket. It answers what the pages ask
-for: a greeting, an echo, a large body, a stored upload, lines, and one path that never answers.
+`DocsSite` runs the program that docs/how-to/site.md tells its reader to run, in a process of its own, on a free port
+and another Unix socket: so a reader who has started it sees what the pages print.
 
-Left to others: reading the pages and running their snippets (`tests/docs/test_snippets.py`).
+Left to others: reading the other pages and running their snippets (`tests/docs/test_snippets.py`).
 """
 
 from __future__ import annotations
 
+import os
+import re
+import select
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from turbosock import Loop
-from turbosock.server.http_exchange import HttpExchange
-
-BIG_BODY = bytes(range(256)) * 8192
+ROOT = Path(__file__).parents[2]
+SITE_PAGE = ROOT / "docs" / "how-to" / "site.md"
+SOCKET_PATH = "/tmp/app.sock"
+ADDRESS = '("127.0.0.1", 8080)'
 GUARD_S = 20.0
+
+
+def site_program() -> str:
+    """The program on the page: its first block."""
+    found = re.search(r"^```python\n(.*?)^```$", SITE_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{SITE_PAGE} has no program"
+    return found[1]
 
 
 class DocsSite:
     """Serves the pages' examples for the length of a with block.
 
     Args:
-        socket_path: where it also listens on a Unix socket.
+        directory: an empty one, for the program and its Unix socket.
 
     Attributes:
         authority: "127.0.0.1:PORT".
-        uploads: what was PUT, by path.
+        socket_path: where it also listens on a Unix socket.
     """
 
-    def __init__(self, socket_path: Path) -> None:
-        self.socket_path = socket_path
+    def __init__(self, directory: Path) -> None:
         self.authority = ""
-        self.uploads: dict[str, bytes] = {}
-        self._loop = Loop()
-        self._kept: list[HttpExchange] = []
-        self._running = True
-        self._thread = threading.Thread(target=self._run, name="docs site")
+        self.socket_path = directory / "app.sock"
+        self._program = directory / "site.py"
 
     def __enter__(self) -> DocsSite:
-        listener = self._loop.listen(("127.0.0.1", 0), handler=self._answer)
-        self._loop.listen(str(self.socket_path), handler=self._answer)
-        assert isinstance(listener.address, tuple), "it listens on TCP"
-        host, port = listener.address
-        self.authority = f"{host}:{port}"
-        self._thread.start()
+        code = site_program()
+        for shown, actual in ((ADDRESS, '("127.0.0.1", 0)'), (SOCKET_PATH, str(self.socket_path))):
+            assert shown in code, f"{SITE_PAGE} does not listen on {shown}"
+            code = code.replace(shown, actual)
+        self._program.write_text(code)
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        self._process = subprocess.Popen(
+            [sys.executable, str(self._program)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        try:
+            self.authority = self._read_authority()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._running = False
-        self._loop.wakeup()
-        self._thread.join(GUARD_S)
-        assert not self._thread.is_alive(), "the site's thread hangs"
-        self._loop.close()
+        self._process.kill()
+        with self._process:
+            self._process.wait(GUARD_S)
 
-    def _run(self) -> None:
-        while self._running:
-            self._loop.poll(None)
-
-    def _answer(self, exchange: HttpExchange) -> None:
-        request = exchange.request
-        path = request.path
-        if path == "/slow":
-            self._kept.append(exchange)
-        elif path == "/big":
-            exchange.respond(200, None, BIG_BODY)
-        elif path == "/lines":
-            exchange.respond(200, {"Content-Type": "text/plain"}, "one\ntwo\nthree\n")
-        elif path == "/echo":
-            exchange.respond(200, {"Content-Type": request.headers.get("content-type", "text/plain")}, request.content)
-        elif request.method == "PUT":
-            self.uploads[path] = request.content
-            exchange.respond(201)
-        elif path == "/":
-            exchange.respond(200, {"Content-Type": "text/plain"}, "hello\n")
-        else:
-            exchange.respond(404, {"Content-Type": "text/plain"}, "nothing here\n")
+    def _read_authority(self) -> str:
+        output = self._process.stdout
+        assert output is not None, "it was asked for"
+        assert select.select([output], [], [], GUARD_S)[0], f"the site says nothing within {GUARD_S} s"
+        line = output.readline()
+        found = re.fullmatch(r"listening on http://(127\.0\.0\.1:\d+)\n", line)
+        assert found is not None, f"the site did not start: {line!r}"
+        return found[1]
 
 
 class World:
