@@ -123,3 +123,31 @@ def test_limits_page_has_every_bound_with_a_reason(limits_table: ModuleType) -> 
 
     assert set(bounds) == public
     assert not [name for name, reason in bounds.items() if not reason]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("RETRY_BUDGET_MIN_PER_S", 1.0, "1 a second"),
+        ("MAX_RETRY_BUDGET_PER_S", 1000.0, "1,000 a second"),
+        ("MAX_IDLE_S", 60.0, "60 s"),
+        ("TIMEOUT_SLACK_NS", 20_000_000, "20,000,000 ns"),
+        ("MAX_HEAD_BYTES", 65536, "64 KiB"),
+        ("MAX_HEAD_FIELDS", 256, "256"),
+    ],
+)
+def test_value_of_a_bound_has_the_unit_that_its_name_says(
+    limits_table: ModuleType, name: str, value: float, expected: str
+) -> None:
+    assert limits_table.shown(name, value) == expected
+
+
+def test_notes_of_the_limits_page_stand_in_sections_with_the_bounds_that_they_name(limits_table: ModuleType) -> None:
+    rows = limits_table.sections(limits_table.SOURCE.read_text(), limits_table.load(limits_table.SOURCE))
+
+    assert limits_table.NOTES
+    for title, note in limits_table.NOTES.items():
+        names = [bound.name for bound in rows[title]]
+        named = re.findall(r"`(\w+)`", note)
+        assert not [prefix for prefix in named if not any(name.startswith(prefix) for name in names)], title
+        assert f"## {title}\n\n{note}\n\n|" in limits_table.PAGE.read_text()
