@@ -1350,3 +1350,19 @@ def test_empty_chain_costs_a_request_no_call_and_no_memory(answering: ScriptedSe
             grown = sys.getallocatedblocks() - before
             # The server notes each request.
             assert grown < 400, f"{grown} blocks stayed after 100 requests"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:.*was dropped without close:ResourceWarning")
+def test_permit_of_a_loop_that_was_dropped_comes_back_with_the_next_who_enters() -> None:
+    limit = ConcurrencyLimit(1)
+    with scripted([read_request, await_close], [read_request, answer(), await_close]) as server:
+        loop = Loop(middleware=[limit])
+        loop.get(server.url())
+        while not loop.stats().connections.in_use:
+            loop.poll(0.01)
+        del loop
+        gc.collect()
+        with Client(middleware=[limit]) as client:
+            assert client.get(server.url()).content == b"ok"
+        assert limit.limiter.stats().in_flight == 0 and not limit._tickets

@@ -180,7 +180,8 @@ def test_turn_after_one_that_was_interrupted_works(loop: Loop, tmp_path: Path) -
             loop.poll()
         settle(loop)
         loop.flush()
-        assert [each.recv(1000)[-2:] for each in clients.sockets] == [b"", b"ok"]
+        # Whose turn came first is the poller's choice.
+        assert sorted(each.recv(1000)[-2:] for each in clients.sockets) == [b"", b"ok"]
 
 
 def test_close_by_the_iterable_of_a_body_ends_the_turn(loop: Loop, tmp_path: Path) -> None:

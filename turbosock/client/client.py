@@ -539,6 +539,8 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 def _drop_inherited_connections() -> None:
     for client in tuple(_clients):
         client.pool.drop_inherited()
+        # Calls of threads that are not here.
+        client.held.clear()
         client._prewarmer.drop_inherited()
 
 

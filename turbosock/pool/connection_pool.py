@@ -1,8 +1,8 @@
 """The connections of one Client or Loop: limits in all, waiters of every origin, age, and the end.
 
 Everything here is off the path of a request that finds an idle connection: that one asks its `OriginPool` alone, which
-comes here when `attend_ns` says that there is something to do: somebody waits, too many are idle, ages are limited, the
-pool is closed, or a second has passed since idle connections were last looked through. So no helper thread is needed.
+comes here when `attend_ns` says that there is something to do: somebody waits, too many are idle, the pool is closed,
+or a second has passed since idle connections were last looked through. So no helper thread is needed.
 
 Invariants: places taken never exceed `max_connections`, nor those of an origin its own limit; a place is offered to
 exactly one waiter, and one that declines passes it on; the waiters of an origin are served in order, and origins in the
@@ -64,6 +64,7 @@ class ConnectionPool:
     Attributes:
         places: those of connections and of dials, in all.
         connections: every connection, idle or in use.
+        wears: whether connections are let go at an age, or after so many exchanges.
         attend_ns: from when on a connection that comes back brings its origin here.
         quiet_ns: when a reactor last found no idle connection readable; 0 where none watches them.
         waiting: the origins with waiters, in the order in which they began to wait.
@@ -89,6 +90,7 @@ class ConnectionPool:
         "quiet_ns",
         "unfit_count",
         "waiting",
+        "wears",
     )
 
     def __init__(self, config: PoolConfig) -> None:
@@ -98,6 +100,7 @@ class ConnectionPool:
         self._max_requests = NEVER if config.max_requests is None else config.max_requests
         self.lock = threading.Lock()
         self.quiet_ns = 0
+        self.wears = config.max_requests is not None or config.max_lifetime_s is not None
         self.attend_ns = 0
         self._sweep_ns = 0
         self.closed = False
@@ -151,6 +154,8 @@ class ConnectionPool:
         with self.lock:
             if self.closed:
                 raise closed_error()
+            # A prepared request may know an origin that was forgotten here meanwhile, and wait in its line next.
+            self._origins.setdefault(origin.key, origin)
             if origin.open >= self.config.max_connections_per_origin:
                 return None
             victim = None
@@ -160,8 +165,6 @@ class ConnectionPool:
                     return None
             if spare and self._idle_soon() >= self.config.max_idle:
                 return None
-            # A prepared request may know an origin that was forgotten here meanwhile.
-            self._origins.setdefault(origin.key, origin)
             place = self._take_place(origin, victim)
         self._close_victim(victim)
         return place
@@ -242,19 +245,10 @@ class ConnectionPool:
 
     # Waiters
 
-    def settle(self, origin: OriginPool, connection: Http1Connection, now_ns: int) -> None:
-        """A connection came back to `origin`: it may be worn, be wanted here or elsewhere, or be one too many."""
+    def settle(self, origin: OriginPool, now_ns: int) -> None:
+        """A connection came back to `origin`: it may be wanted here or elsewhere, or be one too many."""
         if self.closed:
             origin.close_idle()
-            return
-        if connection.served >= self._max_requests or now_ns >= connection.retire_ns:
-            try:
-                origin.idle.remove(connection)
-            except ValueError:
-                # Another thread has it already; it comes back.
-                return
-            self.expired_count += 1
-            origin.discard(connection)
             return
         origin.hand_over()
         self.serve_places(origin)
@@ -314,18 +308,16 @@ class ConnectionPool:
 
     def _note(self) -> None:
         """Say from when on this pool wants to see what comes back; under the lock."""
-        if (
-            self.waiting
-            or self.closed
-            or self.config.max_lifetime_s is not None
-            or self.config.max_requests is not None
-            or len(self.connections) > self.config.max_idle
-        ):
+        if self.waiting or self.closed or len(self.connections) > self.config.max_idle:
             self.attend_ns = 0
         else:
             self.attend_ns = self._sweep_ns
 
     # Age
+
+    def is_worn(self, connection: Http1Connection, now_ns: int) -> bool:
+        """Whether a connection has served enough, or is too old, to be kept."""
+        return connection.served >= self._max_requests or now_ns >= connection.retire_ns
 
     def retirement_ns(self, now_ns: int) -> int:
         """When a connection made now is too old, spread so that those made together do not end together."""

@@ -121,11 +121,15 @@ class OriginPool:
 
     def give_back(self, connection: Http1Connection, now_ns: int) -> None:
         """Keep a reusable connection for the next exchange, or hand it to who waits."""
+        pool = self._pool
+        if pool.wears and pool.is_worn(connection, now_ns):
+            pool.expired_count += 1
+            self.discard(connection)
+            return
         connection.idle_since_ns = now_ns
         self._keep(connection)
-        pool = self._pool
         if now_ns >= pool.attend_ns:
-            pool.settle(self, connection, now_ns)
+            pool.settle(self, now_ns)
 
     def hand_over(self) -> None:
         """Give an idle connection to the first waiter who takes it, if there are both; for ConnectionPool."""

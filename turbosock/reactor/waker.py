@@ -22,6 +22,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 
 _DRAIN_BYTES = 64
 
@@ -44,11 +45,13 @@ class Waker:
     def __init__(self, *, use_eventfd: bool | None = None) -> None:
         self._lock = threading.RLock()
         self._pending = False
-        self.closed = False
+        # Until it has its descriptor: a finalizer finds nothing to close.
+        self.closed = True
         self._read_socket: socket.socket | None = None
         self._write_socket: socket.socket | None = None
         if sys.platform == "linux" and use_eventfd is not False:
             self._read_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self.closed = False
             return
         reader, writer = socket.socketpair()
         try:
@@ -61,6 +64,7 @@ class Waker:
         self._read_socket = reader
         self._write_socket = writer
         self._read_fd = reader.fileno()
+        self.closed = False
 
     def fileno(self) -> int:
         """Return the descriptor to watch for reading; -1 after `close()`."""
@@ -106,6 +110,11 @@ class Waker:
         """In the child of a fork: close its copy, although a thread of the parent may have held the lock."""
         self._lock = threading.RLock()
         self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "closed", True):
+            self.drop()
+            warnings.warn("a Loop was dropped without close(); use a with block", ResourceWarning, stacklevel=2)
 
     def close(self) -> None:
         """Close the descriptor; unregister it first. A second call does nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import cast
 
@@ -686,3 +687,37 @@ def test_close_that_was_interrupted_is_ended_by_the_next_one() -> None:
     assert transport_of(idle).closed and transport_of(busy).aborted
     pool.close(told.append)
     assert told == lines
+
+
+def test_waiter_at_a_forgotten_origin_is_woken_by_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_ORIGINS", 2)
+    pool = pool_of(max_connections=1, max_connections_per_origin=1)
+    known = pool.origin(key("known"))
+    busy = opened(pool.origin(key("busy")))
+    for i in range(5):
+        pool.origin(key(f"other{i}"))
+    assert key("known") not in pool._origins
+    line = Line()
+    assert known.reserve() is None
+    known.wait(line)
+    assert pool.stats().waiting == 1
+    woken: list[object] = []
+    pool.close(woken.append)
+    assert woken == [line] and not transport_of(busy).closed
+
+
+def test_connection_that_served_enough_is_never_among_the_idle() -> None:
+    pool = ConnectionPool(PoolConfig(max_requests=1))
+    origin = pool.origin(key())
+    seen: list[int] = []
+
+    class Watching(deque[Http1Connection]):
+        def append(self, connection: Http1Connection) -> None:
+            seen.append(connection.served)
+            super().append(connection)
+
+    origin._keep = Watching().append
+    connection = opened(origin)
+    connection.served = 1
+    origin.give_back(connection, 0)
+    assert seen == [] and transport_of(connection).closed

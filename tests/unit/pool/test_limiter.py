@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.in_thread import InThread
 from turbosock import limits
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, PoolTimeout, StateError
 from turbosock.pool import limiter as limiter_module
@@ -544,8 +545,17 @@ class Interruption:
 def interrupted(work: Callable[[], object], nth: int, start: str, rehearse: Callable[[], object]) -> bool:
     """Run `work` with an interrupt at the nth place; False when it has fewer.
 
+    In a thread of its own: an error that tracing raises inside an except clause may leave the one that was handled on
+    the thread's stack of them, where every later error of the thread would find it as its context.
     `rehearse` does the same with other objects: Python 3.13 traces the instructions of a function from its second call.
     """
+    went_on = InThread(lambda: _interrupted(work, nth, start, rehearse)).outcome()
+    if isinstance(went_on, BaseException):
+        raise went_on
+    return bool(went_on)
+
+
+def _interrupted(work: Callable[[], object], nth: int, start: str, rehearse: Callable[[], object]) -> bool:
     interruption = Interruption(nth, start)
     before = sys.gettrace()
     # Python 3.12 and later trace instructions from the start only if some frame asked for it by then.

@@ -129,3 +129,15 @@ def test_close_is_final_and_late_calls_touch_no_other_descriptor(waker: Waker) -
 
 def test_descriptor_is_close_on_exec(waker: Waker) -> None:
     assert not os.get_inheritable(waker.fileno())
+
+
+def descriptor_of_dropped(*, use_eventfd: bool) -> int:
+    return Waker(use_eventfd=use_eventfd).fileno()
+
+
+@pytest.mark.parametrize("use_eventfd", [True, False])
+def test_waker_that_is_dropped_unclosed_warns_and_closes_its_descriptor(use_eventfd: bool) -> None:
+    with pytest.warns(ResourceWarning, match="dropped without close"):
+        fd = descriptor_of_dropped(use_eventfd=use_eventfd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -9,6 +9,7 @@ Invariant: an exchange has a ticket here from `enter` on until `leave` has given
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 from weakref import ReferenceType, WeakSet, ref
 
@@ -76,9 +77,14 @@ class ConcurrencyLimit(Middleware):
         # By id: what is held here would not end when its user drops it.
         self._tickets: dict[int, _ExchangeTicket] = {}
         self._free: list[_ExchangeTicket] = []
+        # References to exchanges that were collected without an end, with the Loop or Client that they belonged to. A
+        # finalizer may run inside anything, the limiter's lock included: who enters next gives their permits back.
+        self._lost: deque[ReferenceType[Chained]] = deque()
         _links.add(self)
 
     def enter(self, exchange: Chained, now_ns: int) -> int:
+        if self._lost:
+            self._give_back_lost()
         key = id(exchange)
         ticket = self._tickets.get(key)
         if ticket is None:
@@ -87,7 +93,7 @@ class ConcurrencyLimit(Middleware):
             except IndexError:
                 # Another thread took the last one.
                 ticket = _ExchangeTicket()
-            ticket.exchange = ref(exchange)
+            ticket.exchange = ref(exchange, self._lost.append)
             self._tickets[key] = ticket
             return GO if self.limiter.enter(host_of(exchange), ticket) else UNTIL_WOKEN
         state = ticket.state
@@ -113,8 +119,21 @@ class ConcurrencyLimit(Middleware):
         if len(self._free) < limits.MAX_IDLE_OBJECTS:
             self._free.append(ticket)
 
+    def _give_back_lost(self) -> None:
+        while self._lost:
+            try:
+                lost = self._lost.popleft()
+            except IndexError:
+                # Another thread took the last one.
+                return
+            for key, ticket in tuple(self._tickets.items()):
+                if ticket.exchange is lost:
+                    self.limiter.leave(ticket)
+                    self._tickets.pop(key, None)
+
     def drop_inherited(self) -> None:
         """In the child of a fork: the parent's exchanges are not here, and hold no permit."""
+        self._lost.clear()
         self._tickets.clear()
         self._free.clear()
         self.limiter.drop_inherited()

@@ -44,6 +44,10 @@ class RetryHook(Middleware):
         delay_s = self._decide(exchange)
         if delay_s is None:
             return NOT_AGAIN
-        if isinstance(delay_s, bool) or not isinstance(delay_s, (int, float)) or not 0 <= delay_s <= limits.MAX_TIMEOUT_S:
+        if (
+            isinstance(delay_s, bool)
+            or not isinstance(delay_s, (int, float))
+            or not 0 <= delay_s <= limits.MAX_TIMEOUT_S
+        ):
             raise InvalidOption(f"decide() returned {delay_s!r}: give 0 or more seconds, or None")
         return int(delay_s * NS_PER_S)
