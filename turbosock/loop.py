@@ -495,7 +495,7 @@ class Loop:
             if self._called or self._dials or self.starved:
                 under_way = self._under_way
                 self._begin_turn(end_ns)
-                if len(events) != before or self._under_way != under_way or self._dials:
+                if len(events) != before or self._under_way != under_way or self._dials or self._called:
                     # Something to tell, or to do, already.
                     timeout = 0.0
             if before:

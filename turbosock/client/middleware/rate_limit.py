@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet, ref
 
 from turbosock.client.middleware.base import GO, Middleware
 from turbosock.client.middleware.concurrency_limit import host_of
@@ -47,16 +47,17 @@ class RateLimit(Middleware):
         else:
             limiter = RateLimiter(limiter, 1 if burst is None else burst)
         self.limiter = limiter
-        # By the exchange's id: when its turn comes, and how often it had been begun when that was reserved.
-        self._turns: dict[int, tuple[int, int]] = {}
+        # By the id of an exchange: when its turn comes, how often it had been begun when that was reserved, and whose it
+        # is: one that is collected without an end leaves its turn here, and its id to another.
+        self._turns: dict[int, tuple[int, int, ReferenceType[Chained]]] = {}
         _links.add(self)
 
     def enter(self, exchange: Chained, now_ns: int) -> int:
         key = id(exchange)
         turn = self._turns.get(key)
-        if turn is None:
+        if turn is None or turn[2]() is not exchange:
             due_ns = self.limiter.reserve(host_of(exchange))
-            self._turns[key] = (due_ns, exchange.attempts)
+            self._turns[key] = (due_ns, exchange.attempts, ref(exchange))
             # The limiter has looked at the clock after `now_ns`.
             now_ns = exchange.now_ns()
         else:
