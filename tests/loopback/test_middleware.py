@@ -54,8 +54,12 @@ from turbosock.errors import (
 )
 from turbosock.pool.limiter import ConcurrencyLimiter
 from turbosock.pool.token_bucket import RateLimiter
-from turbosock.reactor.clock import SYSTEM_CLOCK
+from turbosock.reactor.clock import SYSTEM_CLOCK, ManualClock
+from turbosock.reactor.reactor import Reactor
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.testing.memory import MemoryConnector
+from turbosock.transport.connector import Target
+from turbosock.transport.transport import Transport
 
 FACES = ("stream", "saea", "loop")
 # What a test of a limit waits for where only real time passes.
@@ -1365,3 +1369,37 @@ def test_permit_of_a_loop_that_was_dropped_comes_back_with_the_next_who_enters()
         with Client(middleware=[limit]) as client:
             assert client.get(server.url()).content == b"ok"
         assert limit.limiter.stats().in_flight == 0 and not limit._tickets
+
+
+class _FailsOnce:
+    """A connector whose first connection fails."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._memory = MemoryConnector(lambda data: b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def connect(self, target: Target, reactor: Reactor | None, deadline_ns: int) -> Transport:
+        self.calls += 1
+        if self.calls == 1:
+            raise ConnectError("not this time")
+        return self._memory.connect(target, reactor, deadline_ns)
+
+
+def test_turn_that_woke_an_exchange_does_not_sleep_before_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    hook = RetryHook(lambda exchange: 3.0 if exchange.error is not None else None)
+    collect = Reactor.collect
+
+    def noting(reactor: Reactor, timeout_s: float) -> None:
+        waits.append(timeout_s)
+        collect(reactor, 0.0)
+
+    monkeypatch.setattr(Reactor, "collect", noting)
+    with Loop(middleware=[hook, ConcurrencyLimit(1)], connector=_FailsOnce(), clock=ManualClock(1)) as loop:
+        loop.get("http://x/a")
+        second = loop.get("http://x/b")
+        for _ in range(4):
+            if not second.done:
+                loop.poll(5.0)
+    # The first lost its permit to the second inside a turn, and is not tried again for three seconds.
+    assert second.status_code == 204 and waits[0] == 0.0

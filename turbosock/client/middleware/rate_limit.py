@@ -47,8 +47,8 @@ class RateLimit(Middleware):
         else:
             limiter = RateLimiter(limiter, 1 if burst is None else burst)
         self.limiter = limiter
-        # By the id of an exchange: when its turn comes, how often it had been begun when that was reserved, and whose it
-        # is: one that is collected without an end leaves its turn here, and its id to another.
+        # By the id of an exchange: when its turn comes, how often it had been begun when that was reserved, and whose
+        # it is: one that is collected without an end leaves its turn here, and its id to another.
         self._turns: dict[int, tuple[int, int, ReferenceType[Chained]]] = {}
         _links.add(self)
 
