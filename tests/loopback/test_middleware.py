@@ -572,7 +572,7 @@ def test_answer_of_a_link_that_is_no_time_is_an_error_that_names_it(
         def enter(self, exchange: Chained, now_ns: int) -> int:
             return answered  # type: ignore[no-any-return]  # the point of the test
 
-    with pytest.raises(TurbosockError, match=r"Forgetful\.enter\(\) raised TypeError: it returned .*return GO"):
+    with pytest.raises(TurbosockError, match=r"Forgetful\.enter\(\) returned .*: return GO"):
         face.open(Forgetful()).get(site.url())
 
 
@@ -584,7 +584,7 @@ def test_delay_of_a_link_that_is_no_time_is_an_error_that_names_it(
         def again(self, exchange: Chained, now_ns: int) -> int:
             return delay  # type: ignore[no-any-return]  # the point of the test
 
-    with pytest.raises(TurbosockError, match=r"Forgetful\.again\(\) raised TypeError: it returned .*NOT_AGAIN"):
+    with pytest.raises(TurbosockError, match=r"Forgetful\.again\(\) returned .*: return NOT_AGAIN"):
         face.open(Forgetful()).get(site.url())
 
 

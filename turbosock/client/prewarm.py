@@ -119,8 +119,9 @@ class Prewarming:
 
     def note_error(self, error: BaseException) -> None:
         """Remember what an error said."""
-        # Text, because an exception would keep every frame it went through alive.
-        self.last_error = str(error) if isinstance(error, TurbosockError) else f"{type(error).__name__}: {error}"
+        # Text, because an exception would keep every frame it went through alive; of a foreign one its name alone,
+        # because what it says may hold a secret.
+        self.last_error = str(error) if isinstance(error, TurbosockError) else type(error).__name__
 
     def found_no_room(self, now_ns: int) -> None:
         """For whoever dials: the pool has no place to spare for a dial that began; its limits come first."""

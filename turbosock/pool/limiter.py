@@ -537,7 +537,10 @@ class Permit(Ticket):
 
 
 def shown_host(host: Hashable) -> str:
-    """A host as a message may name it: of a key only its name, and nothing before an @, which may be a password."""
+    """A host as a message may name it: of a key only its name, and neither user information nor a query."""
     if isinstance(host, OriginKey):
         host = host.host
-    return repr(host.rpartition("@")[2]) if isinstance(host, str) else f"a {type(host).__name__}"
+    if not isinstance(host, str):
+        return f"a {type(host).__name__}"
+    # A query first: it may hold an @ of its own.
+    return repr(host.partition("?")[0].partition("#")[0].rpartition("@")[2])

@@ -33,7 +33,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from turbosock import limits
 from turbosock.config import SECOND_NS, check_seconds
-from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, StateError
+from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, StateError, TurbosockError
 from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
 from turbosock.reactor.timers import NEVER
@@ -572,8 +572,9 @@ class Prewarmer(Generic[T]):
             self._note_error(error)
 
     def _note_error(self, error: BaseException) -> None:
-        # Text, because an exception would keep every frame it went through alive.
-        self._last_error = f"{type(error).__name__}: {error}"
+        # Text, because an exception would keep every frame it went through alive; of a foreign one its name alone,
+        # because what it says may hold a secret.
+        self._last_error = str(error) if isinstance(error, TurbosockError) else type(error).__name__
 
     # The end
 

@@ -61,7 +61,8 @@ def checked_connector(connector: Connector | None) -> Connector | None:
         InvalidOption: it has no `connect`.
     """
     if connector is not None and not callable(getattr(connector, "connect", None)):
-        raise InvalidOption(f"connector={connector!r}: give an object with connect(target, reactor, deadline_ns)")
+        what = type(connector).__name__
+        raise InvalidOption(f"connector: a {what} was given; give an object with connect(target, reactor, deadline_ns)")
     return connector
 
 

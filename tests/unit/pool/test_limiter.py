@@ -831,7 +831,10 @@ def test_wrong_argument_of_close_is_refused_by_name_and_closes_nothing(options: 
         pass
 
 
-@pytest.mark.parametrize("host", ["user:secret@a", OriginKey("http", "secret@a", 80), ("secret", 1), b"secret"])
+@pytest.mark.parametrize(
+    "host",
+    ["user:secret@a", "a?key=secret", "a?mail=b@secret", OriginKey("http", "secret@a", 80), ("secret", 1), b"secret"],
+)
 def test_messages_show_no_credentials(host: Any) -> None:
     limiter = ConcurrencyLimiter(1, max_hosts=1)
     limiter.enter(host, Noting())

@@ -220,7 +220,7 @@ def test_take_on_the_spot_raises_what_build_raises(bench: Bench) -> None:
     with pytest.raises(OSError, match="down"):
         keeper.take()
     stats = keeper.stats()
-    assert (stats.building, stats.failed, stats.last_error) == (0, 1, "OSError: down")
+    assert (stats.building, stats.failed, stats.last_error) == (0, 1, "OSError")
     # The keeper pauses as well.
     assert keeper.step(bench.clock.now_ns()) > bench.clock.now_ns()
     assert keeper.stats().failed == 1
@@ -280,7 +280,7 @@ def test_check_that_raises_means_unfit(bench: Bench) -> None:
     bench.works.in_check = fail
     assert keeper.try_take() is None
     assert bench.works.closed == [0]
-    assert keeper.stats().last_error == "ValueError: odd"
+    assert keeper.stats().last_error == "ValueError"
 
 
 @pytest.mark.parametrize("method", ["take", "try_take"])
@@ -306,7 +306,7 @@ def test_close_that_raises_disturbs_nobody(bench: Bench) -> None:
     bench.works.in_close = fail
     bench.works.items[0].fit = False
     assert keeper.try_take() is bench.works.items[1]
-    assert keeper.stats().last_error == "OSError: gone"
+    assert keeper.stats().last_error == "OSError"
 
 
 def test_build_that_returns_none_is_a_failure() -> None:

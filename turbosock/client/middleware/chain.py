@@ -47,7 +47,8 @@ class Chain:
             raise InvalidOption("middleware: give an iterable of Middleware objects") from error
         for link in self.links:
             if not isinstance(link, Middleware):
-                raise InvalidOption(f"middleware: {link!r} is no Middleware; subclass turbosock.Middleware")
+                what = type(link).__name__
+                raise InvalidOption(f"middleware: a {what} is no Middleware; subclass turbosock.Middleware")
         if len(self.links) > limits.MAX_MIDDLEWARE:
             raise InvalidOption(f"middleware: {len(self.links)} links; give {limits.MAX_MIDDLEWARE} at most")
         # Links that leave a step as it is are not asked.
@@ -83,7 +84,7 @@ class Chain:
         try:
             due_ns = link.enter(exchange, now_ns)
             if due_ns != GO and not isinstance(due_ns, int):
-                raise TypeError(f"it returned {due_ns!r}: return GO, a time in ns, or UNTIL_WOKEN")
+                raise _wrong_answer(link, "enter", due_ns, "GO, a time in ns, or UNTIL_WOKEN")
             return due_ns
         except TurbosockError:
             raise
@@ -110,7 +111,7 @@ class Chain:
             try:
                 delay_ns = link.again(exchange, now_ns)
                 if not isinstance(delay_ns, int) or delay_ns < NOT_AGAIN:
-                    raise TypeError(f"it returned {delay_ns!r}: return NOT_AGAIN, or how many ns to wait")
+                    raise _wrong_answer(link, "again", delay_ns, "NOT_AGAIN, or how many ns to wait")
             except TurbosockError:
                 raise
             except Exception as error:
@@ -128,9 +129,18 @@ class Chain:
             _log.exception("%s.leave() failed; the exchange is over all the same", type(link).__name__)
 
 
+def _wrong_answer(link: Middleware, step: str, answer: object, wanted: str) -> TurbosockError:
+    return TurbosockError(
+        f"{type(link).__name__}.{step}() returned {answer!r}: return {wanted}",
+        origin=Origin.LOCAL,
+        code="middleware_failed",
+    )
+
+
 def _failure(link: Middleware, step: str, error: Exception) -> TurbosockError:
     return TurbosockError(
-        f"{type(link).__name__}.{step}() raised {type(error).__name__}: {error}; mend the middleware, or take it out",
+        # Not what it says: a link that makes tokens may say them. The cause has it.
+        f"{type(link).__name__}.{step}() raised {type(error).__name__}; mend the middleware, or take it out",
         origin=Origin.LOCAL,
         code="middleware_failed",
     )
