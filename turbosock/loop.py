@@ -243,25 +243,6 @@ class Loop:
             draft = Draft(method, url, params, headers, auth)
             self.chain.prepare(draft)
             method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
-        source = None
-        prepared: PreparedRequest | None
-        if content is None and data is None and json is None:
-            if params is None and headers is None and auth is None:
-                # The usual request of a tick: nothing to validate, nothing to serialise.
-                try:
-                    prepared = self._find_get(url) if method == "GET" else None
-                except TypeError:
-                    # Unhashable, and so no str: what follows says so.
-                    prepared = None
-                if prepared is None:
-                    prepared = self._preparer.prepare(method, url)
-            else:
-                prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth)
-        else:
-            source, content_type = request_body(content, data, json)
-            prepared = self._preparer.prepare(
-                method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
-            )
         if into is not None:
             if stream:
                 raise InvalidOption("into, stream: give one of them")
@@ -279,6 +260,30 @@ class Loop:
                 # A released view: what follows says so.
                 pass
             into = writable_bytes(into, "into") if view is None else view
+        source = None
+        prepared: PreparedRequest | None
+        if content is None and data is None and json is None:
+            if params is None and headers is None and auth is None:
+                # The usual request of a tick: nothing to validate, nothing to serialise.
+                try:
+                    prepared = self._find_get(url) if method == "GET" else None
+                except TypeError:
+                    # Unhashable, and so no str: what follows says so.
+                    prepared = None
+                if prepared is None:
+                    prepared = self._preparer.prepare(method, url)
+            else:
+                prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth)
+        else:
+            source, content_type = request_body(content, data, json)
+            try:
+                prepared = self._preparer.prepare(
+                    method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
+                )
+            except BaseException:
+                if source is not None:
+                    source.release()
+                raise
         exchange = self._exchanges.rent()
         exchange.forget()
         exchange.user = user

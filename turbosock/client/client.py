@@ -247,17 +247,21 @@ class Client:
             self.chain.prepare(draft)
             method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
         source, content_type = request_body(content, data, json)
-        prepared = self._preparer.prepare(
-            method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
-        )
-        if cancel is not None:
-            cancel.attach(response)
         try:
-            response.perform(prepared, source, timeouts)
-        except BaseException:
+            prepared = self._preparer.prepare(
+                method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
+            )
             if cancel is not None:
-                cancel.detach(response)
-            raise
+                cancel.attach(response)
+            try:
+                response.perform(prepared, source, timeouts)
+            except BaseException:
+                if cancel is not None:
+                    cancel.detach(response)
+                raise
+        finally:
+            if source is not None:
+                source.release()
 
     def get(
         self,

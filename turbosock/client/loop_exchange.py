@@ -566,7 +566,8 @@ class Exchange(ClientExchange, Event):
                 raise
         # The caller's memory is free again, though the exchange may be held for long.
         self.into = None
-        self.source = None
+        if self.source is not None:
+            self._release_source()
         self.done = True
         try:
             if self.notifies:
@@ -652,7 +653,14 @@ class Exchange(ClientExchange, Event):
         self.done = True
         self.kind = _ERROR
         self.into = None
+        if self.source is not None:
+            self._release_source()
+
+    def _release_source(self) -> None:
+        source = self.source
+        assert source is not None, "asked for where there is one"
         self.source = None
+        source.release()
 
     def _tell_failure(self) -> None:
         try:

@@ -2,7 +2,12 @@
 
 A `BodySource` lends one block at a time, valid until the next `next_block()` or `close()`. `length` is what
 Content-Length will say, or -1 when it is not known, and then the body is sent in chunks (RFC 9112 §7.1).
-`replayable` says whether `rewind()` works, so that a request can be sent a second time.
+
+A request may be sent more than once: after a stale connection, a redirect, a retry. The order of calls is:
+
+1. `next_block()` until it returns None, or until the sending is given up; then `close()`.
+2. For each further sending `rewind()`, which only a `replayable` source has to offer, and 1 again.
+3. `release()` when the request will not be sent again, however it ended. `close()` and `release()` may come twice.
 """
 
 from __future__ import annotations
@@ -26,7 +31,12 @@ class BinaryFile(Protocol):
 
 
 class BodySource:
-    """A body; see the module for the contract of its three attributes and methods."""
+    """A body; see the module for the order of calls.
+
+    Attributes:
+        length: bytes in all, or -1 when that is not known.
+        replayable: whether `rewind()` works.
+    """
 
     __slots__ = ("length", "replayable")
 
@@ -39,10 +49,17 @@ class BodySource:
         return None
 
     def rewind(self) -> None:
-        """Start again from the beginning; only when `replayable`."""
+        """Start again from the beginning; only when `replayable`, also after `close()`, not after `release()`.
+
+        What the user's own file raises is raised: it may be closed by now.
+        """
 
     def close(self) -> None:
-        """Give back what the source holds; the user's own file stays open."""
+        """A sending is over: give back what only it needed. The user's own file stays open."""
+
+    def release(self) -> None:
+        """The request is over: give everything back and forget the user's memory."""
+        self.close()
 
 
 class BufferSource(BodySource):

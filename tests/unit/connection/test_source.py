@@ -212,5 +212,17 @@ def test_content_that_cannot_be_sent_is_refused_by_name(content: object) -> None
         body_source(content, "data")
 
 
+@pytest.mark.parametrize("content", [b"abc", [b"a", b"bc"], io.BytesIO(b"abc")])
+def test_source_that_was_closed_can_be_replayed(content: object) -> None:
+    source = made(content)
+    assert read(source) == b"abc"
+    source.close()
+    source.close()
+    source.rewind()
+    assert read(source) == b"abc"
+    source.release()
+    source.release()
+
+
 def test_content_of_none_has_no_body() -> None:
     assert body_source(None) is None
