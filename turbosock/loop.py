@@ -801,7 +801,7 @@ class Loop:
         for handler in self.reactor.drop():
             if isinstance(handler, SaeaTransport):
                 handler.drop()
-            elif not isinstance(handler, TickingDial):
+            else:
                 listeners.append(handler)
         # After their connections' transports, which would say goodbye.
         for handler in listeners:

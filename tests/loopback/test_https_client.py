@@ -596,7 +596,7 @@ def test_https_upload_to_a_slow_reader_outlives_the_write_limit(
     taken = bytearray()
     # The kernel holds little, so that the engine has to wait.
     monkeypatch.setattr(
-        "turbosock.transport.dial.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        "turbosock.transport.connect_race.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
     )
 
     def take_slowly(peer: Peer) -> None:

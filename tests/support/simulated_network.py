@@ -19,7 +19,7 @@ import heapq
 import itertools
 import socket as real_socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from random import Random
 from typing import Any, Protocol
 
@@ -327,6 +327,20 @@ class SimulatedWaiter:
         return self.network.wait(timeout_ns, lambda: sock.writable if write else sock.readable)
 
 
+def simulated_wait_for_any(network: Network) -> Any:
+    """As `wait_for_any`."""
+
+    def wait_for_any(fds: Collection[int], timeout_ns: int, write: bool = False) -> list[int]:
+        def ready() -> list[int]:
+            sockets = [(fd, network.sockets[fd]) for fd in fds]
+            return [fd for fd, sock in sockets if (sock.writable if write else sock.readable)]
+
+        network.wait(timeout_ns, ready)
+        return ready()
+
+    return wait_for_any
+
+
 class SimulatedPoller:
     """As `Poller`; now and then it reports what is not so."""
 
@@ -401,8 +415,8 @@ def simulated(network: Network) -> Iterator[None]:
     waiter = type("SimulatedWaiter", (SimulatedWaiter,), {"network": network})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("turbosock.reactor.sockets.socket", _SocketModule(network))
-        for module in ("turbosock.transport.transport", "turbosock.client.blocking_dial"):
-            patch.setattr(f"{module}.SingleWaiter", waiter)
+        patch.setattr("turbosock.transport.transport.SingleWaiter", waiter)
+        patch.setattr("turbosock.client.blocking_dial.wait_for_any", simulated_wait_for_any(network))
         patch.setattr("turbosock.reactor.reactor.make_poller", lambda kind: SimulatedPoller(network))
         for module in ("client", "response", "exchange"):
             patch.setattr(f"turbosock.client.{module}._monotonic_ns", network.clock.now_ns)

@@ -704,7 +704,7 @@ def test_dials_that_begin_a_turn_are_within_max_time(
         clock.time_ns += 1_000_000_000
         return start_connect(sock, address)
 
-    monkeypatch.setattr("turbosock.transport.dial.start_connect", slow)
+    monkeypatch.setattr("turbosock.transport.connect_race.start_connect", slow)
     with Loop(make_config(*mode, timeouts=Timeouts(connect_s=100.0)), clock=clock) as loop:
         for number in range(6):
             loop.request("GET", f"{peer.url}/{number}")

@@ -13,7 +13,7 @@ from turbosock.config import Timeouts, TransportMode
 from turbosock.errors import ConnectTimeout, Phase
 from turbosock.pool.origin_pool import OriginKey, Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
-from turbosock.reactor.poller import SingleWaiter
+from turbosock.reactor.poller import wait_for_any
 from turbosock.reactor.resolver import Address, Resolver
 from turbosock.transport.connector import Connector, connect_with
 from turbosock.transport.dial import Dial
@@ -153,11 +153,16 @@ def dial_blocking(
             now_ns = SYSTEM_CLOCK.now_ns()
             dialler.check_deadline()
             if now_ns >= deadline_ns:
-                raise ConnectTimeout(f"no connection within connect_s={timeouts.connect_s} s; raise it or try later")
-            if now_ns >= dial.attempt_deadline_ns:
+                raise ConnectTimeout(
+                    f"no connection within connect_s={timeouts.connect_s} s{dial.tried()}; raise it or try later"
+                )
+            if now_ns >= dial.due_ns:
                 dial.on_timeout()
-            elif SingleWaiter(dial.fd).wait(min(dial.attempt_deadline_ns - now_ns, _LOOK_NS), dial.wants_write):
-                dial.on_ready()
+                continue
+            ready = wait_for_any(dial.watched, min(dial.due_ns - now_ns, _LOOK_NS), dial.wants_write)
+            if ready:
+                # One at a time: its step may close the others.
+                dial.on_ready(ready[0])
         if dial.error is not None:
             raise dial.error
         dialler.check_deadline()

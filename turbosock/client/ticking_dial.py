@@ -3,7 +3,8 @@
 What an attempt is, and which address comes next, is `transport.dial`'s business; here it is given its turns.
 
 Invariants: a dial holds a place of its origin's pool until it gives a connection to its exchange or gives the place
-back; a descriptor is registered exactly while an attempt on it is pending.
+back; between the steps of a pending dial exactly the descriptors that it wants watched are registered, and during a
+step none of them is.
 """
 
 from __future__ import annotations
@@ -49,6 +50,22 @@ class DialTarget(Protocol):
         """A step raised what is not the network's, and will raise it again: end, and the dial with it."""
 
 
+class _Watch:
+    """One descriptor of a dial, as the reactor knows it: several may be under way at once."""
+
+    __slots__ = ("_dial", "_fd", "mask", "queued")
+
+    def __init__(self, dial: TickingDial, fd: int) -> None:
+        self._dial = dial
+        self._fd = fd
+        self.mask = 0
+        self.queued = False
+
+    def on_ready(self, mask: int) -> None:
+        """An attempt ended, well or not, or the handshake can go on."""
+        self._dial.on_ready(self._fd)
+
+
 class TickingDial:
     """A dial inside a Loop: look-up, attempts and their deadlines, each as a step."""
 
@@ -60,9 +77,8 @@ class TickingDial:
         "_origin",
         "_place",
         "_timer",
+        "_watched",
         "deadline_ns",
-        "mask",
-        "queued",
     )
 
     def __init__(self, target: DialTarget, loop: LoopServices, origin: OriginPool, place: Place) -> None:
@@ -75,8 +91,8 @@ class TickingDial:
         self._timer = loop.reactor.timers.idle(self)
         self._lookup: Lookup | None = None
         self._dial: Dial | None = None
-        self.mask = 0
-        self.queued = False
+        # The descriptors that are registered.
+        self._watched: list[int] = []
 
     def arm(self) -> None:
         """For the loop, which gives it a turn to begin in: the deadline stands from now on."""
@@ -146,9 +162,9 @@ class TickingDial:
         clock = self._loop.reactor.clock
         self._dial = dial = Dial(addresses, clock, self.deadline_ns, secure, handshake_ns, tls.alpn)
         dial.start()
-        self._after_attempt(dial)
+        self._after_step(dial)
 
-    def _after_attempt(self, dial: Dial) -> None:
+    def _after_step(self, dial: Dial) -> None:
         if dial.connected:
             self._succeed(dial)
         elif dial.error is not None:
@@ -156,21 +172,29 @@ class TickingDial:
         else:
             if dial.session is not None and self._target is not None:
                 self._target.phase = _TLS
-            self._loop.reactor.register(dial.fd, self, read=not dial.wants_write, write=dial.wants_write)
-            self._timer.move(min(dial.attempt_deadline_ns, self.deadline_ns))
+            for fd in dial.watched:
+                self._watched.append(fd)
+                self._loop.reactor.register(fd, _Watch(self, fd), read=not dial.wants_write, write=dial.wants_write)
+            self._timer.move(dial.due_ns)
 
-    def on_ready(self, mask: int) -> None:
-        """The attempt ended, well or not."""
+    def _unwatch(self) -> None:
+        """Before any step, which may close descriptors: a number may be another socket's right after."""
+        while self._watched:
+            self._loop.reactor.unregister(self._watched[-1])
+            self._watched.pop()
+
+    def on_ready(self, fd: int) -> None:
+        """The descriptor `fd` is ready."""
         dial = self._dial
-        if dial is None or not dial.pending:
+        if dial is None or fd not in self._watched:
             return
         try:
             if self._origin.key.scheme == "https" and not self._loop.take_handshake_step():
                 # Enough for one turn. It stays registered, so that the poller reports it again in the next one.
                 return
-            self._loop.reactor.unregister(dial.fd)
-            dial.on_ready()
-            self._after_attempt(dial)
+            self._unwatch()
+            dial.on_ready(fd)
+            self._after_step(dial)
         except TurbosockError as error:
             self._fail(error)
         except BaseException as error:
@@ -178,7 +202,7 @@ class TickingDial:
             raise
 
     def on_timer(self, now_ns: int) -> None:
-        """An attempt's share of time, or all of it, is over."""
+        """A step is due, or all of the time is over."""
         dial = self._dial
         target = self._target
         try:
@@ -186,11 +210,12 @@ class TickingDial:
                 if target is not None and now_ns >= target.deadline_ns:
                     self._fail(TotalTimeout(f"the total deadline of {target.timeouts.total_s} s passed; raise it"))
                 else:
-                    self._fail(ConnectTimeout("no connection within connect_s; raise it or try later"))
+                    tried = "" if dial is None else dial.tried()
+                    self._fail(ConnectTimeout(f"no connection within connect_s{tried}; raise it or try later"))
             elif dial is not None and dial.pending:
-                self._loop.reactor.unregister(dial.fd)
+                self._unwatch()
                 dial.on_timeout()
-                self._after_attempt(dial)
+                self._after_step(dial)
         except TurbosockError as error:
             self._fail(error)
         except BaseException as error:
@@ -249,9 +274,7 @@ class TickingDial:
             self._end()
             dial = self._dial
             if dial is not None:
-                if dial.pending:
-                    # Before the close: its number may be another socket's right after.
-                    self._loop.reactor.unregister(dial.fd)
+                self._unwatch()
                 dial.close()
         finally:
             try:
@@ -286,6 +309,7 @@ class TickingDial:
         target = self._target
         self._target = None
         self._lookup = None
+        self._watched.clear()
         if self._dial is not None:
             self._dial.close()
         return target

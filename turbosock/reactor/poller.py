@@ -27,7 +27,7 @@ import os
 import select
 import selectors
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 from turbosock.errors import InvalidOption, LimitError
@@ -381,3 +381,25 @@ class SingleWaiter:
             return bool(self._poll.poll(timeout_ms if timeout_ms < _MAX_POLL_WAIT_MS else _MAX_POLL_WAIT_MS))
         except OSError as error:
             raise local_error("wait for a socket", error) from error
+
+
+def wait_for_any(fds: Collection[int], timeout_ns: int, write: bool = False) -> list[int]:
+    """Return those of `fds` that became readable (or writable) before `timeout_ns` passed; for a thread that dials.
+
+    Errors, hang-ups and early returns are as in `SingleWaiter.wait`.
+
+    Raises:
+        NetworkError: the system cannot wait, for want of memory, say.
+    """
+    try:
+        if sys.platform == "win32":
+            timeout_s = min(max(timeout_ns, 0) / NS_PER_S, MAX_POLL_WAIT_S)
+            ready = select.select([] if write else fds, fds if write else [], fds, timeout_s)
+            return list({fd for found in ready for fd in found})
+        poll = select.poll()
+        for fd in fds:
+            poll.register(fd, OUT if write else IN)
+        timeout_ms = -(-max(timeout_ns, 0) // NS_PER_MS)
+        return [fd for fd, _ in poll.poll(min(timeout_ms, _MAX_POLL_WAIT_MS))]
+    except OSError as error:
+        raise local_error("wait for a socket", error) from error

@@ -1,35 +1,28 @@
 """Dialling: from a list of addresses to one connected, non-blocking socket, with TLS on it where that is asked for.
 
-A `Dial` is a small state machine that never waits. `start()` begins with the first address; while `pending`, the
-socket `fd` is to be watched (for writing where `wants_write`, else for reading), and `on_ready()` takes the next step:
-the connect, then the handshake. `attempt_deadline_ns` bounds the step, so that a first address that swallows packets
-leaves time for the others, and a handshake that stalls ends; `on_timeout()` gives it up. A blocking caller and a Loop
-drive the same object.
+A `Dial` is a small state machine that never waits. `start()` begins; while `pending`, the descriptors of `watched` are
+to be watched (for writing where `wants_write`, else for reading), `on_ready(fd)` takes the next step of the one that is
+ready, and `on_timeout()` the step that is due at `due_ns`. A blocking caller and a Loop drive the same object.
 
-Invariants: at most one socket is open; the dial ends exactly once, `connected` or with its `error`, which names every
-address that was tried. A handshake that fails ends the dial: another address of the same name would be no safer.
-Racing of addresses (RFC 8305 §5) is left to a later layer; their order is the resolver's.
+Its stages, one after the other: a race of the addresses (`ConnectRace`), then on the winner alone the TLS handshake. A
+handshake that fails or stalls ends the dial, as in curl: that address answered, another one of the same name would be
+no safer, and the peer's words about the certificate are what the caller has to read.
+
+Invariants: the dial ends exactly once, `connected` or with its `error`; a descriptor of `watched` is closed only inside
+`on_ready`, `on_timeout` and `close`, so whoever stops watching before calling these never watches another's. Its end,
+`deadline_ns`, is for the caller to keep.
 """
 
 from __future__ import annotations
 
-import socket as socket_module
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from turbosock.errors import ConnectError, ConnectTimeout, Phase, TurbosockError
-from turbosock.reactor.sockets import (
-    CONNECTED,
-    PENDING_CONNECT,
-    connect_result,
-    explain,
-    open_tcp,
-    open_unix,
-    start_connect,
-    tune,
-)
+from turbosock.errors import ConnectTimeout, Phase, TurbosockError
+from turbosock.reactor.timers import NEVER
 from turbosock.tls.failures import wrong_protocol
 from turbosock.tls.provider import DONE, WANTS_WRITE
+from turbosock.transport.connect_race import ConnectRace
 
 if TYPE_CHECKING:
     from socket import socket
@@ -40,39 +33,35 @@ if TYPE_CHECKING:
 
     Secure = Callable[[socket], TlsSession]
 
-# An address is given at least this long before the next one is tried, however little time is left for all.
-MIN_ATTEMPT_NS = 250_000_000
-
 
 class Dial:
     """One dial over several addresses.
 
     Args:
         addresses: in the order to try, at least one; a Unix path is an Address of family AF_UNIX.
-        clock: tells when attempts began.
-        deadline_ns: the end of all attempts.
+        clock: tells when steps began.
+        deadline_ns: the end of everything; `due_ns` is never later.
         secure: wraps the connected socket for TLS; None leaves it plain.
         handshake_ns: what the handshake may take, at most.
         alpn: the protocols that the caller speaks; a server that chooses another one is refused.
 
     Attributes:
-        fd: what is to be watched while `pending`.
+        due_ns: when `on_timeout()` is to be called, unless something is ready before.
+        fd: the descriptor that is connected, or -1.
         session: the TLS session once the handshake has begun, else None.
         error: why the dial failed.
     """
 
     __slots__ = (
-        "_addresses",
         "_alpn",
         "_clock",
-        "_failures",
         "_handshake_ns",
-        "_index",
+        "_race",
         "_secure",
         "_socket",
-        "attempt_deadline_ns",
         "connected",
         "deadline_ns",
+        "due_ns",
         "error",
         "fd",
         "pending",
@@ -89,17 +78,15 @@ class Dial:
         handshake_ns: int = 0,
         alpn: tuple[str, ...] = (),
     ) -> None:
-        assert addresses, "a resolver answers with an address or an error"
-        self._addresses = addresses
+        self._race = ConnectRace(addresses, clock)
         self._alpn = alpn
         self._clock = clock
-        self._failures: list[str] = []
-        self._index = 0
         self._secure = secure
         self._handshake_ns = handshake_ns
+        # The race's winner.
         self._socket: socket | None = None
         self.deadline_ns = deadline_ns
-        self.attempt_deadline_ns = deadline_ns
+        self.due_ns = deadline_ns
         self.connected = False
         self.pending = False
         self.wants_write = True
@@ -108,57 +95,51 @@ class Dial:
         self.fd = -1
 
     def start(self) -> None:
-        """Begin; afterwards the dial is `connected`, `pending`, or has its `error`.
-
-        Raises:
-            NetworkError: this process has no socket to give (origin LOCAL).
-        """
-        self._next()
-
-    def _next(self) -> None:
-        while self._index < len(self._addresses):
-            address = self._addresses[self._index]
-            if address.family == getattr(socket_module, "AF_UNIX", -1):
-                sock = open_unix()
-            else:
-                sock = open_tcp(address.family)
-                tune(sock)
-            code = start_connect(sock, address.sockaddr)
-            if code == CONNECTED or code in PENDING_CONNECT:
-                self._socket = sock
-                self.fd = sock.fileno()
-                self.wants_write = True
-                now_ns = self._clock.now_ns()
-                left = len(self._addresses) - self._index
-                share_ns = max((self.deadline_ns - now_ns) // left, MIN_ATTEMPT_NS)
-                self.attempt_deadline_ns = min(now_ns + share_ns, self.deadline_ns)
-                self.pending = code != CONNECTED
-                if not self.pending:
-                    self._on_connected()
-                return
-            sock.close()
-            self._failed(explain(code))
-        self._fail(ConnectError("could not connect: " + "; ".join(self._failures)).during(Phase.CONNECT))
-
-    def _failed(self, reason: str) -> None:
-        sockaddr = self._addresses[self._index].sockaddr
-        where = sockaddr if isinstance(sockaddr, str) else f"{sockaddr[0]} port {sockaddr[1]}"
-        self._failures.append(f"{where}: {reason}")
-        self._index += 1
-
-    def _fail(self, error: TurbosockError) -> None:
-        self.close()
-        self.error = error
-
-    def _on_connected(self) -> None:
-        sock = self._socket
-        assert sock is not None, "a connect succeeds on a socket"
-        if self._secure is None:
-            self.pending = False
-            self.connected = True
-            return
+        """Begin; afterwards the dial is `connected`, `pending`, or has its `error`."""
         self.pending = True
-        self.attempt_deadline_ns = min(self._clock.now_ns() + self._handshake_ns, self.deadline_ns)
+        self._race.start()
+        self._after_race()
+
+    @property
+    def watched(self) -> Collection[int]:
+        """The descriptors to watch while `pending`."""
+        return self._race.attempts.keys() if self.fd < 0 else (self.fd,)
+
+    def on_ready(self, fd: int) -> None:
+        """The descriptor `fd` of `watched` is ready: take its next step."""
+        assert self.pending, "only a pending dial has a next step"
+        if self.session is not None:
+            self._shake_hands(self.session)
+        else:
+            self._race.on_ready(fd)
+            self._after_race()
+
+    def on_timeout(self) -> None:
+        """`due_ns` has come: another address begins, or the handshake has taken too long."""
+        if self.session is not None:
+            error = ConnectTimeout("the TLS handshake took longer than handshake_s; raise it or try later")
+            self._fail(error.during(Phase.TLS))
+        elif self._race.next_ns < self.deadline_ns:
+            self._race.on_timeout()
+            self._after_race()
+
+    def _after_race(self) -> None:
+        """A step of the race was taken: it is won, lost, or goes on."""
+        race = self._race
+        if race.winner is not None:
+            self._socket = race.take()
+            self.fd = self._socket.fileno()
+            self._begin_handshake(self._socket)
+        elif race.failed:
+            self._fail(race.error())
+        else:
+            self.due_ns = min(race.next_ns, self.deadline_ns)
+
+    def _begin_handshake(self, sock: socket) -> None:
+        if self._secure is None:
+            self._succeed()
+            return
+        self.due_ns = min(self._clock.now_ns() + self._handshake_ns, self.deadline_ns)
         try:
             self.session = self._secure(sock)
         except TurbosockError as error:
@@ -180,33 +161,21 @@ class Dial:
         if session.alpn is not None and session.alpn not in self._alpn:
             self._fail(wrong_protocol(session.alpn, session.host).during(Phase.TLS))
             return
+        self._succeed()
+
+    def _succeed(self) -> None:
         self.pending = False
         self.connected = True
+        self.due_ns = NEVER
 
-    def on_ready(self) -> None:
-        """What was watched for has happened: finish, or take the next step."""
-        assert self.pending, "only a pending dial has a next step"
-        if self.session is not None:
-            self._shake_hands(self.session)
-            return
-        assert self._socket is not None, "a pending connect has a socket"
-        code = connect_result(self._socket)
-        if code == CONNECTED:
-            self._on_connected()
-            return
+    def _fail(self, error: TurbosockError) -> None:
         self.close()
-        self._failed(explain(code))
-        self._next()
+        self.error = error
 
-    def on_timeout(self) -> None:
-        """The step's time is over: go on with the next address, or end where the peer stalls the handshake."""
-        if self.session is not None:
-            error = ConnectTimeout("the TLS handshake took longer than handshake_s; raise it or try later")
-            self._fail(error.during(Phase.TLS))
-            return
-        self.close()
-        self._failed("no answer in time")
-        self._next()
+    def tried(self) -> str:
+        """What became of each address, in brackets, for a message about too little time; "" once one is connected."""
+        tried = self._race.tried() if self.fd < 0 else ""
+        return f" ({tried})" if tried else ""
 
     def take(self) -> socket:
         """The connected plain socket; it is the caller's from here on, as `session` is where there is one."""
@@ -224,6 +193,7 @@ class Dial:
 
     def close(self) -> None:
         """Give the attempt up; what was taken is not concerned."""
+        self._race.close()
         if self._socket is not None:
             self._socket.close()
         if self.session is not None:

@@ -304,7 +304,9 @@ def test_deadline_that_breaks_off_ends_the_exchange_all_the_same(
     with Loop(make_config(timeouts=timeouts, pool=PoolConfig(max_connections_per_origin=1)), clock=clock) as loop:
         if phase == "dial":
             with monkeypatch.context() as unanswered:
-                unanswered.setattr("turbosock.transport.dial.start_connect", lambda sock, address: errno.EINPROGRESS)
+                unanswered.setattr(
+                    "turbosock.transport.connect_race.start_connect", lambda sock, address: errno.EINPROGRESS
+                )
                 exchange = loop.request("GET", peer.url)
                 loop._start_dials(None)
         else:

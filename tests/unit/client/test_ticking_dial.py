@@ -11,10 +11,11 @@ import pytest
 
 from support.loop_peer import OK, Peer, connect, make_clock, make_config, settle, turns
 from turbosock import Loop
-from turbosock.errors import ConnectTimeout, LimitError, NetworkError, Origin, Phase, TurbosockError
+from turbosock.errors import ConnectTimeout, LimitError, NetworkError, Origin, Phase
 from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.poller import OUT
 from turbosock.reactor.resolver import Resolver
-from turbosock.reactor.sockets import open_unix
+from turbosock.reactor.sockets import open_unix, start_connect
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_socket_that_cannot_be_had_is_an_error_event(loop: Loop, peer: Peer, mon
     def none_left(family: int) -> Any:
         raise NetworkError("cannot open a TCP socket: too many open files", code="exhausted", origin=Origin.LOCAL)
 
-    monkeypatch.setattr("turbosock.transport.dial.open_tcp", none_left)
+    monkeypatch.setattr("turbosock.transport.connect_race.open_tcp", none_left)
     exchange = loop.request("GET", peer.url)
     settle(loop)
     assert exchange.error is not None and exchange.error.code == "exhausted"
@@ -57,7 +58,7 @@ def test_connected_socket_that_cannot_be_watched_is_closed_and_told(
     def refuse(fd: int, handler: object, *, read: bool, write: bool) -> None:
         raise LimitError("select() takes no such descriptor")
 
-    monkeypatch.setattr("turbosock.transport.dial.open_unix", remembered)
+    monkeypatch.setattr("turbosock.transport.connect_race.open_unix", remembered)
     # A Unix socket connects at once: it is watched for the first time when it is connected.
     monkeypatch.setattr(type(loop.reactor), "register", staticmethod(refuse))
     with Peer(tmp_path / "s") as unix:
@@ -78,37 +79,63 @@ def test_look_up_that_is_refused_is_an_error_event(loop: Loop) -> None:
     loop.reactor.resolver._waiting = 0
 
 
-def test_every_address_gets_its_share_of_the_time(
+def test_addresses_that_do_not_answer_are_raced_a_delay_apart(
     loop: Loop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Addresses that answer nothing: connects stay under way, whatever the network of this machine.
-    attempts: list[Any] = []
+    begun_s: list[float] = []
 
     def pending(sock: Any, address: Any) -> int:
-        attempts.append(address)
+        begun_s.append(clock.now_ns() / 1e9 - 1)
         return errno.EINPROGRESS
 
     def addresses(host: str, port: int, family: int, kind: int) -> list[tuple[Any, ...]]:
         return [(2, kind, 6, "", (f"192.0.2.{number}", 0)) for number in range(1, 5)]
 
     loop.reactor.resolver._getaddrinfo = addresses
-    monkeypatch.setattr("turbosock.transport.dial.start_connect", pending)
+    monkeypatch.setattr("turbosock.transport.connect_race.start_connect", pending)
     exchange = loop.request("GET", "http://many.test/")
-    turns(loop, lambda: attempts)
-    begun_s = []
-    for tenth in range(1, 200):
-        before = len(attempts)
-        clock.advance(0.1)
-        # An unconnected socket is ready, with a hang-up: only the timers are looked at here.
+    turns(loop, lambda: begun_s)
+    # An unconnected socket is ready, with a hang-up: only the timers are looked at here.
+    while not exchange.done:
+        clock.advance(0.05)
         loop.reactor.expire_timers()
-        if len(attempts) > before:
-            begun_s.append(round(tenth / 10, 1))
-        if exchange.done:
-            break
-    # A quarter of the ten seconds each.
-    assert begun_s == [2.5, 5.0, 7.5] and type(exchange.error).__name__ == "ConnectTimeout"
-    assert clock.now_ns() == 11_000_000_000
-    assert isinstance(exchange.error, TurbosockError)
+    assert begun_s == pytest.approx([0.0, 0.25, 0.5, 0.75]) and clock.now_ns() == 11_000_000_000
+    assert type(exchange.error) is ConnectTimeout
+    for number in range(1, 5):
+        assert f"192.0.2.{number} port 80: no answer" in str(exchange.error)
+    assert not loop.reactor.handlers()[1:]
+
+
+def test_loop_takes_the_address_that_answers_while_others_do_not(
+    loop: Loop, clock: ManualClock, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def some(sock: Any, address: Any) -> int:
+        started.append(sock)
+        return start_connect(sock, address) if address[0] == "127.0.0.1" else errno.EINPROGRESS
+
+    def addresses(host: str, port: int, family: int, kind: int) -> list[tuple[Any, ...]]:
+        return [(2, kind, 6, "", (address, 0)) for address in ("192.0.2.1", "192.0.2.2", "127.0.0.1", "192.0.2.3")]
+
+    loop.reactor.resolver._getaddrinfo = addresses
+    monkeypatch.setattr("turbosock.transport.connect_race.start_connect", some)
+    loop.reactor.resolver.resolve("many.test", 80)
+    exchange = loop.request("GET", peer.url.replace("127.0.0.1", "many.test"))
+    # No turn: an unconnected socket is ready, with a hang-up.
+    loop._start_dials(None)
+    for _ in range(2):
+        clock.advance(0.25)
+        loop.reactor.expire_timers()
+    assert len(started) == 3
+    winner = started[2].fileno()
+    next(handler for handler in loop.reactor.handlers() if getattr(handler, "_fd", -1) == winner).on_ready(OUT)
+    connection = peer.accept()
+    assert [sock.fileno() for sock in started[:2]] == [-1, -1]
+    connection.send(OK)
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok" and len(started) == 3
 
 
 @pytest.mark.parametrize("poller", ["epoll", "poll", "select"])
@@ -117,7 +144,9 @@ def test_dial_that_ran_out_of_time_leaves_its_descriptor_to_others(
 ) -> None:
     with Loop(make_config(poller), clock=clock) as loop:
         with monkeypatch.context() as unanswered:
-            unanswered.setattr("turbosock.transport.dial.start_connect", lambda sock, address: errno.EINPROGRESS)
+            unanswered.setattr(
+                "turbosock.transport.connect_race.start_connect", lambda sock, address: errno.EINPROGRESS
+            )
             exchange = loop.request("GET", peer.url)
             # No turn: an unconnected socket is ready, with a hang-up.
             loop._start_dials(None)

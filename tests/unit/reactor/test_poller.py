@@ -27,6 +27,7 @@ from turbosock.reactor.poller import (
     SingleWaiter,
     available_pollers,
     make_poller,
+    wait_for_any,
 )
 
 LONG_S = 10.0
@@ -443,3 +444,23 @@ def test_child_after_fork_with_its_own_poller_leaves_the_parents_alone(poller: P
     assert os.waitpid(child, 0)[1] == 0
     right.send(b"x")
     assert len(poller.wait(LONG_S)) == 1
+
+
+def test_wait_for_any_tells_which_of_several_is_ready(pair: Pair) -> None:
+    left, right = pair
+    fds = [left.fileno(), right.fileno()]
+    assert wait_for_any(fds, 0) == []
+    right.send(b"x")
+    assert wait_for_any(fds, LONG_NS) == [left.fileno()]
+    assert sorted(wait_for_any(fds, 0, write=True)) == sorted(fds)
+
+
+def test_wait_for_any_that_the_system_refuses_is_a_local_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def register(self, fd: int, mask: int) -> None:
+            raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr("turbosock.reactor.poller.select.poll", Refusing)
+    with pytest.raises(NetworkError) as caught:
+        wait_for_any([0], 0)
+    assert (caught.value.code, caught.value.origin) == ("exhausted", Origin.LOCAL)
