@@ -39,6 +39,7 @@ from turbosock.errors import (
     PoolExhausted,
     PoolTimeout,
     ProtocolError,
+    ProxyError,
     QueueFull,
     ReadError,
     ReadTimeout,
@@ -66,6 +67,7 @@ from turbosock.pool.priority_line import Priority
 from turbosock.pool.queue_handle import Handle
 from turbosock.pool.request_queue import RequestQueue
 from turbosock.pool.token_bucket import RateLimiter
+from turbosock.proxy_config import Proxy
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.request import Request
@@ -127,6 +129,8 @@ __all__ = [
     "Prewarming",
     "Priority",
     "ProtocolError",
+    "Proxy",
+    "ProxyError",
     "QueueFull",
     "RateLimit",
     "RateLimiter",

@@ -14,6 +14,7 @@
     ├── NetworkError (OSError)          LOCAL or REMOTE
     │   ├── ResolveError                          the name has no address
     │   ├── ConnectError                          no address accepted
+    │   ├── ProxyError                            a proxy failed or refused; `code` says which way, `proxy` who
     │   ├── ReadError                             reset or failed while reading
     │   ├── WriteError                            reset or failed while writing
     │   └── ConnectionClosed                      the peer closed before the answer was whole
@@ -66,6 +67,7 @@ class Phase(enum.Enum):
     QUEUE = "waiting for a connection"
     RESOLVE = "resolving the name"
     CONNECT = "connecting"
+    PROXY = "going through the proxy"
     TLS = "the TLS handshake"
     SEND = "sending the request"
     HEAD = "waiting for the response head"
@@ -203,6 +205,37 @@ class ConnectError(NetworkError):
     """No address of the origin accepted a connection."""
 
     code = "connect"
+
+
+class ProxyError(NetworkError):
+    """A proxy could not be reached, refused, failed, or answered nonsense; the origin has no part in it.
+
+    `code` says which: "proxy_resolve" and "proxy_connect" (there is no way to the proxy itself), "proxy_auth" (it wants
+    other credentials, or any), "proxy_refused" (it does not let us go there), "proxy_unreachable" (it got no connection
+    to there), "proxy_unsupported" (it, or its protocol, cannot do that), "proxy_failed" (it failed by its own account),
+    "proxy_closed" (it closed before its answer was whole), "proxy_protocol" (its answer is none) and
+    "proxy_early_bytes" (something spoke through it before the origin could).
+
+    Attributes:
+        proxy: the proxy concerned, as a URL without credentials, or "".
+        reply: its own code: an HTTP status, or a SOCKS reply; None where it gave none.
+    """
+
+    code = "proxy"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        proxy: str = "",
+        reply: int | None = None,
+        errno: int | None = None,
+        code: str | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        super().__init__(message, errno=errno, code=code, origin=origin)
+        self.proxy = proxy
+        self.reply = reply
 
 
 class ReadError(NetworkError):

@@ -115,6 +115,17 @@ MAX_ADDRESSES_PER_NAME = 16
 # and 2 s as the bounds of what is sensible. curl has 200 ms, browsers 250 to 300.
 CONNECT_ATTEMPT_DELAY_S = 0.25
 
+# Proxies
+
+# Proxies in a row. Tor builds chains of 3; each one adds a round trip, and TLS to each one a session inside a session.
+MAX_PROXY_HOPS = 8
+# A proxy's answer to CONNECT. It has no body; nginx's largest field fits twice.
+MAX_PROXY_HEAD_BYTES = 16 * KIB
+# User names and passwords of proxies: RFC 1929 has one byte for their lengths.
+MAX_PROXY_CREDENTIAL_BYTES = 255
+# A list of hosts that are reached without the proxy, NO_PROXY say: thousands of names and networks fit.
+MAX_NO_PROXY_LENGTH = 64 * KIB
+
 # Clients
 
 # Requests kept serialised for reuse, in one Client or Loop; a crawler's distinct URLs must not accumulate.
