@@ -15,7 +15,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "turbosock"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "limits", "version", "tls_config", "proxy_config", "config"),
+    (
+        "errors",
+        "limits",
+        "version",
+        "host_port",
+        "host_map",
+        "local_address",
+        "tls_config",
+        "proxy_config",
+        "config",
+    ),
     ("buffers",),
     ("reactor",),
     ("tls", "protocol"),
@@ -35,8 +45,11 @@ WITHIN_FLOOR_0 = {
     "errors": set[str](),
     "version": set[str](),
     "tls_config": {"errors", "limits"},
+    "host_port": {"errors", "limits"},
+    "host_map": {"errors", "limits", "host_port"},
+    "local_address": {"errors"},
     "proxy_config": {"errors", "limits", "tls_config"},
-    "config": {"errors", "limits", "tls_config", "proxy_config"},
+    "config": {"errors", "limits", "host_map", "local_address", "tls_config", "proxy_config"},
 }
 # The Loop's own two files.
 WITHIN_FLOOR_8 = {"loop": {"loop_stats"}}

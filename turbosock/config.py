@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from turbosock import limits
 from turbosock.errors import InvalidOption
+from turbosock.host_map import HostMap, HostMapArgument
+from turbosock.local_address import LocalAddressArgument, checked_local_addresses
 from turbosock.tls_config import (
     ClientAuth,
     PinScope,
@@ -30,6 +33,7 @@ __all__ = [
     "SECOND_NS",
     "ClientAuth",
     "Config",
+    "NameResolver",
     "PinScope",
     "PoolConfig",
     "Timeouts",
@@ -58,6 +62,16 @@ class TransportMode(enum.Enum):
 
     STREAM = "stream"
     SAEA = "saea"
+
+
+class NameResolver(Protocol):
+    """A source of addresses in place of the system's; a plain callable with these arguments is one, too."""
+
+    def resolve(self, host: str, port: int) -> Iterable[str | tuple[Any, ...]]:
+        """The addresses of `host` for connections to `port`, in order of preference; it may block.
+
+        Each is an IP address, a pair of one and a port, or what socket.getaddrinfo() gives for one.
+        """
 
 
 def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
@@ -184,6 +198,12 @@ class Config:
         timeouts: the defaults of every exchange; a request's own `timeout=` replaces them.
         pool: connection limits.
         tls: whom to trust over https, and what to show.
+        resolver: asked for the addresses of names instead of the system: a NameResolver, or a callable like its
+            `resolve`. It is called in threads, several at once, and what it answers is not cached.
+        local_address: the address of this machine to connect from, or (address, port), or one of each family in a
+            list; destinations of a family without one are then not connected to. None: the system chooses.
+        host_map: hosts that are connected to elsewhere, as {"example.com": "127.0.0.1:8443", "*.dev": "127.0.0.1"};
+            Host and TLS stay the URL's.
         headers: fields sent with every request unless the request names them itself.
         max_head_bytes, max_head_fields: bounds of a response head.
         max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed.
@@ -196,6 +216,12 @@ class Config:
     timeouts: Timeouts = Timeouts()
     pool: PoolConfig = PoolConfig()
     tls: TlsConfig = field(default_factory=TlsConfig)
+    # Hidden: an object that is not ours may say anything.
+    resolver: NameResolver | Callable[[str, int], Iterable[str | tuple[Any, ...]]] | None = field(
+        default=None, repr=False
+    )
+    local_address: LocalAddressArgument | None = None
+    host_map: HostMapArgument = ()
     # Hidden: a default Authorization or cookie must not reach a log through the configuration.
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = field(default=(), repr=False)
     max_head_bytes: int = limits.MAX_HEAD_BYTES
@@ -216,6 +242,12 @@ class Config:
             raise InvalidOption(f"pool={self.pool!r}: give a PoolConfig")
         if not isinstance(self.tls, TlsConfig):
             raise InvalidOption(f"tls={self.tls!r}: give a TlsConfig")
+        if self.resolver is not None and not (callable(self.resolver) or hasattr(self.resolver, "resolve")):
+            what = type(self.resolver).__name__
+            raise InvalidOption(f"resolver: a {what} was given; give a callable (host, port), or what has resolve()")
+        # In one form, hashable whatever was given.
+        object.__setattr__(self, "local_address", checked_local_addresses(self.local_address) or None)
+        object.__setattr__(self, "host_map", HostMap(self.host_map).pairs)
         check_count("max_head_bytes", self.max_head_bytes, 256, limits.MAX_HEAD_BYTES)
         check_count("max_head_fields", self.max_head_fields, 1, limits.MAX_HEAD_FIELDS)
         check_count("max_body_bytes", self.max_body_bytes, 0, 2**48)

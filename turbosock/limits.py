@@ -111,6 +111,8 @@ MAX_HOST_LENGTH = 253
 MAX_LABEL_LENGTH = 63
 # Addresses of one name that are tried: RFC 8305 asks to try several, not all of a hostile answer.
 MAX_ADDRESSES_PER_NAME = 16
+# Entries of one host map: each is two texts in memory, and a file of thousands of hosts fits.
+MAX_HOST_MAPPINGS = 4096
 # The next address is tried beside the ones before after this time: RFC 8305 section 5 recommends it, and sets 100 ms
 # and 2 s as the bounds of what is sensible. curl has 200 ms, browsers 250 to 300.
 CONNECT_ATTEMPT_DELAY_S = 0.25

@@ -47,6 +47,7 @@ from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import Prewarming, check_numbers
 from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.request_options import LoopOptions
+from turbosock.client.routes import Routes
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
@@ -166,7 +167,7 @@ class Loop:
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
         self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._preparer = Preparer(self.pool, default_headers(config), self.secure)
+        self._preparer = Preparer(self.pool, default_headers(config), self.secure, Routes.of(config))
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._find_get = self._preparer.by_method["GET"].get
@@ -191,7 +192,7 @@ class Loop:
         self._bytes_in = 0
         self._bytes_out = 0
         # Last, because nobody would close it if something failed after it.
-        self.reactor = Reactor(config.poller, clock)
+        self.reactor = Reactor(config.poller, clock, config.resolver)
         self.closed = False
 
     def _make_exchange(self) -> Exchange:

@@ -9,14 +9,14 @@ import socket as socket_module
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from turbosock.client.dial_plan import DialPlan
 from turbosock.config import Timeouts, TransportMode
 from turbosock.errors import ConnectTimeout, Phase
 from turbosock.pool.origin_pool import OriginKey, Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import wait_for_any
-from turbosock.reactor.resolver import Address, Resolver
+from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, connect_with
-from turbosock.transport.dial import Dial
 from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
 
@@ -133,18 +133,17 @@ def dial_blocking(
     deadline_ns = min(SYSTEM_CLOCK.now_ns() + timeouts.connect_ns, dialler.deadline_ns)
     dialler.phase = Phase.RESOLVE
     dialler.check_deadline()
-    if key.path is not None:
-        addresses = [Address(socket_module.AF_UNIX, key.path)]
-    else:
+    plan = DialPlan(key)
+    addresses = plan.addresses
+    if addresses is None:
         try:
-            addresses = resolver.resolve(key.host, key.port, deadline_ns, dialler.check_deadline)
+            addresses = resolver.resolve(plan.host, plan.port, deadline_ns, dialler.check_deadline)
         except ConnectTimeout:
             # Where the total deadline was the nearer one, it is named.
             dialler.check_deadline()
             raise
     dialler.phase = Phase.CONNECT
-    secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
-    dial = Dial(addresses, SYSTEM_CLOCK, deadline_ns, secure, timeouts.handshake_ns, tls.alpn)
+    dial = plan.dial(addresses, SYSTEM_CLOCK, deadline_ns, timeouts, tls)
     try:
         dial.start()
         while dial.pending:

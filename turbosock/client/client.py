@@ -35,6 +35,7 @@ from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, check_nu
 from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
+from turbosock.client.routes import Routes
 from turbosock.client.stats import ClientStats
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
@@ -105,7 +106,7 @@ class Client:
         self._connector = checked_connector(connector)
         self.pool = ConnectionPool(config.pool)
         self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._preparer = Preparer(self.pool, default_headers(config), self._secure)
+        self._preparer = Preparer(self.pool, default_headers(config), self._secure, Routes.of(config))
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
@@ -116,7 +117,7 @@ class Client:
         self._find_get: Callable[[str], PreparedRequest | None] = (
             self._prepare_get if chain.prepares else self._preparer.by_method["GET"].get
         )
-        self._resolver = Resolver(clock=SYSTEM_CLOCK)
+        self._resolver = Resolver(clock=SYSTEM_CLOCK, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         # No reset on return: an answer stays readable for whoever holds it, and is forgotten when it is lent again.

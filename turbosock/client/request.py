@@ -21,6 +21,7 @@ from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.protocol.http1.serialize import request_head
 
 if TYPE_CHECKING:
+    from turbosock.client.routes import Routes
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.pool.origin_pool import OriginPool
     from turbosock.transport.secure import TlsDialer
@@ -69,14 +70,20 @@ class Preparer:
         pool: gives the origins.
         defaults: fields of every request that does not name them itself.
         secure: made ready when the first https URL is prepared; None leaves that to the dial.
+        routes: which way connections go; None: straight to where the URL says.
     """
 
-    __slots__ = ("_count", "_defaults", "_lock", "_pool", "_secure", "_with_headers", "by_method")
+    __slots__ = ("_count", "_defaults", "_lock", "_pool", "_routes", "_secure", "_with_headers", "by_method")
 
     def __init__(
-        self, pool: ConnectionPool, defaults: Iterable[tuple[str, str]], secure: TlsDialer | None = None
+        self,
+        pool: ConnectionPool,
+        defaults: Iterable[tuple[str, str]],
+        secure: TlsDialer | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self._pool = pool
+        self._routes = routes
         self._secure = secure
         self._defaults = HeaderList(defaults)
         self._lock = threading.Lock()
@@ -177,7 +184,8 @@ class Preparer:
         head = request_head(method, parsed.target, fields)
         if parsed.key.scheme == "https" and self._secure is not None:
             self._secure.prepare()
-        return PreparedRequest(method, parsed, self._pool.origin(parsed.key), head, expect_continue=expect)
+        key = parsed.key if self._routes is None else self._routes.key(parsed.key)
+        return PreparedRequest(method, parsed, self._pool.origin(key), head, expect_continue=expect)
 
 
 def _pairs(headers: Headers) -> HeaderItems:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import socket as socket_module
 from typing import TYPE_CHECKING, Protocol
 
+from turbosock.client.dial_plan import DialPlan
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.errors import Cancelled, ClientClosed, ConnectTimeout, Phase, TotalTimeout, TurbosockError
-from turbosock.reactor.resolver import Address, Lookup
+from turbosock.reactor.resolver import Lookup
 from turbosock.transport.connector import connect_with
-from turbosock.transport.dial import Dial
 from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool, Place
+    from turbosock.reactor.resolver import Address
     from turbosock.tls.provider import TlsSession
     from turbosock.transport.connector import Connector
+    from turbosock.transport.dial import Dial
 
 _CONNECT = Phase.CONNECT
 _TLS = Phase.TLS
@@ -76,6 +78,7 @@ class TickingDial:
         "_lookup",
         "_origin",
         "_place",
+        "_plan",
         "_timer",
         "_watched",
         "deadline_ns",
@@ -86,6 +89,7 @@ class TickingDial:
         self._loop = loop
         self._origin = origin
         self._place = place
+        self._plan = DialPlan(origin.key)
         now_ns = loop.reactor.clock.now_ns()
         self.deadline_ns = min(now_ns + target.timeouts.connect_ns, target.deadline_ns)
         self._timer = loop.reactor.timers.idle(self)
@@ -108,16 +112,16 @@ class TickingDial:
         """Begin, in the loop's thread; a second call does nothing."""
         if self._target is None or self.begun:
             return
-        key = self._origin.key
+        plan = self._plan
         try:
             if self._loop.connector is not None:
                 self._connect_with(self._loop.connector)
                 return
-            if key.path is not None:
-                self._connect([Address(socket_module.AF_UNIX, key.path)])
+            if plan.addresses is not None:
+                self._connect(plan.addresses)
                 return
             self._target.phase = _RESOLVE
-            self._lookup = lookup = self._loop.reactor.resolver.start(key.host, key.port, self)
+            self._lookup = lookup = self._loop.reactor.resolver.start(plan.host, plan.port, self)
             if lookup.finished:
                 self.on_resolved(lookup)
         except TurbosockError as error:
@@ -153,14 +157,11 @@ class TickingDial:
             raise
 
     def _connect(self, addresses: list[Address]) -> None:
-        if self._target is not None:
-            self._target.phase = _CONNECT
-        key = self._origin.key
-        tls = self._loop.secure
-        secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
-        handshake_ns = 0 if self._target is None else self._target.timeouts.handshake_ns
+        target = self._target
+        assert target is not None, "a dial ends with its exchange"
+        target.phase = _CONNECT
         clock = self._loop.reactor.clock
-        self._dial = dial = Dial(addresses, clock, self.deadline_ns, secure, handshake_ns, tls.alpn)
+        self._dial = dial = self._plan.dial(addresses, clock, self.deadline_ns, target.timeouts, self._loop.secure)
         dial.start()
         self._after_step(dial)
 

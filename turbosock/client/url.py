@@ -1,27 +1,27 @@
 """URLs of requests: split once, checked strictly, credentials kept apart (RFC 3986, RFC 9110 §4.2).
 
 `http://host[:port]/path?query`, and `http+unix://%2Frun%2Fapp.sock/path` for a Unix socket whose path is the
-percent-encoded authority. Characters beyond ASCII and spaces in path and query are percent-encoded as UTF-8, as
-browsers do; control characters are refused, because what is dropped silently moves boundaries. A fragment is not sent.
+percent-encoded authority; what a host may be is for `host_port.py` to say. Characters beyond ASCII and spaces in path
+and query are percent-encoded as UTF-8, as browsers do; control characters are refused, because what is dropped silently
+moves boundaries. A fragment is not sent.
 
 User information becomes `credentials`, never part of a target, a Host field, a message or a repr.
 """
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 from urllib.parse import quote, unquote, urlencode
 
 from turbosock import limits
 from turbosock.errors import InvalidUrl
+from turbosock.host_port import split_host_port
 from turbosock.pool.origin_pool import OriginKey
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "http+unix": 0}
 
 # What stays as it is when a path or query is encoded: RFC 3986's characters, and "%" for what is encoded already.
 _KEPT: Final = "!#$%&'()*+,/:;=?@[]~-._"
-_HOST_BYTES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 
 Params = dict[str, object] | list[tuple[str, object]] | str
@@ -139,46 +139,3 @@ def _param_text(value: object) -> str | bytes:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, bytes) else str(value)
-
-
-def split_host_port(hostport: str, default_port: int) -> tuple[str, int]:
-    """Host (lower case; IPv6 without brackets) and port of an authority.
-
-    Raises:
-        InvalidUrl: either is not valid.
-    """
-    # Nothing of a wrong authority is shown: with a '/' or '#' in it, a password ends up here.
-    if hostport.startswith("["):
-        literal, bracket, rest = hostport[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise InvalidUrl("url: an IPv6 address must stand in brackets: 'http://[::1]:8080/'")
-        address, zone_mark, zone = literal.partition("%25")
-        if not zone_mark:
-            address, zone_mark, zone = literal.partition("%")
-        try:
-            socket.inet_pton(socket.AF_INET6, address)
-        except (OSError, ValueError) as error:
-            raise InvalidUrl("url: what stands in brackets is not an IPv6 address") from error
-        if zone_mark and not (zone and zone.isascii() and all(c.isalnum() or c in "-._" for c in zone)):
-            raise InvalidUrl("url: the zone of the IPv6 address is not valid")
-        host = address.lower() + ("%" + zone if zone_mark else "")
-        port_text = rest[1:] if rest else ""
-        given = bool(rest)
-    else:
-        host, colon, port_text = hostport.partition(":")
-        given = bool(colon)
-        host = host.lower()
-        if not host:
-            raise InvalidUrl("url: it has no host; write 'http://host/path'")
-        if not host.isascii():
-            raise InvalidUrl("url: the host is not ASCII; give its 'xn--' form")
-        if not _HOST_BYTES.issuperset(host):
-            raise InvalidUrl("url: the host has characters that no host name has")
-        labels = host.removesuffix(".").split(".")
-        if len(host) > limits.MAX_HOST_LENGTH or any(not 0 < len(label) <= limits.MAX_LABEL_LENGTH for label in labels):
-            raise InvalidUrl("url: the host has an empty or overlong label, or is too long as a whole")
-    if not given or not port_text:
-        return host, default_port
-    if not port_text.isascii() or not port_text.isdigit() or len(port_text) > 5 or not 0 < int(port_text) <= 65_535:
-        raise InvalidUrl("url: the port is not a number from 1 to 65535; percent-encode '/', '?' and '#' in a password")
-    return host, int(port_text)

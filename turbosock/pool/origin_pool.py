@@ -36,14 +36,18 @@ HEALTH_CHECK_AFTER_NS = int(limits.HEALTH_CHECK_AFTER_S * SECOND_NS)
 class OriginKey(NamedTuple):
     """What connections must have in common to be interchangeable.
 
-    For Unix sockets `host` is what the Host field says, and `path` the socket's path. What one pool has once for all
-    of its connections (TLS settings, resolver) is not part of it.
+    `scheme`, `host` and `port` are the URL's; for Unix sockets `host` is what the Host field says, and `path` the
+    socket's path. `connect_to` is where the connection leads instead, (host, port) or the path of a Unix socket, and
+    `local_addresses` from where. What one pool has once for all of its connections (TLS settings, resolver) is not
+    part of it.
     """
 
     scheme: str
     host: str
     port: int
     path: str | None = None
+    connect_to: tuple[str, int] | str | None = None
+    local_addresses: tuple[tuple[str, int], ...] = ()
 
 
 class Place:

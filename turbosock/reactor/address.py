@@ -112,8 +112,8 @@ def _shown(host: str) -> str:
 
 
 def with_port(addresses: Iterable[Address], port: int) -> list[Address]:
-    """Return the addresses with `port` in each, as a new list; scope ids stay."""
-    return [Address(family, (sockaddr[0], port, *sockaddr[2:])) for family, sockaddr in addresses]
+    """Return the addresses with `port` in each that has port 0, as a new list; scope ids stay."""
+    return [Address(family, (sockaddr[0], sockaddr[1] or port, *sockaddr[2:])) for family, sockaddr in addresses]
 
 
 def in_attempt_order(addresses: Iterable[Address]) -> tuple[Address, ...]:

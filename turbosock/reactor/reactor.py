@@ -65,6 +65,7 @@ class Reactor:
     Args:
         poller: "epoll", "poll" or "select"; None takes the best one.
         clock: tells the time of timers.
+        custom: what names are asked of instead of the system; see `CustomResolver`.
 
     Attributes:
         line: handlers that are ready, in the order in which they will be served.
@@ -91,7 +92,7 @@ class Reactor:
         "waker",
     )
 
-    def __init__(self, poller: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, poller: str | None = None, clock: Clock = SYSTEM_CLOCK, custom: object = None) -> None:
         self.clock = clock
         self.closed = False
         self.line: deque[Handler] = deque()
@@ -104,7 +105,7 @@ class Reactor:
             with contextlib.ExitStack() as opened:
                 self._poller = opened.enter_context(contextlib.closing(make_poller(poller)))
                 self.waker = opened.enter_context(contextlib.closing(Waker()))
-                self.resolver = Resolver(clock=clock, waker=self.waker)
+                self.resolver = Resolver(clock=clock, waker=self.waker, custom=custom)
                 self._poller.register(self.waker.fileno(), True, False, _Awakened(self.waker))
                 opened.pop_all()
         except OSError as error:

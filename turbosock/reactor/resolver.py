@@ -13,6 +13,8 @@ Invariants, under the one lock:
 - A name is looked up by one worker at a time; everybody else who wants it joins that look-up.
 - `_waiting`, the callers and look-ups without an answer yet, is at most `max_pending`; a queued look-up that nobody
   waits for any more leaves the queue.
+- A user's own resolver is asked where the system would be. It is given the port as well, and keeps what it likes to
+  keep: its answers are for those who wait, and are not cached.
 - The cache holds at most `max_entries` names, the least recently used leaving first. Failures are remembered for a
   shorter time. getaddrinfo tells no TTL, so the lifetimes are ours.
 
@@ -40,6 +42,7 @@ from turbosock.limits import (
 )
 from turbosock.reactor.address import Address, in_attempt_order, literal_addresses, with_port
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.custom_resolver import CustomResolver
 from turbosock.reactor.waker import Waker
 
 __all__ = ["Address", "Lookup", "LookupTarget", "Resolver"]
@@ -82,13 +85,17 @@ class _Answer:
         return None if self.addresses else ResolveError(self.message, errno=self.errno)
 
 
+# What look-ups have in common that one answer serves: a host, and the port where the answer depends on it, else 0.
+_Name = tuple[str, int]
+
+
 class _Job:
     """One name on its way through a worker, and those who wait for it."""
 
-    __slots__ = ("answer", "finished", "host", "lookups", "wanted")
+    __slots__ = ("answer", "finished", "lookups", "name", "wanted")
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+    def __init__(self, name: _Name) -> None:
+        self.name = name
         self.lookups: list[Lookup] = []
         self.wanted = 0
         self.answer: _Answer | None = None
@@ -128,7 +135,8 @@ class Resolver:
         lifetime_s, failed_lifetime_s: how long answers and failures are remembered, in seconds; 0 for not at all.
         max_entries: names remembered.
         max_pending: callers and look-ups that may wait for workers at once.
-        getaddrinfo: asks the system; replaceable for tests and for other sources of names.
+        getaddrinfo: asks the system; replaceable for tests.
+        custom: what is asked instead of the system; see `CustomResolver`.
     """
 
     def __init__(
@@ -142,6 +150,7 @@ class Resolver:
         max_entries: int = MAX_CACHED_NAMES,
         max_pending: int = MAX_PENDING_LOOKUPS,
         getaddrinfo: GetAddrInfo = socket.getaddrinfo,
+        custom: object = None,
     ) -> None:
         for name, count in (("threads", threads), ("max_entries", max_entries), ("max_pending", max_pending)):
             if count < 1:
@@ -157,7 +166,10 @@ class Resolver:
         self._max_entries = max_entries
         self._max_pending = max_pending
         self._getaddrinfo = getaddrinfo
-        self._cache: OrderedDict[str, _Answer] = OrderedDict()
+        self._is_custom = custom is not None
+        if custom is not None:
+            self._getaddrinfo = CustomResolver(custom).getaddrinfo
+        self._cache: OrderedDict[_Name, _Answer] = OrderedDict()
         self._closed = False
         self._forget_workers()
         _resolvers.add(self)
@@ -166,7 +178,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queue: deque[_Job] = deque()
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[_Name, _Job] = {}
         self._answered: deque[Lookup] = deque()
         self._workers = 0
         self._idle_workers = 0
@@ -203,7 +215,7 @@ class Resolver:
         literal = self._literal_addresses(host, port)
         if literal is not None:
             return literal
-        name = _cache_key(host)
+        name = self._name(host, port)
         with self._lock:
             answer = self._cached(name)
             job = self._join(name) if answer is None and deadline_ns is not None else None
@@ -242,7 +254,7 @@ class Resolver:
             lookup.addresses = literal
             lookup.finished = True
             return lookup
-        name = _cache_key(host)
+        name = self._name(host, port)
         with self._lock:
             answer = self._cached(name)
             if answer is None:
@@ -294,7 +306,7 @@ class Resolver:
             if host is None:
                 self._cache.clear()
             else:
-                self._cache.pop(_cache_key(host), None)
+                self._cache.pop(self._name(host, 0), None)
 
     def close(self) -> None:
         """Stop the workers without waiting for a stuck look-up; a second call does nothing.
@@ -331,7 +343,11 @@ class Resolver:
             raise _closed_error()
         return literal_addresses(host, port)
 
-    def _cached(self, name: str) -> _Answer | None:
+    def _name(self, host: str, port: int) -> _Name:
+        # The final dot stays: it keeps the search list of resolv.conf out, and so may change the answer.
+        return host.lower(), port if self._is_custom else 0
+
+    def _cached(self, name: _Name) -> _Answer | None:
         answer = self._cache.get(name)
         if answer is None:
             return None
@@ -341,15 +357,15 @@ class Resolver:
         self._cache.move_to_end(name)
         return answer
 
-    def _remember(self, name: str, answer: _Answer) -> None:
-        if self._closed:
+    def _remember(self, name: _Name, answer: _Answer) -> None:
+        if self._closed or self._is_custom:
             return
         self._cache[name] = answer
         self._cache.move_to_end(name)
         if len(self._cache) > self._max_entries:
             self._cache.popitem(last=False)
 
-    def _join(self, name: str) -> _Job:
+    def _join(self, name: _Name) -> _Job:
         """Return the job of `name`, queued if there is none, with one more who wants it. The lock is held."""
         if self._closed:
             raise _closed_error()
@@ -387,7 +403,7 @@ class Resolver:
                 remaining_ns = deadline_ns - self._clock.now_ns()
                 if remaining_ns <= 0:
                     raise ConnectTimeout(
-                        f"no name server answered for {job.host} in time: check the network and /etc/resolv.conf, "
+                        f"no name server answered for {job.name[0]} in time: check the network and /etc/resolv.conf, "
                         "or allow more time"
                     )
                 job.finished.wait(min(remaining_ns / NS_PER_S, longest_s))
@@ -419,7 +435,7 @@ class Resolver:
         job.wanted -= 1
         if job.wanted == 0 and job in self._queue:
             self._queue.remove(job)
-            del self._jobs[job.host]
+            del self._jobs[job.name]
 
     def _run_worker(self) -> None:
         # After fork() the child's resolver has another lock; this thread is not in the child.
@@ -434,13 +450,13 @@ class Resolver:
                     self._workers -= 1
                     return
                 job = self._queue.popleft()
-            answer = self._ask(job.host)
+            answer = self._ask(job.name)
             with self._lock:
-                if self._jobs.pop(job.host, None) is not job:
+                if self._jobs.pop(job.name, None) is not job:
                     # Closed meanwhile.
                     self._workers -= 1
                     return
-                self._remember(job.host, answer)
+                self._remember(job.name, answer)
                 job.answer = answer
                 self._answered.extend(job.lookups)
                 job.finished.set()
@@ -448,12 +464,12 @@ class Resolver:
             if waker is not None:
                 waker.wake()
 
-    def _ask(self, name: str) -> _Answer:
+    def _ask(self, name: _Name) -> _Answer:
         """Ask the system, on the present thread and without the lock."""
         errno = None
         addresses: tuple[Address, ...] = ()
         try:
-            found = self._getaddrinfo(name, 0, socket.AF_UNSPEC, socket.SOCK_STREAM)
+            found = self._getaddrinfo(*name, socket.AF_UNSPEC, socket.SOCK_STREAM)
             addresses = in_attempt_order(
                 Address(int(family), sockaddr)
                 for family, _, _, _, sockaddr in found
@@ -467,12 +483,7 @@ class Resolver:
             # Whatever a replaced getaddrinfo raises: a worker that died would leave its callers waiting.
             reason = f"{type(error).__name__}: {error}"
         lifetime_ns = self._lifetime_ns if addresses else self._failed_lifetime_ns
-        return _Answer(addresses, f"cannot resolve {name}: {reason}", errno, self._clock.now_ns() + lifetime_ns)
-
-
-def _cache_key(host: str) -> str:
-    # The final dot stays: it keeps the search list of resolv.conf out, and so may change the answer.
-    return host.lower()
+        return _Answer(addresses, f"cannot resolve {name[0]}: {reason}", errno, self._clock.now_ns() + lifetime_ns)
 
 
 def _finish(lookup: Lookup, answer: _Answer) -> None:

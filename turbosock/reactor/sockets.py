@@ -23,7 +23,7 @@ import stat
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from turbosock.errors import InvalidOption, InvalidUrl, NetworkError, Origin, ReadError, WriteError
 from turbosock.limits import (
@@ -42,6 +42,9 @@ CONNECTED: Final = 0
 # What start_connect() may return for a connection under way: wait until it is writable, then ask connect_result().
 # Windows says EWOULDBLOCK. A Unix socket's EAGAIN is another thing, a full backlog: it failed.
 PENDING_CONNECT: Final = frozenset({errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)})
+
+# ip(7); the module has the name from Python 3.12 on.
+_IP_BIND_ADDRESS_NO_PORT: Final = 24
 
 ListenAddress = tuple[str, int] | str
 
@@ -150,6 +153,26 @@ def set_blocking(sock: socket.socket, blocking: bool) -> None:
         sock.setblocking(blocking)
     except OSError as error:
         raise local_error("set up a socket", error) from error
+
+
+def bind_local(sock: socket.socket, address: tuple[Any, ...]) -> None:
+    """Have a socket that is about to connect leave from `address`, (host, port, ...) with port 0 for any free one.
+
+    Raises:
+        NetworkError: this machine has no such address, or the port is taken.
+    """
+    host, port = address[:2]
+    try:
+        if port and sys.platform != "win32":
+            # The port is wanted again as soon as a connection from it is closed, and for several at once.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        elif sys.platform == "linux":
+            # Without it each connection takes a port of this machine for itself, whatever its destination.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind(address)
+    except OSError as error:
+        raise local_error(f"connect from local_address {host} port {port}", error) from error
 
 
 def start_connect(sock: socket.socket, address: SocketAddress) -> int:

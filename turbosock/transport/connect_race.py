@@ -15,8 +15,8 @@ older attempt, or one of the other family, may still do.
 from __future__ import annotations
 
 import socket as socket_module
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbosock.errors import ConnectError, NetworkError, Phase, TurbosockError
 from turbosock.limits import CONNECT_ATTEMPT_DELAY_S
@@ -24,6 +24,7 @@ from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.sockets import (
     CONNECTED,
     PENDING_CONNECT,
+    bind_local,
     connect_result,
     explain,
     open_tcp,
@@ -56,6 +57,7 @@ class ConnectRace:
     Args:
         addresses: in the order to try, at least one; a Unix path is an Address of family AF_UNIX.
         clock: tells when attempts begin.
+        local: by family, the address of this machine to connect from; the system chooses for the others.
 
     Attributes:
         attempts: those under way, by the descriptors that are to be watched for writing.
@@ -63,10 +65,23 @@ class ConnectRace:
         winner: the connected socket, until `take()`.
     """
 
-    __slots__ = ("_addresses", "_clock", "_failures", "_index", "_local_error", "attempts", "next_ns", "winner")
+    __slots__ = (
+        "_addresses",
+        "_clock",
+        "_failures",
+        "_index",
+        "_local",
+        "_local_error",
+        "attempts",
+        "next_ns",
+        "winner",
+    )
 
-    def __init__(self, addresses: Sequence[Address], clock: Clock) -> None:
+    def __init__(
+        self, addresses: Sequence[Address], clock: Clock, local: Mapping[int, tuple[Any, ...]] | None = None
+    ) -> None:
         assert addresses, "a resolver answers with an address or an error"
+        self._local = local
         self._addresses = addresses
         self._clock = clock
         self._failures: list[str] = []
@@ -136,6 +151,12 @@ class ConnectRace:
             return open_unix()
         sock = open_tcp(address.family)
         tune(sock)
+        if self._local is not None and address.family in self._local:
+            try:
+                bind_local(sock, self._local[address.family])
+            except BaseException:
+                sock.close()
+                raise
         return sock
 
     def _won(self, sock: socket) -> None:

@@ -15,8 +15,8 @@ Invariants: the dial ends exactly once, `connected` or with its `error`; a descr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from turbosock.errors import ConnectTimeout, Phase, TurbosockError
 from turbosock.reactor.timers import NEVER
@@ -44,6 +44,7 @@ class Dial:
         secure: wraps the connected socket for TLS; None leaves it plain.
         handshake_ns: what the handshake may take, at most.
         alpn: the protocols that the caller speaks; a server that chooses another one is refused.
+        local: by family, the address of this machine to connect from; None leaves it to the system.
 
     Attributes:
         due_ns: when `on_timeout()` is to be called, unless something is ready before.
@@ -77,8 +78,9 @@ class Dial:
         secure: Secure | None = None,
         handshake_ns: int = 0,
         alpn: tuple[str, ...] = (),
+        local: Mapping[int, tuple[Any, ...]] | None = None,
     ) -> None:
-        self._race = ConnectRace(addresses, clock)
+        self._race = ConnectRace(addresses, clock, local)
         self._alpn = alpn
         self._clock = clock
         self._secure = secure

@@ -451,7 +451,7 @@ STEPS = {
     "start": "turbosock.connection.http1.Http1Connection.start",
     "write": "turbosock.connection.http1.Http1Connection.on_writable",
     "read": "turbosock.connection.http1.Http1Connection.read_head",
-    "dial": "turbosock.client.ticking_dial.Dial",
+    "dial": "turbosock.client.dial_plan.Dial",
     "connect": "turbosock.transport.dial.Dial.on_ready",
     "open": "turbosock.client.ticking_dial.LoopConnection",
 }
