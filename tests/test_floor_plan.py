@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "errors",
         "limits",
         "version",
+        "serializer",
         "host_port",
         "host_map",
         "local_address",
@@ -45,11 +46,12 @@ WITHIN_FLOOR_0 = {
     "errors": set[str](),
     "version": set[str](),
     "tls_config": {"errors", "limits"},
+    "serializer": set[str](),
     "host_port": {"errors", "limits"},
     "host_map": {"errors", "limits", "host_port"},
     "local_address": {"errors"},
     "proxy_config": {"errors", "limits", "tls_config"},
-    "config": {"errors", "limits", "host_map", "local_address", "tls_config", "proxy_config"},
+    "config": {"errors", "limits", "host_map", "local_address", "tls_config", "proxy_config", "serializer"},
 }
 # The Loop's own two files.
 WITHIN_FLOOR_8 = {"loop": {"loop_stats"}}

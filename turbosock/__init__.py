@@ -1,5 +1,6 @@
 """turbosock: synchronous, zero-copy networking. One engine; a thread may block on it, a tick may poll() it."""
 
+from turbosock.buffers.writer import BufferWriter
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.client import Client
 from turbosock.client.events import DataEvent, Event, EventKind
@@ -14,8 +15,10 @@ from turbosock.client.middleware import (
     Timeline,
     TimelineRecorder,
 )
+from turbosock.client.multipart import MultipartForm
 from turbosock.client.prewarm import Prewarming
 from turbosock.client.response import Response
+from turbosock.client.serializers import JsonSerializer, MsgspecSerializer, OrjsonSerializer
 from turbosock.config import Config, PoolConfig, Timeouts, TransportMode
 from turbosock.connection.send import Send
 from turbosock.errors import (
@@ -68,6 +71,7 @@ from turbosock.pool.queue_handle import Handle
 from turbosock.pool.request_queue import RequestQueue
 from turbosock.pool.token_bucket import RateLimiter
 from turbosock.proxy_config import Proxy
+from turbosock.serializer import Serializer
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.request import Request
@@ -87,6 +91,7 @@ from turbosock.version import __version__
 __all__ = [
     "BodyTooLarge",
     "BodyTruncated",
+    "BufferWriter",
     "CancelToken",
     "Cancelled",
     "Client",
@@ -113,13 +118,17 @@ __all__ = [
     "InvalidHeader",
     "InvalidOption",
     "InvalidUrl",
+    "JsonSerializer",
     "LeaseError",
     "LimitError",
     "Loop",
     "LoopQueue",
     "Middleware",
     "MisuseError",
+    "MsgspecSerializer",
+    "MultipartForm",
     "NetworkError",
+    "OrjsonSerializer",
     "PinScope",
     "PollResult",
     "PoolConfig",
@@ -144,6 +153,7 @@ __all__ = [
     "ResponseClosed",
     "RetryHook",
     "Send",
+    "Serializer",
     "StateError",
     "StatusError",
     "Stop",

@@ -16,6 +16,7 @@ from turbosock import limits
 from turbosock.errors import InvalidOption
 from turbosock.host_map import HostMap, HostMapArgument
 from turbosock.local_address import LocalAddressArgument, checked_local_addresses
+from turbosock.serializer import Serializer
 from turbosock.tls_config import (
     ClientAuth,
     PinScope,
@@ -207,6 +208,7 @@ class Config:
         headers: fields sent with every request unless the request names them itself.
         max_head_bytes, max_head_fields: bounds of a response head.
         max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed.
+        serializer: writes what is given as `json=` and reads what `json()` returns; None: the standard library's json.
     """
 
     transport: TransportMode = TransportMode.STREAM
@@ -227,6 +229,7 @@ class Config:
     max_head_bytes: int = limits.MAX_HEAD_BYTES
     max_head_fields: int = limits.MAX_HEAD_FIELDS
     max_body_bytes: int = limits.MAX_GATHERED_BODY_BYTES
+    serializer: Serializer | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.transport, TransportMode):
@@ -251,6 +254,10 @@ class Config:
         check_count("max_head_bytes", self.max_head_bytes, 256, limits.MAX_HEAD_BYTES)
         check_count("max_head_fields", self.max_head_fields, 1, limits.MAX_HEAD_FIELDS)
         check_count("max_body_bytes", self.max_body_bytes, 0, 2**48)
+        if self.serializer is not None and (
+            isinstance(self.serializer, type) or not isinstance(self.serializer, Serializer)
+        ):
+            raise InvalidOption(f"serializer={self.serializer!r}: give an object with the methods of Serializer")
         items = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
         try:
             pairs = tuple((name, value) for name, value in items)

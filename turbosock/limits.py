@@ -212,6 +212,15 @@ MAX_RETRY_BUDGET_PER_S = 1000.0
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
 SEND_BLOCK_BYTES = 512 * KIB
+# A file with so much left is moved to a plain socket by the system; less is read and leaves with the head, in one call.
+MOVED_FILE_BYTES = 128 * KIB
+# A body that a serializer writes: as much as one that is gathered.
+MAX_SERIALIZED_BYTES = 1024 * MIB
+# A piece of a multipart form that is put together with its neighbours; what is longer is sent from where it lies.
+JOINED_PART_BYTES = 16 * KIB
+# Buffers that an encoder grew, and that it keeps for the next values: as many as connections at once, of the size of a
+# pooled buffer at most.
+MAX_IDLE_ENCODER_BUFFERS = 64
 
 # Content codings
 

@@ -53,6 +53,7 @@ from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
+from turbosock.connection.source import Progress
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
 from turbosock.loop_stats import LoopStats
 from turbosock.pool.connection_pool import ConnectionPool
@@ -158,6 +159,8 @@ class Loop:
             diagnostics=config.diagnostics,
             name="segments of DATA events",
         )
+        # Apart from those: an upload must not starve the readers, nor they it.
+        self.bodies = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics, name="bodies of requests")
         # How often a connection was left unread because there was no memory.
         self.exhausted_count = 0
         # Exchanges that a link of the chain makes wait.
@@ -214,13 +217,15 @@ class Loop:
         content: object = None,
         data: object = None,
         json: object = None,
+        files: object = None,
+        progress: Progress | None = None,
         auth: Auth | None = None,
         timeout: TimeoutArgument = DEFAULT,
     ) -> Exchange:
         """Begin a request; it proceeds inside `poll()`.
 
         Args:
-            method, url, params, headers, content, data, json, auth, timeout: as in `Client.request`.
+            method, url, params, headers, content, data, json, files, progress, auth, timeout: as in `Client.request`.
             into: a writable buffer for the body, yours again when the exchange is done; without it, and without
                 `stream`, the body is gathered into `exchange.content`.
             stream: deliver the body in DATA events.
@@ -263,7 +268,7 @@ class Loop:
             into = writable_bytes(into, "into") if view is None else view
         source = None
         prepared: PreparedRequest | None
-        if content is None and data is None and json is None:
+        if content is None and data is None and json is None and files is None and progress is None:
             if params is None and headers is None and auth is None:
                 # The usual request of a tick: nothing to validate, nothing to serialise.
                 try:
@@ -276,7 +281,9 @@ class Loop:
             else:
                 prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth)
         else:
-            source, content_type = request_body(content, data, json)
+            source, content_type = request_body(
+                content, data, json, files, progress, buffers=self.bodies, serializer=self.config.serializer
+            )
             try:
                 prepared = self._preparer.prepare(
                     method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
@@ -771,6 +778,7 @@ class Loop:
         self._exchanges.clear()
         self.rings.clear()
         self.buffers.clear()
+        self.bodies.clear()
 
     def _closed_error(self, need: str) -> ClientClosed:
         if self._forked:
@@ -821,6 +829,7 @@ class Loop:
         self._exchanges.clear()
         self.rings.clear()
         self.buffers.clear()
+        self.bodies.clear()
 
     def __enter__(self) -> Loop:
         return self

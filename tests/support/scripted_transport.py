@@ -32,6 +32,8 @@ class ScriptedTransport:
         quiet, drained: what `is_quiet` and `is_drained` say.
     """
 
+    sends_files = False
+
     def __init__(
         self, incoming: Iterable[Incoming] = (), taking: Iterable[Taking] = (), *, blocking: bool = True
     ) -> None:

@@ -3,6 +3,8 @@
 It grows by segments, so nothing that was written is ever copied to make room. reserve() gives contiguous memory:
 where the last segment has too little left, the rest of it stays unused.
 
+What an encoder made whole in memory of its own is adopted as a part, instead of being copied.
+
 Invariant: 0 <= length <= max_bytes, and length is the sum of the filled parts.
 
 A writer belongs to one thread at a time. Sending, and how many buffers one system call takes, is left to its owner.
@@ -16,10 +18,29 @@ from turbosock.errors import InvalidOption, LimitError, StateError
 from turbosock.limits import MAX_BUCKET_BYTES, MAX_WRITER_BYTES, MIN_BUCKET_BYTES, SEGMENT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from turbosock.buffers.lease import PooledBuffer
     from turbosock.buffers.pool import BufferPool
+
+
+class _Adopted:
+    """Memory that the writer was given, in the place of a segment."""
+
+    __slots__ = ("_data", "_give_back", "size", "view")
+
+    def __init__(self, data: bytes | bytearray, give_back: Callable[[bytearray], object] | None) -> None:
+        self._data = data
+        self._give_back = give_back
+        self.view = memoryview(data)
+        self.size = len(data)
+
+    def release(self) -> None:
+        self.view.release()
+        if self._give_back is not None:
+            assert isinstance(self._data, bytearray), "adopt() takes them together"
+            self._give_back(self._data)
 
 
 class BufferWriter:
@@ -30,6 +51,9 @@ class BufferWriter:
         max_bytes: the most that the writer may hold, at least 1.
         segment_bytes: the length of a segment, unless more is reserved at once.
 
+    Attributes:
+        pool: where segments come from.
+
     Raises:
         InvalidOption: an argument has a wrong type or value.
     """
@@ -39,10 +63,10 @@ class BufferWriter:
         "_last_filled",
         "_length",
         "_max_bytes",
-        "_pool",
         "_released",
         "_segment_bytes",
         "_segments",
+        "pool",
     )
 
     def __init__(
@@ -54,10 +78,10 @@ class BufferWriter:
             raise InvalidOption(
                 f"segment_bytes must be an int from {MIN_BUCKET_BYTES} to {MAX_BUCKET_BYTES}, not {segment_bytes!r}"
             )
-        self._pool = pool
+        self.pool = pool
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
-        self._segments: list[PooledBuffer] = []
+        self._segments: list[PooledBuffer | _Adopted] = []
         # Bytes filled in each segment but the last, and in the last.
         self._filled: list[int] = []
         self._last_filled = 0
@@ -102,7 +126,7 @@ class BufferWriter:
             filled = self._last_filled
             if last.size - filled >= max(n, 1):
                 return last.view[filled:] if filled else last.view
-        last = self._pool.rent(max(n, self._segment_bytes))
+        last = self.pool.rent(max(n, self._segment_bytes))
         if segments:
             self._filled.append(self._last_filled)
         segments.append(last)
@@ -145,6 +169,26 @@ class BufferWriter:
             self._length += n
             done += n
         return total
+
+    def adopt(self, data: bytes | bytearray, give_back: Callable[[bytearray], object] | None = None) -> None:
+        """Take all of `data` as the next part, without a copy; it must not change until the writer is released.
+
+        Args:
+            data: what an encoder made.
+            give_back: called with a bytearray when the writer needs it no more and nothing of the writer views it.
+
+        Raises:
+            StateError: the writer was released.
+            LimitError: the writer would hold more than max_bytes.
+        """
+        self._check_usable()
+        self._check_bound(len(data))
+        if self._segments:
+            self._filled.append(self._last_filled)
+        part = _Adopted(data, give_back)
+        self._segments.append(part)
+        self._last_filled = part.size
+        self._length += part.size
 
     def segments(self) -> list[memoryview]:
         """Return the filled parts in order, for sendmsg; the views are valid until release() or clear().

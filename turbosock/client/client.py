@@ -42,6 +42,7 @@ from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
+from turbosock.connection.source import Progress
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
@@ -146,6 +147,8 @@ class Client:
         content: object = None,
         data: object = None,
         json: object = None,
+        files: object = None,
+        progress: Progress | None = None,
         auth: Auth | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
@@ -158,7 +161,12 @@ class Client:
             headers: a mapping or pairs; they replace default fields of the same name.
             content: the body: bytes, any buffer (sent without a copy), str, a binary file, or an iterable of buffers.
             data: a form as a mapping or pairs; anything else is taken as `content`.
-            json: an object to send as JSON.
+            json: an object to send as JSON, by `Config.serializer`.
+            files: a form with files, and with the fields of `data`: a mapping or pairs of name and file, or a
+                MultipartForm; a file is bytes, a binary file or an iterable, or (filename, content[, content type[,
+                headers]]).
+            progress: called as `progress(sent, total)` with the body's bytes when some have left; `total` is None where
+                it is not known. What it raises ends the exchange.
             auth: (user, password) for basic authentication.
             timeout: seconds for everything, or a Timeouts.
             cancel: lets another thread end the call.
@@ -173,7 +181,9 @@ class Client:
         response = self._response_type(self)
         if cancel is not None:
             response.make_cancellable()
-        self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
+        self._perform(
+            response, method, url, params, headers, content, data, json, files, progress, auth, timeout, cancel
+        )
         try:
             response.gather()
         finally:
@@ -192,6 +202,8 @@ class Client:
         content: object = None,
         data: object = None,
         json: object = None,
+        files: object = None,
+        progress: Progress | None = None,
         auth: Auth | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
@@ -213,6 +225,8 @@ class Client:
             and content is None
             and data is None
             and json is None
+            and files is None
+            and progress is None
             and auth is None
             and cancel is None
             and timeout is DEFAULT
@@ -223,7 +237,9 @@ class Client:
                 prepared = self._preparer.prepare(method, url)
             response.perform(prepared, None, self._timeouts)
             return response
-        self._perform(response, method, url, params, headers, content, data, json, auth, timeout, cancel)
+        self._perform(
+            response, method, url, params, headers, content, data, json, files, progress, auth, timeout, cancel
+        )
         return response
 
     def _perform(
@@ -236,6 +252,8 @@ class Client:
         content: object,
         data: object,
         json: object,
+        files: object,
+        progress: Progress | None,
         auth: Auth | None,
         timeout: TimeoutArgument,
         cancel: CancelToken | None,
@@ -247,7 +265,9 @@ class Client:
             draft = Draft(method, url, params, headers, auth)
             self.chain.prepare(draft)
             method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
-        source, content_type = request_body(content, data, json)
+        source, content_type = request_body(
+            content, data, json, files, progress, buffers=self.buffers, serializer=self.config.serializer
+        )
         try:
             prepared = self._preparer.prepare(
                 method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type

@@ -274,6 +274,9 @@ class Exchange(ClientExchange, Event):
                     prepared.expected,
                     wait_for_continue=prepared.expect_continue,
                 )
+                if self.done:
+                    # The upload's progress callback closed the loop.
+                    return
                 if prepared.expect_continue:
                     limit_ns = min(limit_ns, CONTINUE_WAIT_NS)
                 self._bytes_moved = connection.transport.bytes_in + connection.transport.bytes_out
@@ -304,6 +307,9 @@ class Exchange(ClientExchange, Event):
             return
         try:
             connection.on_writable()
+            if self.done:
+                # As in _send_on().
+                return
             if connection.sent and self.phase is _SEND:
                 self.phase = _HEAD
             self._note_progress(connection)
@@ -762,7 +768,8 @@ class Exchange(ClientExchange, Event):
 
     def json(self) -> Any:
         """The gathered body as JSON; ValueError where it is not."""
-        return json_module.loads(self.content)
+        serializer = self._loop.config.serializer
+        return json_module.loads(self.content) if serializer is None else serializer.deserialize(self.content)
 
     def __repr__(self) -> str:
         status = self.head.status_code if self.head is not None else "no answer"

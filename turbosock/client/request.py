@@ -6,24 +6,31 @@ body for the same method, URL and headers. Everything that can be refused is ref
 
 from __future__ import annotations
 
-import json as json_module
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from turbosock import limits
-from turbosock.client.url import Params, Url, encode_params
-from turbosock.connection.source import BodySource, BufferSource, IterableSource, body_source
-from turbosock.errors import InvalidHeader, InvalidOption
+from turbosock.buffers.writer import BufferWriter
+from turbosock.client.form import FORM_TYPE, urlencoded
+from turbosock.client.multipart import MultipartForm
+from turbosock.client.serializers import JsonSerializer
+from turbosock.client.url import Params, Url
+from turbosock.connection.body_source import body_source
+from turbosock.connection.source import BodySource, BufferSource
+from turbosock.connection.writer_source import WriterSource
+from turbosock.errors import InvalidHeader, InvalidOption, LimitError
 from turbosock.protocol.http1.head import ResponseHead
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.protocol.http1.serialize import request_head
 
 if TYPE_CHECKING:
+    from turbosock.buffers import BufferPool
     from turbosock.client.routes import Routes
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.pool.origin_pool import OriginPool
+    from turbosock.serializer import Serializer
     from turbosock.transport.secure import TlsDialer
 
 # RFC 9110 §9.2.2: repeating one of these has the effect of sending it once.
@@ -34,6 +41,7 @@ _BODY_METHODS: Final = frozenset(("POST", "PUT", "PATCH"))
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 Auth = tuple[str, str]
 K = TypeVar("K")
+_JSON: Final = JsonSerializer()
 
 
 class PreparedRequest:
@@ -207,13 +215,11 @@ def _framing_fields(method: str, given: HeaderList, source: BodySource | None) -
     if announced is not None:
         if not (announced.isascii() and announced.isdigit() and len(announced) <= limits.MAX_CONTENT_LENGTH_DIGITS):
             raise InvalidHeader("headers: 'Content-Length' must be one decimal number")
-        if source.length < 0 and isinstance(source, IterableSource):
+        if source.length < 0:
             source.announce(int(announced))
         elif source.length != int(announced):
             raise InvalidHeader(
                 f"headers: 'Content-Length' says {announced}, the body has {source.length}; leave it out"
-                if source.length >= 0
-                else "headers: 'Content-Length' for a file whose length is not known; leave it out"
             )
     if source.length >= 0:
         return [(b"Content-Length", b"%d" % source.length)]
@@ -240,26 +246,76 @@ def basic_credentials(credentials: Auth) -> bytes:
         raise InvalidOption("auth: user or password holds a lone surrogate, which is half a character") from None
 
 
-def request_body(content: object, data: object, json: object) -> tuple[BodySource | None, str | None]:
-    """The source and content type that `content=`, `data=` or `json=` ask for.
+def request_body(
+    content: object,
+    data: object,
+    json: object,
+    files: object = None,
+    progress: object = None,
+    *,
+    buffers: BufferPool,
+    serializer: Serializer | None = None,
+) -> tuple[BodySource | None, str | None]:
+    """The source and content type that `content=`, `data=`, `json=` and `files=` ask for.
+
+    Args:
+        content, data, json, files, progress: as in `Client.request`.
+        buffers: lends the memory of bodies that are written or read for this; `release()` gives it back.
+        serializer: writes `json`; None: the standard library's.
 
     Raises:
-        InvalidOption: more than one of them, or one that cannot be sent.
+        InvalidOption: arguments that exclude each other, or one that cannot be sent.
+        LimitError: `json` is longer than MAX_SERIALIZED_BYTES.
     """
-    if sum(argument is not None for argument in (content, data, json)) > 1:
-        raise InvalidOption("content, data, json: give only one of them")
+    # Empty files are none, as everywhere.
+    files = files or None
+    if sum(argument is not None for argument in (content, json, data if files is None else files)) > 1:
+        raise InvalidOption("content, data, json, files: give only one of them, or a form by data and files")
+    if progress is not None and not callable(progress):
+        raise InvalidOption(f"progress: a {type(progress).__name__} was given; give a function of two numbers, or None")
+    content_type = None
     if json is not None:
-        try:
-            text = json_module.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidOption(f"json: it cannot be written as JSON: {error}") from error
-        return BufferSource(text), "application/json"
-    if isinstance(data, (Mapping, list, tuple)):
-        try:
-            form = encode_params(data)
-        except InvalidOption as error:
-            raise InvalidOption("data: give a mapping, pairs of key and value, str or bytes") from error
-        return BufferSource(form.encode()), "application/x-www-form-urlencoded"
+        if serializer is None:
+            serializer = _JSON
+        source: BodySource | None = _serialized(json, serializer, buffers)
+        content_type = serializer.content_type
+    elif files is not None:
+        form = _form(data, files)
+        source = form.source(buffers)
+        content_type = form.content_type
+    elif isinstance(data, (Mapping, list, tuple)):
+        source = BufferSource(urlencoded(data))
+        content_type = FORM_TYPE
+    elif data is not None:
+        source = body_source(data, buffers, "data")
+    else:
+        source = body_source(content, buffers)
+    if progress is not None:
+        if source is None:
+            raise InvalidOption("progress: it is told of the request's body, and there is none; leave it out")
+        source.progress = progress
+    return source, content_type
+
+
+def _serialized(value: object, serializer: Serializer, buffers: BufferPool) -> WriterSource:
+    writer = BufferWriter(buffers, max_bytes=limits.MAX_SERIALIZED_BYTES)
+    try:
+        serializer.serialize_into(value, writer)
+        return WriterSource(writer)
+    except LimitError:
+        writer.release()
+        raise
+    except Exception as error:
+        writer.release()
+        raise InvalidOption(f"json: it cannot be written as {serializer.content_type}: {error}") from error
+    except BaseException:
+        writer.release()
+        raise
+
+
+def _form(data: object, files: object) -> MultipartForm:
+    if not isinstance(files, MultipartForm):
+        return MultipartForm(data, files)
     if data is not None:
-        return body_source(data, "data"), None
-    return body_source(content, "content"), None
+        raise InvalidOption("data: the form that was given as files has fields of its own; leave it out")
+    return files

@@ -9,6 +9,7 @@ from turbosock.client.cancel_token import CancelToken
 from turbosock.client.request import Auth, Headers
 from turbosock.client.timeout_argument import TimeoutArgument
 from turbosock.client.url import Params
+from turbosock.connection.source import Progress
 
 
 class RequestOptions(TypedDict, total=False):
@@ -19,6 +20,8 @@ class RequestOptions(TypedDict, total=False):
     content: object
     data: object
     json: object
+    files: object
+    progress: Progress | None
     auth: Auth | None
     timeout: TimeoutArgument
 

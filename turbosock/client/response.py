@@ -506,7 +506,8 @@ class Response(ClientExchange):
         Raises:
             ValueError: it is not JSON.
         """
-        return json_module.loads(self.content)
+        serializer = self._client.config.serializer
+        return json_module.loads(self.content) if serializer is None else serializer.deserialize(self.content)
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
         """The body in pieces of owned bytes, as they arrive, or of exactly `chunk_size` but for the last.

@@ -122,6 +122,18 @@ def encode_params(params: object) -> str:
         InvalidUrl: `params` is neither.
     """
     try:
+        return urlencode(text_pairs(params))
+    except UnicodeEncodeError as error:
+        raise InvalidUrl("params: a text holds a lone surrogate, which is half a character") from error
+
+
+def text_pairs(params: object) -> list[tuple[str | bytes, str | bytes]]:
+    """The pairs of a mapping or of pairs as text; a list value repeats its key, None leaves it out.
+
+    Raises:
+        InvalidUrl: `params` is neither.
+    """
+    try:
         items = list(params.items()) if hasattr(params, "items") else [(key, value) for key, value in params]  # type: ignore[attr-defined]  # the except clause answers for it
     except (TypeError, ValueError) as error:
         raise InvalidUrl("params: give a mapping, pairs of key and value, or a str") from error
@@ -129,10 +141,7 @@ def encode_params(params: object) -> str:
     for key, value in items:
         values = value if isinstance(value, (list, tuple)) else (value,)
         pairs.extend((_param_text(key), _param_text(one)) for one in values if one is not None)
-    try:
-        return urlencode(pairs)
-    except UnicodeEncodeError as error:
-        raise InvalidUrl("params: a text holds a lone surrogate, which is half a character") from error
+    return pairs
 
 
 def _param_text(value: object) -> str | bytes:

@@ -23,6 +23,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
+from turbosock.connection.file_range import FileRange
+from turbosock.connection.send_progress import SendProgress
 from turbosock.errors import ConnectionClosed, ProtocolError
 from turbosock.protocol.http1.body import BodyFraming
 from turbosock.protocol.http1.framing import Framing
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import RingBuffer
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.connection.source import BodySource, Buffer
+    from turbosock.reactor.context import IOContext
     from turbosock.transport.transport import Transport
 
 # Payload goes straight into the caller's memory from this size on; below it one receive into the ring brings several
@@ -81,12 +84,14 @@ class Http1Connection:
     __slots__ = (
         "__weakref__",
         "_examined",
+        "_file",
         "_interims",
         "_max_head_bytes",
         "_max_head_fields",
         "_method",
         "_outgoing",
         "_outgoing_bytes",
+        "_progress",
         "_send_broke",
         "_source",
         "answered",
@@ -138,8 +143,11 @@ class Http1Connection:
         self._examined = 0
         self._interims = 0
         self._source: BodySource | None = None
+        # What is being sent: buffers, then the rest of a part of a file.
         self._outgoing: list[Buffer] = []
         self._outgoing_bytes = 0
+        self._file: FileRange | None = None
+        self._progress: SendProgress | None = None
         # For good: a connection of which a send failed serves no other exchange.
         self._send_broke = False
         self.state = IDLE
@@ -191,6 +199,9 @@ class Http1Connection:
             self._outgoing_bytes = len(head)
         else:
             self._source = source
+            source.takes_files = self.transport.sends_files
+            if source.progress is not None:
+                self._progress = SendProgress(source, source.progress)
             self.continued = not wait_for_continue
             self._outgoing = [head]
             self._outgoing_bytes = len(head)
@@ -232,38 +243,57 @@ class Http1Connection:
                     raise error
                 if transferred > 0:
                     self._skip(transferred)
+                elif not transferred and self._file is not None and not self._outgoing_bytes:
+                    raise self._file.ended()
                 if transferred < 0 or (transport.blocking and self._outgoing_bytes):
                     # A kernel-blocking send has used its time: the driver looks at the deadline first.
                     return
             if not self._outgoing_bytes:
-                if self._source is None or (self.continued and not self._append_block()):
-                    self._end_request()
-                    return
-                if not self.continued:
-                    return
+                if self._file is None:
+                    if self._source is None or (self.continued and not self._append_block()):
+                        self._end_request()
+                        return
+                    if not self.continued:
+                        return
                 if transport.bytes_out >= enough:
-                    context.set_vector(self._outgoing, self._outgoing_bytes)
+                    self._configure(context)
                     transport.send_later(context)
                     return
-            context.set_vector(self._outgoing, self._outgoing_bytes)
+            self._configure(context)
             if transport.send(context):
                 return
+
+    def _configure(self, context: IOContext) -> None:
+        """Give the next send what is outgoing."""
+        file = self._file
+        if self._outgoing_bytes or file is None:
+            context.set_vector(self._outgoing, self._outgoing_bytes)
+        else:
+            context.set_file(file, file.offset, min(file.count, limits.SEND_BLOCK_BYTES))
 
     def _append_block(self) -> bool:
         """Put the next block of the body behind what is outgoing; False at its end."""
         source = self._source
         assert source is not None, "only a request with a body appends blocks"
         block = source.next_block()
+        if self._progress is not None and block is not None:
+            self._progress.taken(len(block), 0 if source.length >= 0 else 2)
         if source.length >= 0:
             if block is None:
                 return False
+            if isinstance(block, FileRange):
+                self._file = block
+                return True
             self._outgoing.append(block)
             self._outgoing_bytes += len(block)
             return True
+        assert not isinstance(block, FileRange), "a body whose length is not known has no parts of files"
         if block is None:
             # The last chunk is sent once; afterwards there is no source any more.
             self._source = None
             source.close()
+            if self._progress is not None:
+                self._progress.taken(0, len(LAST_CHUNK))
             self._outgoing.append(LAST_CHUNK)
             self._outgoing_bytes += len(LAST_CHUNK)
             return True
@@ -274,10 +304,22 @@ class Http1Connection:
 
     def _skip(self, count: int) -> None:
         """Drop the first `count` outgoing bytes, which were sent."""
-        self._outgoing_bytes -= count
+        file = self._file
         if not self._outgoing_bytes:
-            self._outgoing = []
-            return
+            assert file is not None, "a send is of buffers or of a file"
+            file.moved(count)
+            if not file.count:
+                self._file = None
+        else:
+            self._outgoing_bytes -= count
+            if not self._outgoing_bytes:
+                self._outgoing = []
+            else:
+                self._drop_first(count)
+        if self._progress is not None:
+            self._progress.look(self._outgoing_bytes + (0 if file is None else file.count))
+
+    def _drop_first(self, count: int) -> None:
         outgoing = self._outgoing
         while count:
             first = outgoing[0]
@@ -292,6 +334,8 @@ class Http1Connection:
         self.state = _ON_REQUEST_DONE[self.state]
         self._outgoing = []
         self._outgoing_bytes = 0
+        self._file = None
+        self._progress = None
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -601,6 +645,8 @@ class Http1Connection:
             self._source = None
         self._outgoing = []
         self._outgoing_bytes = 0
+        self._file = None
+        self._progress = None
         ring = self.ring
         if ring is not None:
             self.ring = None

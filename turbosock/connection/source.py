@@ -12,22 +12,13 @@ A request may be sent more than once: after a stale connection, a redirect, a re
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
 
-from turbosock import limits
-from turbosock.errors import InvalidOption, Origin, WriteError
+from turbosock.connection.file_range import FileRange
+from turbosock.errors import InvalidHeader, InvalidOption, Origin, WriteError
 
 Buffer = bytes | bytearray | memoryview
-
-
-class BinaryFile(Protocol):
-    """What a file must offer to be a body."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; empty at the end."""
+Progress = Callable[[int, int | None], object]
 
 
 class BodySource:
@@ -36,15 +27,19 @@ class BodySource:
     Attributes:
         length: bytes in all, or -1 when that is not known.
         replayable: whether `rewind()` works.
+        takes_files: whether whoever sends it takes a FileRange for a block, too; set before each sending.
+        progress: called with the bytes sent so far, and their number in all or None, as they leave; or None.
     """
 
-    __slots__ = ("length", "replayable")
+    __slots__ = ("length", "progress", "replayable", "takes_files")
 
     def __init__(self, length: int, *, replayable: bool) -> None:
         self.length = length
         self.replayable = replayable
+        self.takes_files = False
+        self.progress: Progress | None = None
 
-    def next_block(self) -> Buffer | None:
+    def next_block(self) -> Buffer | FileRange | None:
         """The next bytes, lent until the next call; None at the end. Never empty."""
         return None
 
@@ -53,6 +48,14 @@ class BodySource:
 
         What the user's own file raises is raised: it may be closed by now.
         """
+
+    def announce(self, length: int) -> None:
+        """Content-Length says `length` where `length` was not known: nothing else may come.
+
+        Raises:
+            InvalidHeader: this kind of body cannot keep to it.
+        """
+        raise InvalidHeader("headers: 'Content-Length' for a body whose length is not known; leave it out")
 
     def close(self) -> None:
         """A sending is over: give back what only it needed. The user's own file stays open."""
@@ -88,72 +91,9 @@ class BufferSource(BodySource):
     def rewind(self) -> None:
         self._given = False
 
-
-class FileSource(BodySource):
-    """A binary file from its present position on, read in large blocks.
-
-    A regular file has a length, and one that turns out shorter while it is sent is a WriteError: the announced
-    length can no longer be kept. Anything else that can be read is sent in chunks.
-    """
-
-    __slots__ = ("_block", "_file", "_left", "_position", "_view")
-
-    def __init__(self, file: BinaryFile) -> None:
-        self._file = file
-        self._block: bytearray | None = None
-        self._view: memoryview | None = None
-        self._position = -1
-        length = -1
-        try:
-            size = os.fstat(file.fileno()).st_size  # type: ignore[attr-defined]  # not every file has a descriptor
-            self._position = file.tell()  # type: ignore[attr-defined]  # nor a position
-            if size > 0:
-                length = max(0, size - self._position)
-        except (AttributeError, OSError, ValueError):
-            try:
-                self._position = file.tell()  # type: ignore[attr-defined]  # an io.BytesIO, for one
-            except (AttributeError, OSError, ValueError):
-                self._position = -1
-        self._left = length
-        super().__init__(length, replayable=self._position >= 0 and hasattr(file, "seek"))
-
-    def next_block(self) -> Buffer | None:
-        if self.length >= 0 and self._left == 0:
-            return None
-        readinto = getattr(self._file, "readinto", None)
-        if readinto is None:
-            data: Buffer = self._file.read(self._wanted())
-        else:
-            if self._block is None:
-                self._block = bytearray(limits.SEND_BLOCK_BYTES)
-                self._view = memoryview(self._block)
-            assert self._view is not None, "made together with its block"
-            target = self._view if self._wanted() == limits.SEND_BLOCK_BYTES else self._view[: self._wanted()]
-            data = self._view[: readinto(target) or 0]
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise InvalidOption(f"content: reading the file gave {type(data).__name__}; open it in binary mode")
-        if not data:
-            if self.length >= 0:
-                raise WriteError(
-                    f"the file ended {self._left} bytes before the {self.length} that were announced; "
-                    "do not change a file while it is sent",
-                    origin=Origin.LOCAL,
-                )
-            return None
-        if self.length >= 0:
-            self._left -= len(data)
-        return data
-
-    def _wanted(self) -> int:
-        return limits.SEND_BLOCK_BYTES if self.length < 0 else min(self._left, limits.SEND_BLOCK_BYTES)
-
-    def rewind(self) -> None:
-        self._file.seek(self._position)  # type: ignore[attr-defined]  # `replayable` says that it is there
-        self._left = self.length
-
-    def close(self) -> None:
-        self._block = None
-        self._view = None
+    def release(self) -> None:
+        # The user's bytearray may grow again.
+        self._view = memoryview(b"")
 
 
 class IterableSource(BodySource):
@@ -163,16 +103,16 @@ class IterableSource(BodySource):
         blocks: an iterable; an iterator can be sent only once.
     """
 
-    __slots__ = ("_blocks", "_iterator", "_left")
+    __slots__ = ("_argument", "_blocks", "_iterator", "_left")
 
-    def __init__(self, blocks: Iterable[Buffer]) -> None:
+    def __init__(self, blocks: Iterable[Buffer], argument: str = "content") -> None:
+        self._argument = argument
         self._blocks = blocks
         self._iterator: Iterator[Buffer] | None = None
         self._left = 0
         super().__init__(-1, replayable=not isinstance(blocks, Iterator))
 
     def announce(self, length: int) -> None:
-        """The blocks have `length` bytes in all: no chunks are needed, and nothing else may come."""
         self.length = self._left = length
 
     def next_block(self) -> Buffer | None:
@@ -180,9 +120,11 @@ class IterableSource(BodySource):
             self._iterator = iter(self._blocks)
         for block in self._iterator:
             if not isinstance(block, (bytes, bytearray, memoryview)):
-                raise InvalidOption(f"content: the iterable gave {type(block).__name__}; give bytes or buffers")
+                raise InvalidOption(
+                    f"{self._argument}: the iterable gave {type(block).__name__}; give bytes or buffers"
+                )
             if isinstance(block, memoryview) and not block.c_contiguous:
-                raise InvalidOption("content: the iterable gave a memoryview that is not contiguous; copy it")
+                raise InvalidOption(f"{self._argument}: the iterable gave a memoryview that is not contiguous; copy it")
             data = block.cast("B") if isinstance(block, memoryview) else block
             if not len(data):
                 continue
@@ -206,37 +148,6 @@ class IterableSource(BodySource):
         self._iterator = None
         self._left = self.length
 
-
-def body_source(content: object, argument: str = "content") -> BodySource | None:
-    """The source for a body: a buffer, a str (UTF-8), a binary file or an iterable of buffers.
-
-    Args:
-        content: the body, or None.
-        argument: what an error calls it.
-
-    Raises:
-        InvalidOption: anything else.
-    """
-    if content is None:
-        return None
-    if isinstance(content, str):
-        try:
-            return BufferSource(content.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidOption(f"{argument}: it holds a lone surrogate, which is half a character") from error
-    if isinstance(content, (bytes, bytearray, memoryview)):
-        return BufferSource(content, argument)
-    if isinstance(content, io.TextIOBase):
-        raise InvalidOption(f"{argument}: a text file was given; open it in binary mode")
-    if hasattr(content, "read"):
-        return FileSource(content)
-    try:
-        memoryview(content)  # type: ignore[arg-type]  # asking whether it is a buffer is the point
-    except TypeError:
-        if isinstance(content, Iterable):
-            return IterableSource(content)
-        raise InvalidOption(
-            f"{argument}: a {type(content).__name__} cannot be sent; "
-            "give bytes, a buffer, str, a binary file or an iterable"
-        ) from None
-    return BufferSource(content, argument)  # type: ignore[arg-type]  # it just was one
+    def release(self) -> None:
+        self._iterator = None
+        self._blocks = ()

@@ -22,10 +22,13 @@ read and moves nothing, so an idle connection needs no buffer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from turbosock import limits
 from turbosock.errors import StateError
+
+if TYPE_CHECKING:
+    from socket import socket
 
 FREE: Final = 0
 CONFIGURED: Final = 1
@@ -43,6 +46,20 @@ SEND_TO: Final = 6
 OPERATION_NAMES: Final = ("NONE", "RECEIVE", "SEND", "CONNECT", "ACCEPT", "RECEIVE_FROM", "SEND_TO")
 
 Buffer = bytes | bytearray | memoryview
+
+
+class SendableFile(Protocol):
+    """A file whose bytes the system moves to a socket by itself."""
+
+    def transfer(self, sock: socket, offset: int, count: int) -> int:
+        """Move up to `count` bytes from `offset` on to `sock`; how many, 0 at the end of the file.
+
+        Raises:
+            OSError: as a socket's own send, BlockingIOError included.
+            WriteError: the file's fault; `origin` is LOCAL.
+        """
+
+
 EMPTY: Final = memoryview(bytearray(0))
 
 
@@ -53,6 +70,7 @@ class IOContext:
         state, operation: see the module's picture.
         buffer: what the operation reads into or sends; its first `offset` bytes are left alone, `count` are used.
         vector: the buffers of a gathering send, or None; `count` is their length in all.
+        file: what a send takes its bytes from, `count` of them from `offset` on, or None.
         bytes_transferred: the result. 0 after a receive with count > 0: the peer has closed. -1: nothing happened,
             and the socket's own time limit passed (kernel-blocking sockets only).
         error: the exception that ended the operation, or None.
@@ -68,6 +86,7 @@ class IOContext:
         "completed",
         "count",
         "error",
+        "file",
         "generation",
         "offset",
         "operation",
@@ -82,6 +101,7 @@ class IOContext:
         self.operation = NONE
         self.buffer: Buffer = EMPTY
         self.vector: Sequence[Buffer] | None = None
+        self.file: SendableFile | None = None
         self.offset = 0
         self.count = 0
         self.bytes_transferred = 0
@@ -103,6 +123,7 @@ class IOContext:
             raise StateError(f"set_buffer: offset {offset} and count {count} leave a buffer of {len(buffer)} bytes")
         self.buffer = buffer
         self.vector = None
+        self.file = None
         self.offset = offset
         self.count = count
         self.state = CONFIGURED
@@ -117,7 +138,23 @@ class IOContext:
             raise StateError("set_vector on a PENDING I/O context: wait for its completion, or disarm it")
         self.buffer = EMPTY
         self.vector = buffers
+        self.file = None
         self.offset = 0
+        self.count = count
+        self.state = CONFIGURED
+
+    def set_file(self, file: SendableFile, offset: int, count: int) -> None:
+        """Configure a send of `count` bytes of a file from `offset` on, for a transport that `sends_files`.
+
+        Raises:
+            StateError: while the context is PENDING.
+        """
+        if self.state == PENDING:
+            raise StateError("set_file on a PENDING I/O context: wait for its completion, or disarm it")
+        self.buffer = EMPTY
+        self.vector = None
+        self.file = file
+        self.offset = offset
         self.count = count
         self.state = CONFIGURED
 
@@ -137,6 +174,7 @@ class IOContext:
         self.operation = NONE
         self.buffer = EMPTY
         self.vector = None
+        self.file = None
         self.offset = 0
         self.count = 0
         self.bytes_transferred = 0

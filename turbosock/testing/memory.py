@@ -526,6 +526,9 @@ class MemoryStreamTransport(StreamTransport):
 
     __slots__ = ("memory",)
 
+    # As in MemoryTransport.
+    sends_files = False
+
     def __init__(self, sock: MemorySocket) -> None:
         self.memory = sock
         super().__init__(cast(socket_module.socket, sock))
@@ -568,6 +571,9 @@ class MemoryTransport(SaeaTransport):
     """
 
     __slots__ = ("_thread", "memory")
+
+    # There is no descriptor that the system could move a file's bytes to.
+    sends_files = False
 
     def __init__(self, sock: MemorySocket, reactor: Reactor | None = None) -> None:
         self.memory = sock

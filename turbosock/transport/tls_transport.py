@@ -50,6 +50,9 @@ class TlsTransport(SaeaTransport):
 
     __slots__ = ("_credited", "_found", "_read_wants_write", "_send_wants_read", "_stalled", "session")
 
+    # The engine encrypts memory.
+    sends_files = False
+
     def __init__(self, session: TlsSession, reactor: Reactor | None = None) -> None:
         self.session = session
         self._read_wants_write = False

@@ -17,6 +17,7 @@ context is pending then.
 
 from __future__ import annotations
 
+import os
 import socket as socket_module
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -36,6 +37,7 @@ from turbosock.reactor.sockets import (
 if TYPE_CHECKING:
     from socket import socket
 
+    from turbosock.reactor.context import SendableFile
     from turbosock.reactor.reactor import Reactor
     from turbosock.tls.provider import TlsInfo
 
@@ -48,7 +50,9 @@ def read_error(error: OSError) -> ReadError:
 
 
 def write_error(error: OSError) -> WriteError:
-    """The translated failure of a write."""
+    """The translated failure of a write; one of ours already where a file was at fault."""
+    if isinstance(error, WriteError):
+        return error
     return WriteError(f"writing failed: {explain(error.errno or 0)}", errno=error.errno)
 
 
@@ -94,6 +98,8 @@ class Transport:
     blocking: ClassVar[bool]
     # Whether memory that a send could not take whole is read again in later sends: it must not change until then.
     keeps_unsent: ClassVar[bool] = False
+    # Whether a send may be given a file instead of memory.
+    sends_files: ClassVar[bool] = False
 
     def __init__(self, sock: socket) -> None:
         self.socket = sock
@@ -171,12 +177,17 @@ class Transport:
         vector = context.vector
         if vector is not None:
             sent = self._sendmsg(vector)
+        elif context.file is not None:
+            sent = self._send_file(context.file, context.offset, context.count)
         elif context.offset or context.count != len(context.buffer):
             sent = self._send(memoryview(context.buffer)[context.offset : context.offset + context.count])
         else:
             sent = self._send(context.buffer)
         context.bytes_transferred = sent
         self.bytes_out += sent
+
+    def _send_file(self, file: SendableFile, offset: int, count: int) -> int:
+        return file.transfer(self.socket, offset, count)
 
     def _receive_now(self, context: IOContext) -> None:
         """One system call for a receive, into the context's fields; BlockingIOError is the caller's to read."""
@@ -266,6 +277,7 @@ class StreamTransport(Transport):
     __slots__ = ()
 
     blocking = True
+    sends_files = True
 
     def __init__(self, sock: socket) -> None:
         super().__init__(sock)
@@ -308,6 +320,17 @@ class StreamTransport(Transport):
         context.state = COMPLETED
         return False
 
+    def _send_file(self, file: SendableFile, offset: int, count: int) -> int:
+        # A blocking sendfile may wait for so long at each page, and a peer that drips makes that hours: here it waits
+        # once, and then takes what there is room for.
+        os.set_blocking(self.fd, False)
+        try:
+            if not self._wait(self.send_budget_ns, write=True):
+                raise BlockingIOError
+            return file.transfer(self.socket, offset, count)
+        finally:
+            os.set_blocking(self.fd, True)
+
     def send_later(self, context: IOContext) -> None:
         if context.state != CONFIGURED:
             raise context.wrong_step("send")
@@ -341,6 +364,7 @@ class SaeaTransport(Transport):
     __slots__ = ("_reading", "_writing", "mask", "queued", "reactor")
 
     blocking = False
+    sends_files = True
 
     def __init__(self, sock: socket, reactor: Reactor | None = None) -> None:
         super().__init__(sock)

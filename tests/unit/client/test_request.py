@@ -10,14 +10,21 @@ from typing import Any
 import pytest
 
 from turbosock import limits
-from turbosock.client.request import PreparedRequest, Preparer, basic_credentials, request_body
+from turbosock.buffers import BufferPool
+from turbosock.client.request import PreparedRequest, Preparer, basic_credentials
+from turbosock.client.request import request_body as bodies_of
 from turbosock.config import PoolConfig
 from turbosock.connection.source import BodySource
 from turbosock.errors import InvalidHeader, InvalidOption
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.protocol.http1.headers import HeaderList
 
+BUFFERS = BufferPool()
 URL = "http://host:81/path"
+
+
+def request_body(*arguments: object, **options: Any) -> tuple[BodySource | None, str | None]:
+    return bodies_of(*arguments, buffers=BUFFERS, **options)  # type: ignore[arg-type]  # as many as a test gives
 
 
 def preparer(*defaults: tuple[str, str]) -> Preparer:
@@ -52,6 +59,11 @@ def test_request_line_and_host_come_first() -> None:
 # Framing
 
 
+class Unseekable(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+
 def blocks() -> Iterator[bytes]:
     yield b"abc"
 
@@ -73,7 +85,8 @@ def blocks() -> Iterator[bytes]:
         ("POST", memoryview(bytearray(8)).cast("I"), "8", None),
         ("POST", [b"abc"], None, "chunked"),
         ("POST", blocks(), None, "chunked"),
-        ("POST", io.BytesIO(b"abc"), None, "chunked"),
+        ("POST", io.BytesIO(b"abc"), "3", None),
+        ("POST", Unseekable(b"abc"), None, "chunked"),
     ],
 )
 def test_framing_fields_say_what_the_body_is(
@@ -102,7 +115,7 @@ def test_framing_of_a_file_is_what_is_left_of_it(tmp_path: Path) -> None:
         (b"abc", {"Content-Length": "\uff19"}, "Latin-1"),
         (b"abc", {"Content-Length": "²"}, "one decimal number"),
         ([b"abc"], {"Content-Length": "1" * 19}, "one decimal number"),
-        (io.BytesIO(b"abc"), {"Content-Length": "3"}, "not known"),
+        (io.BytesIO(b"abc"), {"Content-Length": "4"}, "says 4, the body has 3"),
         (None, {"Transfer-Encoding": "chunked"}, "Transfer-Encoding"),
         (b"abc", {"transfer-encoding": "identity"}, "Transfer-Encoding"),
     ],
@@ -304,9 +317,9 @@ def circular() -> list[object]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((b"a", b"b", None), "^content, data, json: "),
-        ((b"a", None, 1), "^content, data, json: "),
-        ((None, b"a", 1), "^content, data, json: "),
+        ((b"a", b"b", None), "^content, data, json, files: "),
+        ((b"a", None, 1), "^content, data, json, files: "),
+        ((None, b"a", 1), "^content, data, json, files: "),
         ((None, None, {1, 2}), "^json: "),
         ((None, None, float("nan")), "^json: "),
         ((None, None, b"abc"), "^json: "),

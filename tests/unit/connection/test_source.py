@@ -11,8 +11,18 @@ from pathlib import Path
 import pytest
 
 from turbosock import limits
-from turbosock.connection.source import BodySource, BufferSource, FileSource, IterableSource, body_source
+from turbosock.buffers import BufferPool
+from turbosock.connection.body_source import body_source as source_of
+from turbosock.connection.file_range import FileRange
+from turbosock.connection.file_source import FileSource
+from turbosock.connection.source import BodySource, BufferSource, IterableSource
 from turbosock.errors import InvalidOption, Origin, WriteError
+
+BUFFERS = BufferPool()
+
+
+def body_source(content: object, argument: str = "content") -> BodySource | None:
+    return source_of(content, BUFFERS, argument)
 
 
 def read(source: BodySource) -> bytes:
@@ -20,6 +30,7 @@ def read(source: BodySource) -> bytes:
     blocks = []
     while (block := source.next_block()) is not None:
         assert len(block) > 0
+        assert not isinstance(block, FileRange)
         blocks.append(bytes(block))
     return b"".join(blocks)
 
@@ -88,7 +99,8 @@ def test_file_that_shrinks_is_a_local_write_error(tmp_path: Path) -> None:
     with path.open("rb") as file:
         source = made(file)
         os.truncate(path, 4)
-        assert source.next_block() == b"0123"
+        block = source.next_block()
+        assert block is not None and not isinstance(block, FileRange) and bytes(block) == b"0123"
         with pytest.raises(WriteError, match="6 bytes before the 10") as caught:
             source.next_block()
         assert caught.value.origin is Origin.LOCAL
@@ -124,11 +136,12 @@ def test_pipe_has_no_length_and_cannot_be_replayed() -> None:
         assert read(source) == b"abc"
 
 
-def test_file_in_memory_has_no_length_but_can_be_replayed() -> None:
+def test_file_in_memory_has_the_length_of_its_rest_and_can_be_replayed() -> None:
     file = io.BytesIO(b"012345")
     file.seek(2)
     source = made(file)
-    assert (source.length, source.replayable) == (-1, True)
+    assert (source.length, source.replayable) == (4, True)
+    assert file.tell() == 2
     assert read(source) == b"2345"
     source.rewind()
     assert read(source) == b"2345"
