@@ -69,6 +69,9 @@ class Interrupter:
         # What is raised in a finalizer goes nowhere.
         if not code.co_filename.startswith(PACKAGE) or code.co_name == "__del__":
             return None
+        # First: CPython 3.13 heeds f_trace_opcodes only where there is an f_trace, which it sets itself when this call
+        # returns. A function would be traced by instructions from its second call on.
+        frame.f_trace = self._trace_instruction
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._trace_instruction
