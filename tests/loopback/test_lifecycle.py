@@ -63,9 +63,8 @@ from turbosock.errors import ClientClosed, ResponseClosed, StateError, Turbosock
 from turbosock.pool.limiter import Ticket
 from turbosock.testing.memory import MemoryConnector
 
-# Who is woken by close() answers well below this; time limits are far above it.
-MOMENT_S = 3.0
-TIMEOUTS = Timeouts(connect_s=15, handshake_s=15, read_s=15, write_s=15, pool_s=15, total_s=18)
+# Far above GUARD_S: what is over before that was not ended by a time limit, however busy the machine is.
+TIMEOUTS = Timeouts(connect_s=60, handshake_s=60, read_s=60, write_s=60, pool_s=60, total_s=80)
 ONE = PoolConfig(max_connections=1, max_connections_per_origin=1)
 BEGUN = send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
@@ -439,7 +438,7 @@ def assert_woken(waiting: Waiting, began_s: float) -> None:
     error = waiting.call.outcome()
     assert type(error) is ClientClosed, error
     assert "closed" in str(error)
-    assert time.monotonic() - began_s < MOMENT_S
+    assert time.monotonic() - began_s < GUARD_S
     if waiting.holder is not None:
         waiting.holder.close()
     assert waiting.client.stats()[:4] == (0, 0, 0, 0)
@@ -904,7 +903,7 @@ def test_client_origin_that_behaves_badly_costs_its_own_slots_alone(kind: str, m
             assert client.get(good.url()).content == b"ok"
             stats = client.stats()
             assert stats.open <= 16
-        assert time.monotonic() - before_s < MOMENT_S
+        assert time.monotonic() - before_s < GUARD_S
         assert good.accepted == 1
         stop.set()
         client.close()
@@ -924,5 +923,5 @@ def test_loop_origin_that_behaves_badly_costs_its_own_slots_alone(kind: str) -> 
             turns(loop, lambda exchange=exchange: exchange.done)  # type: ignore[misc]  # bound in this round
             assert exchange.content == b"ok"
             assert loop.stats().open <= 9
-        assert time.monotonic() - before_s < MOMENT_S
+        assert time.monotonic() - before_s < GUARD_S
         assert good.accepted == 1
