@@ -130,7 +130,7 @@ class World:
         """What went over the wire, however often."""
         for wish in self.wishes:
             line = f"{wish.method} /{wish.identity}/".encode()
-            times = sum(line in bytes(sock.sent) for sock in self.network.every)
+            times = sum(line in sock.sent for sock in self.network.every)
             allowed = 1 if wish.method == "POST" else 2 * self.wishes.count(wish)
             assert times <= allowed, f"{wish.method} {wish.identity} was sent {times} times"
             assert self.origin.heads[wish.identity] <= allowed
