@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import socket
 from typing import Any
 
 import pytest
@@ -121,6 +122,12 @@ def test_pool_config_that_contradicts_itself_is_refused_naming_both() -> None:
         ("headers", {"a": 1}),
         ("headers", {1: "a"}),
         ("headers", [("a", b"b")]),
+        ("resolver", "127.0.0.1"),
+        ("resolver", {"host": "127.0.0.1"}),
+        ("local_address", "eth0"),
+        ("local_address", 5),
+        ("host_map", {"a": "b:port"}),
+        ("host_map", None),
     ],
 )
 def test_config_with_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
@@ -147,6 +154,9 @@ CONFIGS = [
         pool=PoolConfig(max_idle=3, max_lifetime_s=60, max_requests=1000),
         headers={"A": "b"},
         max_body_bytes=5,
+        resolver=socket.getaddrinfo,
+        local_address=["127.0.0.1", ("::1", 5)],
+        host_map={"example.com": "127.0.0.1"},
     ),
 ]
 
@@ -160,6 +170,24 @@ def test_config_pickled_copied_and_hashed_stays_equal(config: Config) -> None:
     assert again.timeouts.total_ns == config.timeouts.total_ns
     assert copy.deepcopy(config) == config
     assert {config: 1}[again] == 1
+
+
+def test_config_keeps_the_way_of_connections_in_one_form() -> None:
+    config = Config(local_address="127.0.0.1", host_map={"b": "c", "a": "d"})
+    assert (config.local_address, config.host_map) == ((("127.0.0.1", 0),), (("b", "c"), ("a", "d")))
+    assert (Config(local_address=[]).local_address, Config(host_map={}).host_map) == (None, ())
+    assert dataclasses.replace(config, max_body_bytes=7).host_map == config.host_map
+
+
+def test_config_does_not_show_its_resolver() -> None:
+    class Talking:
+        def __repr__(self) -> str:
+            return "hunter2"
+
+        def resolve(self, host: str, port: int) -> list[str]:
+            return []
+
+    assert "hunter2" not in repr(Config(resolver=Talking()))
 
 
 def test_config_is_frozen() -> None:

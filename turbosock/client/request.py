@@ -110,14 +110,18 @@ class Preparer:
         auth: Auth | None = None,
         source: BodySource | None = None,
         content_type: str | None = None,
+        routes: Routes | None = None,
     ) -> PreparedRequest:
         """A prepared request, from memory where an equal one was made.
+
+        Args:
+            routes: which way the connections of this one go, if not the usual way.
 
         Raises:
             InvalidOption, InvalidUrl, InvalidHeader: naming the argument.
         """
-        if source is not None or params is not None or auth is not None:
-            return self._make(method, url, params, headers, auth, source, content_type)
+        if source is not None or params is not None or auth is not None or routes is not None:
+            return self._make(method, url, params, headers, auth, source, content_type, routes)
         if headers is None:
             urls = self.by_method.get(method) if isinstance(method, str) else None
             prepared = urls.get(url) if urls is not None and isinstance(url, str) else None
@@ -169,6 +173,7 @@ class Preparer:
         auth: Auth | None,
         source: BodySource | None,
         content_type: str | None,
+        routes: Routes | None = None,
     ) -> PreparedRequest:
         if not isinstance(method, str):
             raise InvalidHeader(f"method: a {type(method).__name__} was given; give a str such as 'GET'")
@@ -192,7 +197,8 @@ class Preparer:
         head = request_head(method, parsed.target, fields)
         if parsed.key.scheme == "https" and self._secure is not None:
             self._secure.prepare()
-        key = parsed.key if self._routes is None else self._routes.key(parsed.key)
+        routes = self._routes if routes is None else routes
+        key = parsed.key if routes is None else routes.key(parsed.key)
         return PreparedRequest(method, parsed, self._pool.origin(key), head, expect_continue=expect)
 
 

@@ -7,14 +7,17 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.peers import unused_port
-from turbosock.errors import ConnectError, Phase
+from turbosock.errors import ConnectError, ConnectTimeout, Phase, TlsHandshakeError
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import wait_for_any
 from turbosock.reactor.resolver import Address
+from turbosock.reactor.timers import NEVER
+from turbosock.tls.provider import DONE, WANTS_READ, WANTS_WRITE
 from turbosock.transport.connect_race import ATTEMPT_DELAY_NS
 from turbosock.transport.dial import Dial
 
@@ -129,3 +132,76 @@ def test_dial_is_never_due_after_its_end(monkeypatch: pytest.MonkeyPatch) -> Non
     one.on_timeout()
     assert len(one.watched) == 1
     one.close()
+
+
+class Handshake:
+    """A TLS session that says what the test wants."""
+
+    alpn = None
+    host = "host.example"
+
+    def __init__(self, sock: socket.socket, wanted: list[object]) -> None:
+        self.sock = sock
+        self.wanted = wanted
+
+    def handshake(self) -> object:
+        step = self.wanted.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def secured(wanted: list[object], *ports: int) -> tuple[Dial, list[Handshake], StillClock]:
+    """A dial with TLS over loopback ports, and the sessions that it begins."""
+    sessions: list[Handshake] = []
+
+    def wrap(sock: socket.socket) -> Any:
+        sessions.append(Handshake(sock, wanted))
+        return sessions[-1]
+
+    clock = StillClock()
+    return Dial([tcp(port) for port in ports], clock, clock.ns + 10 * NS_PER_S, wrap, NS_PER_S), sessions, clock
+
+
+def until_handshake(dial: Dial) -> None:
+    dial.start()
+    while dial.pending and dial.session is None:
+        ready = wait_for_any(dial.watched, 10 * NS_PER_S, write=True)
+        dial.on_ready(ready[0])
+
+
+def test_handshake_begins_on_the_winner_alone_and_is_watched_as_it_wants(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    one, sessions, clock = secured([WANTS_READ, WANTS_WRITE, DONE], unused_port(), port, port)
+    until_handshake(one)
+    assert len(sessions) == 1 and list(one.watched) == [sessions[0].sock.fileno()] == [one.fd]
+    assert not one.wants_write and one.due_ns == clock.ns + NS_PER_S
+    one.on_ready(one.fd)
+    assert one.wants_write
+    one.on_ready(one.fd)
+    assert one.connected and one.due_ns == NEVER
+    one.take_session()
+    one.close()
+    assert sessions[0].sock.fileno() >= 0
+    sessions[0].close()
+
+
+def test_handshake_that_fails_is_not_tried_with_another_address(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    one, sessions, _ = secured([TlsHandshakeError("no")], port, port)
+    until_handshake(one)
+    assert type(one.error) is TlsHandshakeError and one.error.phase is Phase.TLS
+    assert len(sessions) == 1 and sessions[0].sock.fileno() == -1 and not one.pending
+
+
+def test_handshake_that_stalls_is_not_tried_with_another_address(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    one, sessions, clock = secured([WANTS_READ], port, port)
+    until_handshake(one)
+    clock.ns = one.due_ns
+    one.on_timeout()
+    assert type(one.error) is ConnectTimeout and "handshake_s" in str(one.error)
+    assert len(sessions) == 1 and sessions[0].sock.fileno() == -1

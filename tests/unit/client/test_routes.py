@@ -1,0 +1,146 @@
+"""Routes and dial plans: the way of a connection is part of its key, and what the key says is what is dialled."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from turbosock.client.dial_plan import DialPlan
+from turbosock.client.request import Preparer
+from turbosock.client.routes import Routes
+from turbosock.client.url import Url
+from turbosock.config import Config, PoolConfig, Timeouts, TlsConfig
+from turbosock.errors import ConnectError, InvalidOption, Origin, Phase, ResolveError
+from turbosock.pool.connection_pool import ConnectionPool
+from turbosock.pool.origin_pool import OriginKey
+from turbosock.reactor.address import Address
+from turbosock.reactor.clock import ManualClock
+from turbosock.transport.dial import Dial
+from turbosock.transport.secure import TlsDialer
+
+V4, V6 = Address(socket.AF_INET, ("192.0.2.1", 80)), Address(socket.AF_INET6, ("2001:db8::1", 80, 0, 0))
+
+
+def key(url: str, **options: Any) -> OriginKey:
+    return Routes.of(Config(**options)).key(Url(url).key)
+
+
+def test_key_of_a_url_is_its_own_without_a_way_to_choose() -> None:
+    assert key("http://example.com/", host_map={"other.example": "127.0.0.1"}) == Url("http://example.com/").key
+
+
+def test_every_choice_of_a_way_is_a_key_of_its_own() -> None:
+    url = "https://example.com/"
+    choices: list[dict[str, Any]] = [
+        {},
+        {"host_map": {"example.com": "127.0.0.1"}},
+        {"host_map": {"example.com": "127.0.0.2"}},
+        {"host_map": {"example.com": "127.0.0.1:444"}},
+        {"host_map": {"example.com": "/run/app.sock"}},
+        {"local_address": "127.0.0.1"},
+        {"local_address": ("127.0.0.1", 4000)},
+        {"local_address": "127.0.0.2"},
+        {"local_address": ["127.0.0.1", "::1"]},
+        {"local_address": "127.0.0.1", "host_map": {"*": "127.0.0.1"}},
+    ]
+    keys = [key(url, **choice) for choice in choices]
+    assert len(set(keys)) == len(keys)
+    for one in keys:
+        assert (one.scheme, one.host, one.port) == ("https", "example.com", 443)
+
+
+def test_unix_url_goes_its_own_way() -> None:
+    url = "http+unix://%2Frun%2Fapp.sock/"
+    assert key(url, host_map={"*": "127.0.0.1"}, local_address="127.0.0.1") == Url(url).key
+
+
+def test_way_to_a_unix_socket_leaves_no_address_of_this_machine_to_choose() -> None:
+    found = key("http://app.example/", host_map={"app.example": "/run/app.sock"}, local_address="127.0.0.1")
+    assert found.connect_to == "/run/app.sock" and found.local_addresses == ()
+
+
+def test_requests_of_other_ways_take_no_connection_of_each_other() -> None:
+    pool = ConnectionPool(PoolConfig())
+    usual = Routes.of(Config(host_map={"a.example": "127.0.0.1"}))
+    preparer = Preparer(pool, (), None, usual)
+    ways = [
+        None,
+        usual.changed(host_map={}),
+        usual.changed(host_map={"a.example": "127.0.0.2"}),
+        usual.changed(local_address="127.0.0.1"),
+        usual.changed(host_map={}, local_address="127.0.0.1"),
+    ]
+    prepared = [preparer.prepare("GET", "http://a.example/", routes=way) for way in ways]
+    assert len({id(one.origin) for one in prepared}) == len(ways)
+    # The request itself is the same one, and only the usual way is remembered by its URL.
+    assert len({(one.head, one.url.authority) for one in prepared}) == 1
+    assert preparer.prepare("GET", "http://a.example/") is prepared[0]
+    assert preparer.prepare("GET", "http://a.example/", routes=ways[2]).origin is prepared[2].origin
+
+
+def test_way_of_one_request_that_is_wrong_is_refused_by_name() -> None:
+    usual = Routes.of(Config())
+    with pytest.raises(InvalidOption, match=r"^host_map: "):
+        usual.changed(host_map={"a": "b:x"})
+    with pytest.raises(InvalidOption, match=r"^local_address: "):
+        usual.changed(local_address="eth0")
+
+
+def plan(**fields: Any) -> DialPlan:
+    return DialPlan(OriginKey("http", "example.com", 80)._replace(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, ("example.com", 80, None)),
+        ({"connect_to": ("192.0.2.1", 81)}, ("192.0.2.1", 81, None)),
+        ({"connect_to": "/run/app.sock"}, ("example.com", 80, [Address(socket.AF_UNIX, "/run/app.sock")])),
+        ({"path": "/run/own.sock"}, ("example.com", 80, [Address(socket.AF_UNIX, "/run/own.sock")])),
+    ],
+)
+def test_plan_looks_up_what_the_key_leads_to(fields: dict[str, Any], wanted: object) -> None:
+    found = plan(**fields)
+    assert (found.host, found.port, found.addresses) == wanted
+
+
+def begun(plan: DialPlan, addresses: Sequence[Address], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """What a dial by this plan connects to, and from where."""
+    tried: list[tuple[Any, Any]] = []
+
+    def start_connect(sock: socket.socket, sockaddr: Any) -> int:
+        tried.append((sockaddr, sock.getsockname()))
+        return 111
+
+    monkeypatch.setattr("turbosock.transport.connect_race.start_connect", start_connect)
+    clock = ManualClock()
+    dial: Dial = plan.dial(addresses, clock, 1, Timeouts(), TlsDialer(TlsConfig(), ("http/1.1",)))
+    dial.start()
+    assert dial.error is not None
+    return tried
+
+
+def test_local_address_of_one_family_leaves_out_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = begun(plan(local_addresses=(("127.0.0.9", 0),)), [V6, V4], monkeypatch)
+    assert [sockaddr for sockaddr, _ in tried] == [V4.sockaddr]
+    # The port is chosen when it connects.
+    assert tried[0][1][0] == "127.0.0.9"
+
+
+def test_family_alone_is_chosen_by_the_address_of_no_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = begun(plan(local_addresses=(("0.0.0.0", 0),)), [V6, V4], monkeypatch)
+    assert [sockaddr for sockaddr, _ in tried] == [V4.sockaddr]
+
+
+def test_no_address_of_the_family_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConnectError, match="local_address") as caught:
+        begun(plan(local_addresses=(("127.0.0.9", 0),)), [V6], monkeypatch)
+    assert (caught.value.origin, caught.value.phase) == (Origin.LOCAL, Phase.CONNECT)
+
+
+def test_zone_of_a_local_address_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ResolveError, match="nosuch0"):
+        begun(plan(local_addresses=(("fe80::1%nosuch0", 0),)), [V6], monkeypatch)
