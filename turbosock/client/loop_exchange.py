@@ -292,6 +292,8 @@ class Exchange(ClientExchange, Event):
                 self.phase = _HEAD
             if connection.transport.receive_context.state != PENDING:
                 connection.arm()
+        except WriteError as error:
+            self._send_failed(connection, error)
         except TurbosockError as error:
             self._broken(error)
         except BaseException as error:
@@ -313,11 +315,38 @@ class Exchange(ClientExchange, Event):
             if connection.sent and self.phase is _SEND:
                 self.phase = _HEAD
             self._note_progress(connection)
+        except WriteError as error:
+            self._send_failed(connection, error)
         except TurbosockError as error:
             self._broken(error)
         except BaseException as error:
             self.break_off(error)
             raise
+
+    def _send_failed(self, connection: Http1Connection, error: WriteError) -> None:
+        """A server that refuses an upload answers, closes, and resets what still comes: its answer may be here."""
+        if error.origin is not Origin.REMOTE or self.source is None or not self._answered_anyway(connection):
+            self._broken(error)
+            return
+        connection.abandon_request()
+        # As when it is readable with a head: the body goes on from there.
+        self.on_readable()
+
+    def _answered_anyway(self, connection: Http1Connection) -> bool:
+        transport = connection.transport
+        try:
+            while not transport.is_quiet():
+                transport.readable = True
+                head = connection.read_head()
+                if head is not None:
+                    self._check_fits(head.content_length)
+                    self.head = self.prepared.expected = head
+                    self.phase = _BODY
+                    return True
+        except TurbosockError:
+            # There is no whole answer: the failed write stands as the error.
+            return False
+        return False
 
     def _note_progress(self, connection: Http1Connection) -> None:
         """A step is over and the exchange is not: if it moved bytes, the limits of read and write count from now."""

@@ -100,8 +100,11 @@ class FileSource(BodySource):
         if not self._left:
             return 0
         if 0 < self._left < len(view):
-            view = view[: self._left]
-        count = self._read_at(view) if self._by_position else self._read(view)
+            # Released, since the frames of an error would hold it beyond the lease.
+            with view[: self._left] as room:
+                count = self._read_at(room) if self._by_position else self._read(room)
+        else:
+            count = self._read_at(view) if self._by_position else self._read(view)
         if self.length >= 0:
             if not count:
                 raise ended_early(self._left, self.length)
@@ -148,8 +151,9 @@ class FileSource(BodySource):
     def rewind(self) -> None:
         if not self._by_position:
             self._file.seek(self._position)
-        elif self._file.closed:
-            raise ValueError("the file was closed")
+        else:
+            # Whether it is still there.
+            descriptor_of(self._file)
         self._left = self.length
 
     def close(self) -> None:

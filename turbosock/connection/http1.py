@@ -640,13 +640,14 @@ class Http1Connection:
     def close(self) -> None:
         """Close the socket and give back what is held; a second call does nothing."""
         self.transport.close()
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        # Before the source, whose memory they view.
         self._outgoing = []
         self._outgoing_bytes = 0
         self._file = None
         self._progress = None
+        if self._source is not None:
+            self._source.close()
+            self._source = None
         ring = self.ring
         if ring is not None:
             self.ring = None

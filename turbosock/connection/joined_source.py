@@ -56,7 +56,10 @@ class JoinedSource(BodySource):
                         break
                     self._rest = None
                     return rest
-                filled += self._take(rest, view[filled:])
+                count = min(len(rest), len(view) - filled)
+                view[filled : filled + count] = rest[:count]
+                filled += count
+                self._rest = rest[count:] if count < len(rest) else None
                 continue
             piece = self._piece()
             if piece is None:
@@ -66,7 +69,9 @@ class JoinedSource(BodySource):
                     if filled:
                         break
                     return piece.next_block()
-                filled += self._fill_from(piece, view[filled:])
+                # Released, since the frames of an error would hold it beyond the lease.
+                with view[filled:] as room:
+                    filled += self._fill_from(piece, room)
             else:
                 self._open(piece)
         if not filled:
@@ -112,12 +117,6 @@ class JoinedSource(BodySource):
         if block is not None:
             assert not isinstance(block, FileRange), "only a FileSource gives one"
             self._rest = memoryview(block)
-
-    def _take(self, rest: memoryview, view: memoryview) -> int:
-        count = min(len(rest), len(view))
-        view[:count] = rest[:count]
-        self._rest = rest[count:] if count < len(rest) else None
-        return count
 
     def _fill_from(self, piece: FileSource, view: memoryview) -> int:
         count = piece.fill(view)

@@ -231,3 +231,59 @@ def test_writer_serves_libraries_that_write_to_files(pool: BufferPool) -> None:
             extracted = archive.extractfile("member")
             assert extracted is not None
             assert extracted.read() == b"t" * 3000
+
+
+# Adopted memory
+
+
+def test_writer_adopts_memory_between_what_it_copied(pool: BufferPool) -> None:
+    with BufferWriter(pool) as writer:
+        writer.write(b"ab")
+        given = bytearray(b"cde")
+        writer.adopt(given)
+        writer.write(b"fg")
+        writer.adopt(b"")
+        writer.adopt(b"h")
+        assert len(writer) == 8
+        # From where it lies.
+        given[0] = ord("C")
+        assert writer.segments() == [b"ab", b"Cde", b"fg", b"h"]
+
+
+def test_writer_that_adopted_reserves_memory_of_its_own(pool: BufferPool) -> None:
+    with BufferWriter(pool) as writer:
+        writer.adopt(b"abc")
+        with pytest.raises(StateError, match="0 bytes reserved"):
+            writer.advance(1)
+        view = writer.reserve(2)
+        view[:2] = b"de"
+        writer.advance(2)
+        assert content(writer) == b"abcde"
+
+
+@pytest.mark.parametrize("end", [BufferWriter.clear, BufferWriter.release])
+def test_writer_gives_adopted_memory_back_once_and_free(end: Any, pool: BufferPool) -> None:
+    back: list[bytearray] = []
+
+    def give_back(memory: bytearray) -> None:
+        # Refused while anybody views it.
+        memory.append(0)
+        back.append(memory)
+
+    memory = bytearray(b"abc")
+    with BufferWriter(pool) as writer:
+        writer.adopt(memory, give_back)
+        assert back == []
+        end(writer)
+        assert back == [memory]
+    assert len(back) == 1
+
+
+def test_writer_adopts_no_more_than_it_may_hold(pool: BufferPool) -> None:
+    with BufferWriter(pool, max_bytes=4) as writer:
+        writer.write(b"ab")
+        with pytest.raises(LimitError):
+            writer.adopt(b"cde")
+        assert content(writer) == b"ab"
+    with pytest.raises(StateError):
+        writer.adopt(b"c")

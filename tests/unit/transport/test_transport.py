@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from turbosock import limits
-from turbosock.errors import NetworkError, ReadError, StateError, WriteError
+from turbosock.connection.file_range import FileRange
+from turbosock.errors import NetworkError, Origin, ReadError, StateError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, FREE, PENDING, IOContext
 from turbosock.reactor.poller import SingleWaiter
 from turbosock.reactor.reactor import Reactor
@@ -584,3 +587,91 @@ def test_stream_whose_wait_cannot_be_bounded_says_so() -> None:
             transport.await_readable(1_000 * MS)
         with pytest.raises(WriteError):
             transport.allow_send(1_000 * MS)
+
+
+# Files
+
+
+def send_file(transport: Transport, path: Path, offset: int, count: int) -> int:
+    """One send of a part of a file; -1 when there is no room."""
+    context = transport.send_context
+    with path.open("rb") as file:
+        context.set_file(FileRange(file, 0, 10, 10), offset, count)
+        if transport.send(context):
+            context.disarm()
+            return -1
+    if context.error is not None:
+        raise context.error
+    return context.bytes_transferred
+
+
+def test_file_is_sent_from_its_offset_and_counted(pair: Pair, tmp_path: Path) -> None:
+    transport, far = pair
+    (tmp_path / "file").write_bytes(b"0123456789")
+    transport.allow_send(1_000 * MS)
+    assert transport.sends_files
+    assert send_file(transport, tmp_path / "file", 3, 5) == 5
+    assert far.recv(100) == b"34567"
+    assert transport.bytes_out == 5
+    assert send_file(transport, tmp_path / "file", 10, 5) == 0
+    # The next send is of memory again, and a blocking socket blocks again.
+    assert send(transport, b"more") == 4
+    assert far.recv(100) == b"more"
+    assert transport.socket.getblocking() is transport.blocking
+    assert os.get_blocking(transport.fd) is transport.blocking
+
+
+def test_file_without_room_waits_no_longer_than_a_send_may(pair: Pair, tmp_path: Path) -> None:
+    transport, _ = pair
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    transport.allow_send(20 * MS)
+    sent = 0
+    for _ in range(1_000):
+        count = send_file(transport, tmp_path / "file", 0, 100_000)
+        if count < 0:
+            break
+        sent += count
+    assert count == -1
+    assert transport.bytes_out == sent
+    assert os.get_blocking(transport.fd) is transport.blocking
+
+
+def test_file_to_a_peer_that_is_gone_is_a_write_error_of_the_connection(pair: Pair, tmp_path: Path) -> None:
+    transport, far = pair
+    (tmp_path / "file").write_bytes(b"0123456789")
+    transport.allow_send(1_000 * MS)
+    far.close()
+    with pytest.raises(WriteError, match="EPIPE") as caught:
+        send_file(transport, tmp_path / "file", 0, 10)
+    assert caught.value.origin is Origin.REMOTE
+
+
+def test_file_that_was_closed_is_a_local_write_error(pair: Pair, tmp_path: Path) -> None:
+    transport, _ = pair
+    (tmp_path / "file").write_bytes(b"0123456789")
+    transport.allow_send(1_000 * MS)
+    with (tmp_path / "file").open("rb") as file:
+        part = FileRange(file, 0, 10, 10)
+    transport.send_context.set_file(part, 0, 10)
+    assert not transport.send(transport.send_context)
+    error = transport.send_context.error
+    assert isinstance(error, WriteError)
+    assert error.origin is Origin.LOCAL
+
+
+def test_saea_file_goes_on_when_there_is_room(
+    driven: tuple[SaeaTransport, socket.socket, Reactor], tmp_path: Path
+) -> None:
+    transport, far, reactor = driven
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    context = transport.send_context
+    context.completed = noted = Noted()
+    with (tmp_path / "file").open("rb") as file:
+        while True:
+            context.set_file(FileRange(file, 0, 10, 10), 0, 100_000)
+            if transport.send(context):
+                break
+        while not noted.results:
+            far.recv(1 << 20)
+            turn(reactor)
+    assert noted.results[0] > 0 and context.state == COMPLETED
