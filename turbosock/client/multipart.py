@@ -59,7 +59,7 @@ class MultipartForm:
         self._parts: list[tuple[bytes, object]] = []
         if fields is not None:
             for name, value in form_fields(fields):
-                self._parts.append((_head(name, None, (), "data"), value))
+                self._parts.append((_head(name, None, (), "data"), _encoded(value, "data")))
         if files is not None:
             for name, file in _named_files(files):
                 self._parts.append(_file_part(name, file))
@@ -177,11 +177,15 @@ def _head(name: object, filename: str | bytes | None, fields: Iterable[tuple[byt
     return b"Content-Disposition: %b\r\n%b\r\n" % (disposition, b"".join(lines))
 
 
-def _escaped(text: str | bytes, argument: str, *, is_name: bool) -> bytes:
+def _encoded(text: str | bytes, argument: str) -> bytes:
     try:
-        data = text if isinstance(text, bytes) else text.encode()
+        return text if isinstance(text, bytes) else text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidOption(f"{argument}: a name holds a lone surrogate, which is half a character") from error
+        raise InvalidOption(f"{argument}: a text holds a lone surrogate, which is half a character") from error
+
+
+def _escaped(text: str | bytes, argument: str, *, is_name: bool) -> bytes:
+    data = _encoded(text, argument)
     if is_name:
         data = _LINE_END.sub(b"\r\n", data)
     return data.replace(b'"', b"%22").replace(b"\r", b"%0D").replace(b"\n", b"%0A")

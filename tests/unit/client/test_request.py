@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from turbosock import limits
-from turbosock.buffers import BufferPool
+from turbosock.buffers import BufferPool, BufferWriter
+from turbosock.client.multipart import MultipartForm
 from turbosock.client.request import PreparedRequest, Preparer, basic_credentials
 from turbosock.client.request import request_body as bodies_of
 from turbosock.config import PoolConfig
 from turbosock.connection.source import BodySource
-from turbosock.errors import InvalidHeader, InvalidOption
+from turbosock.errors import InvalidHeader, InvalidOption, LimitError
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.protocol.http1.headers import HeaderList
 
@@ -339,6 +340,78 @@ def circular() -> list[object]:
 def test_body_that_cannot_be_sent_is_refused_by_name(arguments: tuple[object, object, object], message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
         request_body(*arguments)
+
+
+def test_body_of_files_is_a_form_with_the_fields_of_data() -> None:
+    source, content_type = request_body(None, {"a": "1"}, None, {"f": b"x"})
+    assert content_type is not None
+    boundary = content_type.removeprefix("multipart/form-data; boundary=").encode()
+    text = whole(source)
+    assert text.startswith(b"--" + boundary) and text.count(boundary) == 3
+    assert text.index(b'name="a"') < text.index(b'name="f"')
+    form = MultipartForm(None, {"f": b"x"}, boundary="b")
+    assert request_body(None, None, None, form)[1] == "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize("files", [{}, [], ()])
+def test_body_without_any_file_is_no_multipart_form(files: object) -> None:
+    source, content_type = request_body(None, {"a": "1"}, None, files)
+    assert (whole(source), content_type) == (b"a=1", "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((b"a", None, None, {"f": b"x"}), "^content, data, json, files: "),
+        ((None, None, 1, {"f": b"x"}), "^content, data, json, files: "),
+        ((None, b"a", None, {"f": b"x"}), "^data: "),
+        ((None, {"a": "b"}, None, MultipartForm()), "^data: "),
+        ((None, None, None, {"f": None}), "^files: "),
+        ((b"a", None, None, None, 5), "^progress: a int"),
+        ((None, None, None, None, print), "^progress: .*there is none"),
+    ],
+)
+def test_files_and_progress_that_cannot_be_are_refused_by_name(arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        request_body(*arguments)
+
+
+class Own:
+    """A serializer of one's own."""
+
+    content_type = "text/x-own"
+
+    def serialize_into(self, value: Any, writer: BufferWriter) -> None:
+        writer.write(b"own: ")
+        if value == "fail":
+            raise KeyError(value)
+        view = writer.reserve(10)
+        view[:3] = b"abc"
+        writer.advance(3)
+
+    def deserialize(self, source: Any) -> Any:
+        return bytes(source)
+
+
+def test_json_is_what_the_serializer_makes_of_it_and_named_so() -> None:
+    pool = BufferPool(diagnostics=True)
+    source, content_type = bodies_of(None, None, {}, buffers=pool, serializer=Own())
+    assert (whole(source), content_type) == (b"own: abc", "text/x-own")
+    assert source is not None and (source.length, source.replayable) == (8, True)
+    assert pool.stats().outstanding == 1
+    source.release()
+    assert pool.stats().outstanding == 0
+
+
+def test_json_that_the_serializer_refuses_is_refused_and_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = BufferPool(diagnostics=True)
+    with pytest.raises(InvalidOption, match=r"^json: it cannot be written as text/x-own") as caught:
+        bodies_of(None, None, "fail", buffers=pool, serializer=Own())
+    assert isinstance(caught.value.__cause__, KeyError)
+    monkeypatch.setattr(limits, "MAX_SERIALIZED_BYTES", 7)
+    with pytest.raises(LimitError):
+        bodies_of(None, None, {}, buffers=pool, serializer=Own())
+    assert pool.stats().outstanding == 0
 
 
 def test_content_type_of_the_body_gives_way_to_the_request_and_replaces_a_default() -> None:
