@@ -620,15 +620,9 @@ class Exchange(ClientExchange, Event):
             self.drop_connection()
             try:
                 if self.source is not None:
-                    self.source.rewind()
-            except Exception as failure:
-                # The caller's file, which may be closed by now.
-                self.fail(
-                    WriteError(
-                        f"the body of the request cannot be sent again: {type(failure).__name__}: {failure}",
-                        origin=Origin.LOCAL,
-                    )
-                )
+                    self.source.replay()
+            except WriteError as failure:
+                self.fail(failure)
                 return
             self._dial_or_queue(self._now_ns())
         else:

@@ -193,7 +193,10 @@ class Response(ClientExchange):
                 self.retries += 1
                 self.drop_connection()
                 if source is not None:
-                    source.rewind()
+                    try:
+                        source.replay()
+                    except WriteError as failure:
+                        raise self.explained(failure) from failure.__cause__
             except BaseException:
                 # KeyboardInterrupt and the like: nobody knows how much was sent or read.
                 self.drop_connection()

@@ -152,8 +152,8 @@ class FileSource(BodySource):
         if not self._by_position:
             self._file.seek(self._position)
         else:
-            # Whether it is still there.
-            descriptor_of(self._file)
+            # Raises where it was closed meanwhile, as a seek would.
+            self._file.fileno()
         self._left = self.length
 
     def close(self) -> None:

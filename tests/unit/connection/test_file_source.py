@@ -239,10 +239,12 @@ def test_file_that_is_closed_or_text_is_refused(path: Path, pool: BufferPool) ->
 def test_file_closed_while_it_is_sent_is_a_local_write_error(path: Path, pool: BufferPool) -> None:
     with path.open("rb") as file:
         source = FileSource(file, pool)
-    for step in (source.next_block, source.rewind):
-        with pytest.raises(WriteError, match="closed while it was sent") as caught:
-            step()
-        assert caught.value.origin is Origin.LOCAL
+    with pytest.raises(WriteError, match="closed while it was sent") as caught:
+        source.next_block()
+    assert caught.value.origin is Origin.LOCAL
+    with pytest.raises(WriteError, match="cannot be sent again: ValueError") as caught:
+        source.replay()
+    assert caught.value.origin is Origin.LOCAL
     source.close()
 
 

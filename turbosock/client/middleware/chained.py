@@ -16,12 +16,10 @@ from turbosock.client.exchange import ClientExchange
 from turbosock.errors import (
     Cancelled,
     MisuseError,
-    Origin,
     Phase,
     PoolTimeout,
     TotalTimeout,
     TurbosockError,
-    WriteError,
 )
 from turbosock.reactor.timers import NEVER
 
@@ -141,14 +139,7 @@ class Chained(ClientExchange):
             # Where no time is left for it, what there is now is better than a timeout.
             return None
         if source is not None:
-            try:
-                source.rewind()
-            except Exception as error:
-                # The caller's file, which may be closed by now.
-                raise WriteError(
-                    f"the body of the request cannot be sent again: {type(error).__name__}: {error}",
-                    origin=Origin.LOCAL,
-                ) from error
+            source.replay()
         return repeat
 
     def check_wait(self, due_ns: int, limit_ns: int, now_ns: int) -> None:
