@@ -12,6 +12,7 @@ with the port. What a target names is not mapped again. A host's final dot does 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping
 
 from turbosock import limits
@@ -101,7 +102,20 @@ def _target(pattern: str, target: str) -> _Target:
         if not path or "\0" in path:
             raise InvalidOption(f"host_map: the target of {pattern!r} is no path of a Unix socket")
         return path
-    return _split(target, pattern)
+    host, port = _split(target, pattern)
+    last_label = host.rpartition(".")[2]
+    if (last_label.isdigit() or last_label.startswith("0x")) and not _is_ipv4(host):
+        raise InvalidOption(
+            f"host_map: the target of {pattern!r} is an IPv4 address in a form that is not its usual one"
+        )
+    return host, port
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        return len(socket.inet_pton(socket.AF_INET, host)) == 4
+    except (OSError, ValueError):
+        return False
 
 
 def _split(text: str, pattern: str) -> tuple[str, int]:

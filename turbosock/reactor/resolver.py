@@ -42,7 +42,6 @@ from turbosock.limits import (
 )
 from turbosock.reactor.address import Address, in_attempt_order, literal_addresses, with_port
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from turbosock.reactor.custom_resolver import CustomResolver
 from turbosock.reactor.waker import Waker
 
 __all__ = ["Address", "Lookup", "LookupTarget", "Resolver"]
@@ -168,6 +167,8 @@ class Resolver:
         self._getaddrinfo = getaddrinfo
         self._is_custom = custom is not None
         if custom is not None:
+            from turbosock.reactor.custom_resolver import CustomResolver
+
             self._getaddrinfo = CustomResolver(custom).getaddrinfo
         self._cache: OrderedDict[_Name, _Answer] = OrderedDict()
         self._closed = False
