@@ -682,8 +682,6 @@ class Exchange(ClientExchange, Event):
         self.done = True
         self.kind = _ERROR
         self.into = None
-        if self.source is not None:
-            self._release_source()
 
     def _release_source(self) -> None:
         source = self.source
@@ -692,6 +690,9 @@ class Exchange(ClientExchange, Event):
         source.release()
 
     def _tell_failure(self) -> None:
+        if self.source is not None:
+            # Not before its connection, which views its memory.
+            self._release_source()
         try:
             self.finished_ns = self._now_ns()
             if self.notifies:
@@ -709,6 +710,7 @@ class Exchange(ClientExchange, Event):
         if self.done:
             return
         self._conclude(error)
+        self.source = None
         self.explained(error)
         self.finished_ns = self._now_ns()
         self.connection = None

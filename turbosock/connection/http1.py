@@ -60,6 +60,15 @@ _ON_FINAL_HEAD: Final = column(CLIENT_TABLE, FINAL_HEAD)
 _ON_RESPONSE_DONE: Final = column(CLIENT_TABLE, RESPONSE_DONE)
 
 
+def _without_frames(error: BaseException) -> BaseException:
+    """The error of a send without the frames of it and its causes, which view memory that the body's source lent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
 class Http1Connection:
     """A client's side of one HTTP/1.1 connection; see the module for the calling order.
 
@@ -240,7 +249,7 @@ class Http1Connection:
                 context.release()
                 if error is not None:
                     self._send_broke = True
-                    raise error
+                    raise _without_frames(error)
                 if transferred > 0:
                     self._skip(transferred)
                 elif not transferred and self._file is not None and not self._outgoing_bytes:
@@ -349,6 +358,7 @@ class Http1Connection:
             elif context.error is not None:
                 # It failed while the answer was waited for, and nobody has looked.
                 self._send_broke = True
+                _without_frames(context.error)
             self._end_request()
 
     # Receiving
