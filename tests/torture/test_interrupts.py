@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from random import Random
 from types import FrameType
+from typing import Any
 
 import pytest
 
 from support.interrupts import Interrupter
 from support.labelled_server import LabelledServer, body_of, labelled_server
 from support.length import short_or_long
+from support.peers import unused_port
 from support.seeds import seeds
 from turbosock import Client, Config, Loop, PoolConfig, Timeouts, TransportMode
 from turbosock.client.response import StreamedResponse
@@ -51,9 +53,11 @@ class Subject:
     Args:
         server: whom it asks.
         kept: whether it has a connection before each request.
+        options: of its configuration.
     """
 
-    def __init__(self, server: LabelledServer, kept: bool) -> None:
+    def __init__(self, server: LabelledServer, kept: bool, **options: Any) -> None:
+        self.options = options
         self.server = server
         self.kept = kept
         self.asked = 0
@@ -80,12 +84,12 @@ class Subject:
 class ClientSubject(Subject):
     """A Client."""
 
-    def __init__(self, server: LabelledServer, kept: bool, mode: TransportMode) -> None:
+    def __init__(self, server: LabelledServer, kept: bool, mode: TransportMode, **options: Any) -> None:
         self.mode = mode
-        super().__init__(server, kept)
+        super().__init__(server, kept, **options)
 
     def open(self) -> None:
-        self.client = Client(Config(transport=self.mode, timeouts=TIMEOUTS, pool=POOL))
+        self.client = Client(Config(transport=self.mode, timeouts=TIMEOUTS, pool=POOL, **self.options))
         if self.kept:
             self.get()
 
@@ -123,7 +127,7 @@ class LoopSubject(Subject):
     """A Loop."""
 
     def open(self) -> None:
-        self.loop = Loop(Config(timeouts=TIMEOUTS, pool=POOL))
+        self.loop = Loop(Config(timeouts=TIMEOUTS, pool=POOL, **self.options))
         if self.kept:
             self.get()
 
@@ -250,6 +254,28 @@ def test_client_interrupted_anywhere_loses_nothing(
 @pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
 def test_loop_interrupted_anywhere_loses_nothing(server: LabelledServer, kept: bool, seed: int) -> None:
     subject = LoopSubject(server, kept)
+    assert interrupt(subject, subject.get, sample(subject, subject.get, seed)) > 20
+
+
+def roundabout() -> dict[str, Any]:
+    """The server by a name whose first address refuses, from an address of one's own."""
+    refused = unused_port()
+    return {
+        "host_map": {"127.0.0.1": "server.example"},
+        "resolver": lambda host, port: [("127.0.0.1", refused), "127.0.0.1"],
+        "local_address": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize("seed", seeds(1))
+def test_client_that_races_interrupted_anywhere_loses_nothing(server: LabelledServer, seed: int) -> None:
+    subject = ClientSubject(server, False, TransportMode.SAEA, **roundabout())
+    assert interrupt(subject, subject.get, sample(subject, subject.get, seed)) > 20
+
+
+@pytest.mark.parametrize("seed", seeds(1))
+def test_loop_that_races_interrupted_anywhere_loses_nothing(server: LabelledServer, seed: int) -> None:
+    subject = LoopSubject(server, False, **roundabout())
     assert interrupt(subject, subject.get, sample(subject, subject.get, seed)) > 20
 
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from support.http_stage import Stage
 from support.http_stage import request as request_bytes
 from support.labelled_server import LabelledServer, body_of, labelled_server
 from support.length import LONG
+from support.peers import unused_port
 from support.system_call_faults import SETTINGS, TRAFFIC, UNLIKELY, WATCHING, Faults, faulty_system
 from support.tls import Authority, Files, dns, ip
 from turbosock import (
@@ -238,6 +240,31 @@ def test_client_any_call_fails_the_next_request_works(
     torture_client(kinds, Config(transport=mode, timeouts=TIMEOUTS, pool=POOL), server, scenario, kept=kept)
 
 
+def roundabout(**options: Any) -> Config:
+    """The server by a name whose first address refuses, from an address of one's own."""
+    refused = unused_port()
+    return Config(
+        timeouts=TIMEOUTS,
+        pool=POOL,
+        host_map={"127.0.0.1": "server.example"},
+        resolver=lambda host, port: [("127.0.0.1", refused), "127.0.0.1"],
+        local_address="127.0.0.1",
+        **options,
+    )
+
+
+fresh = pytest.mark.parametrize("kinds", [traffic, settings, watching, unlikely])
+
+
+@fresh
+@pytest.mark.parametrize("secure", [False, True])
+def test_client_that_races_any_call_fails_the_next_request_works(
+    server: LabelledServer, secure_server: LabelledServer, pki: Pki, secure: bool, kinds: frozenset[str]
+) -> None:
+    config = roundabout(tls=pki.trusting)
+    torture_client(kinds, config, secure_server if secure else server, get, kept=False)
+
+
 @fresh_or_kept
 def test_https_client_any_call_fails_the_next_request_works(
     secure_server: LabelledServer, pki: Pki, kept: bool, kinds: frozenset[str]
@@ -282,8 +309,15 @@ def finish(loop: Loop, server: LabelledServer, label: str, length: int, way: str
 def test_loop_any_call_fails_the_next_request_works(
     server: LabelledServer, way: str, kept: bool, kinds: frozenset[str]
 ) -> None:
-    config = Config(timeouts=TIMEOUTS, pool=POOL)
+    torture_loop(kinds, Config(timeouts=TIMEOUTS, pool=POOL), server, way, kept=kept)
 
+
+@fresh
+def test_loop_that_races_any_call_fails_the_next_request_works(server: LabelledServer, kinds: frozenset[str]) -> None:
+    torture_loop(kinds, roundabout(), server, "gather", kept=False)
+
+
+def torture_loop(kinds: frozenset[str], config: Config, server: LabelledServer, way: str, *, kept: bool) -> None:
     def begin() -> object:
         loop = Loop(config)
         if kept:

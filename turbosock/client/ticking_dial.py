@@ -105,12 +105,17 @@ class TickingDial:
 
     @property
     def begun(self) -> bool:
-        """Whether `start()` had its turn."""
-        return self._lookup is not None or self._dial is not None
+        """Whether it goes on by itself; not so before `start()`, nor where a turn broke off on the way to it."""
+        lookup = self._lookup
+        return self._dial is not None or (lookup is not None and not lookup.finished)
 
     def start(self) -> None:
-        """Begin, in the loop's thread; a second call does nothing."""
+        """Begin, in the loop's thread, or go on after a turn that broke off; a second call does nothing."""
         if self._target is None or self.begun:
+            return
+        if self._lookup is not None:
+            # Answered, and the answer did not come here.
+            self.on_resolved(self._lookup)
             return
         plan = self._plan
         try:
@@ -144,6 +149,9 @@ class TickingDial:
 
     def on_resolved(self, lookup: Lookup) -> None:
         """The name has its answer."""
+        if lookup is not self._lookup:
+            # A turn broke off: before the look-up was known here, or after `start()` had gone on with it.
+            return
         self._lookup = None
         if lookup.error is not None:
             self._fail(lookup.error)

@@ -138,6 +138,54 @@ def test_loop_takes_the_address_that_answers_while_others_do_not(
     assert exchange.content == b"ok" and len(started) == 3
 
 
+def localhost(host: str, port: int, family: int, kind: int) -> list[tuple[Any, ...]]:
+    return [(2, kind, 6, "", ("127.0.0.1", 0))]
+
+
+def test_look_up_whose_answer_was_lost_on_its_way_is_taken_up_again(
+    loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.reactor.resolver._getaddrinfo = localhost
+    exchange = loop.request("GET", peer.url.replace("127.0.0.1", "name.test"))
+
+    def interrupted(dial: object, lookup: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("turbosock.client.ticking_dial.TickingDial.on_resolved", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            turns(loop, lambda: exchange.done)
+    connect(loop, peer).send(OK)
+    turns(loop, lambda: exchange.done)
+    assert exchange.content == b"ok" and loop.stats().open == 1
+
+
+def test_look_up_whose_beginning_broke_off_brings_nobody_back(
+    loop: Loop, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = loop.reactor.resolver
+    resolver._getaddrinfo = localhost
+    start = resolver.start
+    begun: list[Any] = []
+
+    def broken_off(*arguments: Any) -> Any:
+        begun.append(start(*arguments))
+        raise KeyboardInterrupt
+
+    exchange = loop.request("GET", peer.url.replace("127.0.0.1", "name.test"))
+    with monkeypatch.context() as patch:
+        patch.setattr(resolver, "start", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            loop.poll()
+    assert exchange.done and not begun[0].finished
+    turns(loop, lambda: begun[0].finished)
+    assert loop.stats().open == 0 and not loop.dials
+    again = loop.request("GET", peer.url)
+    connect(loop, peer).send(OK)
+    turns(loop, lambda: again.done)
+    assert again.content == b"ok"
+
+
 @pytest.mark.parametrize("poller", ["epoll", "poll", "select"])
 def test_dial_that_ran_out_of_time_leaves_its_descriptor_to_others(
     poller: str, clock: ManualClock, peer: Peer, monkeypatch: pytest.MonkeyPatch
