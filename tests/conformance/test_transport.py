@@ -890,6 +890,8 @@ def test_tls_reset_completes_what_is_pending(network: Network, material: Materia
 class OddSession:
     """A session whose engine needs the other direction, as renegotiations and key updates make it."""
 
+    nested = False
+
     def __init__(self, sock: socket.socket, codes: list[int]) -> None:
         self.socket = sock
         self.codes = codes
@@ -900,6 +902,9 @@ class OddSession:
 
     def pending(self) -> int:
         return 0
+
+    def hides(self) -> bool:
+        return False
 
     def recv_into(self, view: memoryview | bytearray, count: int) -> int:
         code = self.codes.pop(0)

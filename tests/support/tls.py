@@ -23,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from turbosock.config import TlsCertificate, TlsConfig, TlsServerConfig
 from turbosock.errors import TurbosockError
 from turbosock.tls import DONE, WANTS_READ, WANTS_WRITE, TlsProvider, TlsSession
+from turbosock.tls.carrier import SocketCarrier
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -416,6 +417,17 @@ class Network:
     def close(self) -> None:
         for close in reversed(self._opened):
             close()
+
+
+class CarriedNetwork(Network):
+    """The same with clients whose records go over a carrier."""
+
+    def client(self, sock: socket.socket, config: TlsConfig, host: str = HOST, pool_key: object = None) -> TlsSession:
+        sock.setblocking(False)
+        context = self.provider.client_context(config)
+        session = self.provider.wrap_carrier(SocketCarrier(sock), context, host, 443, pool_key)
+        self._opened.append(session.close)
+        return session
 
 
 def receive(session: TlsSession, count: int = 1 << 16) -> bytes | int:

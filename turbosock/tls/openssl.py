@@ -25,6 +25,7 @@ from turbosock.config import ClientAuth, TlsCertificate, TlsConfig, TlsRoots, Tl
 from turbosock.errors import InvalidOption, ReadError, TlsError, WriteError
 from turbosock.reactor.sockets import explain
 from turbosock.tls import certificate as der_certificate
+from turbosock.tls.carrier import Carrier
 from turbosock.tls.failures import (
     ADDRESS_MISMATCH,
     CLOSED,
@@ -37,6 +38,7 @@ from turbosock.tls.failures import (
 )
 from turbosock.tls.identity import Identity, matches
 from turbosock.tls.ktls import OP_ENABLE_KTLS
+from turbosock.tls.nested import NestedSession, Passage
 from turbosock.tls.provider import (
     DONE,
     WANTS_READ,
@@ -165,7 +167,7 @@ class PyOpenSslSession(TlsSession):
     ) -> None:
         super().__init__(context, identity, session_key)
         self.socket = sock
-        connection = SSL.Connection(context.native, sock)
+        connection = self._connect(sock)
         config = context.config
         named = isinstance(config, TlsConfig) and config.verify and config.check_hostname
         self._checks = Checks(identity if named else None, not config.strict)
@@ -179,6 +181,10 @@ class PyOpenSslSession(TlsSession):
             connection.set_tlsext_host_name(identity.sni.encode("ascii"))
         if self._offered is not None:
             connection.set_session(self._offered.native)
+
+    def _connect(self, sock: socket_module.socket) -> SSL.Connection:
+        """The engine."""
+        return SSL.Connection(self._context.native, sock)
 
     def handshake(self) -> int:
         connection = self._connection
@@ -343,6 +349,33 @@ class PyOpenSslSession(TlsSession):
         return record_error(words_of(error), self.host)
 
 
+class NestedPyOpenSslSession(NestedSession, PyOpenSslSession):
+    """A session of pyOpenSSL over a carrier."""
+
+    __slots__ = ("_passage",)
+
+    def __init__(self, carrier: Carrier, context: TlsContext, identity: Identity, session_key: object) -> None:
+        self._passage = Passage(carrier)
+        super().__init__(carrier.socket, context, identity, session_key)
+
+    def _connect(self, sock: socket_module.socket) -> SSL.Connection:
+        # Without a socket its bytes stay in memory.
+        return SSL.Connection(self._context.native, None)
+
+    def _feed_engine(self, records: memoryview) -> None:
+        if records:
+            self._connection.bio_write(records)  # type: ignore[arg-type,unused-ignore]  # any buffer is taken
+
+    def _end_engine(self) -> None:
+        self._connection.bio_shutdown()
+
+    def _drain_engine(self) -> bytes:
+        try:
+            return self._connection.bio_read(MAX_SEND)
+        except SSL.WantReadError:
+            return b""
+
+
 class PyOpenSslProvider(TlsProvider):
     """pyOpenSSL, on the OpenSSL that `cryptography` brings."""
 
@@ -359,6 +392,11 @@ class PyOpenSslProvider(TlsProvider):
 
     def _server_session(self, sock: socket_module.socket, context: TlsContext) -> TlsSession:
         return PyOpenSslSession(sock, context, None)
+
+    def _nested_session(
+        self, carrier: Carrier, context: TlsContext, identity: Identity, session_key: object
+    ) -> TlsSession:
+        return NestedPyOpenSslSession(carrier, context, identity, session_key)
 
     def _make_client(self, config: TlsConfig) -> SSL.Context:
         native = SSL.Context(SSL.TLS_CLIENT_METHOD)

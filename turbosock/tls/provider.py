@@ -3,6 +3,7 @@
 Calling order of a session::
 
     1. session = provider.wrap(sock, context, host, port)     takes the socket over; `session.socket` from now on
+       or provider.wrap_carrier(carrier, ...)                 the same over a session that stands: TLS inside TLS
     2. handshake() until DONE                                 wait for what WANTS_READ or WANTS_WRITE says
     3. recv_into(), send(), pending()                         as a non-blocking socket, with codes for would-block
     4. close_notify() until DONE, then close()                or unwrap(), to go on in plaintext
@@ -20,8 +21,6 @@ Invariants:
     - A context is never changed after its first use, and two configurations that differ in anything never share one.
     - A session that failed is good for close() only; one whose send failed because the socket did may be read on, for
       what the peer said before it went.
-
-MemoryBIO, which TLS inside TLS needs, is not here.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from __future__ import annotations
 import socket as socket_module
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from turbosock import limits
 from turbosock.config import TlsConfig, TlsServerConfig, TlsVerdict
@@ -39,6 +38,9 @@ from turbosock.tls.cache import LruCache, SessionCache, SessionReads
 from turbosock.tls.failures import NO_CERTIFICATE, REFUSED, refusal
 from turbosock.tls.identity import Identity
 from turbosock.tls.trust import check_pins, file_stamps, surroundings
+
+if TYPE_CHECKING:
+    from turbosock.tls.carrier import Carrier
 
 DONE: Final = 0
 WANTS_READ: Final = -1
@@ -143,6 +145,8 @@ class TlsSession(ABC):
     provider: ClassVar[str]
     library: ClassVar[str]
     copies_per_read: ClassVar[int]
+    # Whether it is inside another one, so that `hides()` is worth asking.
+    nested: ClassVar[bool] = False
 
     def __init__(self, context: TlsContext, identity: Identity | None, session_key: object) -> None:
         self.socket: socket_module.socket
@@ -205,6 +209,10 @@ class TlsSession(ABC):
     @abstractmethod
     def pending(self) -> int:
         """Return how many decrypted bytes wait inside the engine."""
+
+    def hides(self) -> bool:
+        """Whether bytes of the peer may wait below the engine, still encrypted, where no poller sees them."""
+        return False
 
     @abstractmethod
     def close_notify(self) -> int:
@@ -380,11 +388,19 @@ class TlsProvider(ABC):
         Raises:
             InvalidOption: `host` is none. TlsVerificationError: no certificate could name it.
         """
-        config = context.config
-        assert isinstance(config, TlsConfig), "a server's context wraps with wrap_server"
-        identity = Identity.of(config.server_name or host, check=config.verify and config.check_hostname)
+        identity = _identity(context, host)
         sock.setblocking(False)
         return self._client_session(sock, context, identity, (identity.name, host.lower(), port, pool_key))
+
+    def wrap_carrier(
+        self, carrier: Carrier, context: TlsContext, host: str, port: int, pool_key: object = None
+    ) -> TlsSession:
+        """Start TLS as a client over `carrier`, a session with a proxy mostly, which becomes the session's.
+
+        Arguments and errors are those of `wrap`.
+        """
+        identity = _identity(context, host)
+        return self._nested_session(carrier, context, identity, (identity.name, host.lower(), port, pool_key))
 
     def wrap_server(self, sock: socket_module.socket, context: TlsContext) -> TlsSession:
         """Start TLS as a server on the accepted socket `sock`, which becomes non-blocking and the session's."""
@@ -408,4 +424,16 @@ class TlsProvider(ABC):
     ) -> TlsSession: ...
 
     @abstractmethod
+    def _nested_session(
+        self, carrier: Carrier, context: TlsContext, identity: Identity, session_key: object
+    ) -> TlsSession: ...
+
+    @abstractmethod
     def _server_session(self, sock: socket_module.socket, context: TlsContext) -> TlsSession: ...
+
+
+def _identity(context: TlsContext, host: str) -> Identity:
+    """Whom a client's context expects at `host`."""
+    config = context.config
+    assert isinstance(config, TlsConfig), "a server's context wraps with wrap_server"
+    return Identity.of(config.server_name or host, check=config.verify and config.check_hostname)

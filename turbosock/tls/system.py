@@ -20,6 +20,7 @@ from turbosock import limits
 from turbosock.config import ClientAuth, TlsCertificate, TlsConfig, TlsRoots, TlsServerConfig, TlsVersion
 from turbosock.errors import InvalidOption, ReadError, WriteError
 from turbosock.reactor.sockets import explain
+from turbosock.tls.carrier import Carrier
 from turbosock.tls.failures import (
     CLOSED,
     SNI_CALLBACK,
@@ -30,6 +31,7 @@ from turbosock.tls.failures import (
 )
 from turbosock.tls.identity import Identity
 from turbosock.tls.ktls import OP_ENABLE_KTLS
+from turbosock.tls.nested import NestedSession, Passage
 from turbosock.tls.provider import (
     DONE,
     WANTS_READ,
@@ -79,10 +81,16 @@ class SystemSession(TlsSession):
         # A host that is neither name nor address is there only where nobody verifies it; nothing is sent for it.
         known = identity is not None and (identity.sni or identity.packed)
         hostname = identity.name if identity is not None and known else None
+        self._tls: ssl.SSLSocket | ssl.SSLObject
+        self._start(sock, hostname)
+        self._engine: Any = getattr(self._tls, "_sslobj", None) or self._tls
+
+    def _start(self, sock: socket_module.socket, hostname: str | None) -> None:
+        """Make the engine, and note what to wait for."""
         try:
-            self._tls: ssl.SSLSocket = context.native.wrap_socket(
+            self._tls = self.socket = self._context.native.wrap_socket(
                 sock,
-                server_side=identity is None,
+                server_side=self._is_server,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
                 server_hostname=hostname,
@@ -90,8 +98,6 @@ class SystemSession(TlsSession):
             )
         except OSError as error:
             raise handshake_failure(CLOSED, self.host) from error
-        self.socket = self._tls
-        self._engine: Any = getattr(self._tls, "_sslobj", None) or self._tls
 
     def handshake(self) -> int:
         try:
@@ -179,9 +185,10 @@ class SystemSession(TlsSession):
             raise self._read_failure(error) from error
         self._read = refuse
         self._write = refuse
-        # The same descriptor, as a plain socket: SSLSocket would refuse sendmsg and the like.
-        self.socket = socket_module.socket(fileno=self._tls.detach())
-        self.socket.setblocking(False)
+        if isinstance(self._tls, ssl.SSLSocket):
+            # The same descriptor, as a plain socket: SSLSocket would refuse sendmsg and the like.
+            self.socket = socket_module.socket(fileno=self._tls.detach())
+            self.socket.setblocking(False)
         return DONE
 
     def close(self) -> None:
@@ -250,6 +257,36 @@ class SystemSession(TlsSession):
         return WriteError(f"writing failed: {words}", errno=errno)
 
 
+class NestedSystemSession(NestedSession, SystemSession):
+    """A session of `ssl` over a carrier."""
+
+    __slots__ = ("_incoming", "_outgoing", "_passage")
+
+    def __init__(self, carrier: Carrier, context: TlsContext, identity: Identity, session_key: object) -> None:
+        self._passage = Passage(carrier)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        super().__init__(carrier.socket, context, identity, session_key)
+
+    def _start(self, sock: socket_module.socket, hostname: str | None) -> None:
+        self.socket = sock
+        self._tls = self._context.native.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_hostname=hostname,
+            session=None if self._offered is None else self._offered.native,
+        )
+
+    def _feed_engine(self, records: memoryview) -> None:
+        self._incoming.write(records)
+
+    def _end_engine(self) -> None:
+        self._incoming.write_eof()
+
+    def _drain_engine(self) -> bytes:
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+
 def is_end(error: OSError) -> bool:
     """Whether an error of `ssl` says that the stream is over, properly or not."""
     return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
@@ -277,6 +314,11 @@ class SystemProvider(TlsProvider):
 
     def _server_session(self, sock: socket_module.socket, context: TlsContext) -> TlsSession:
         return SystemSession(sock, context, None)
+
+    def _nested_session(
+        self, carrier: Carrier, context: TlsContext, identity: Identity, session_key: object
+    ) -> TlsSession:
+        return NestedSystemSession(carrier, context, identity, session_key)
 
     def _make_client(self, config: TlsConfig) -> ssl.SSLContext:
         native = empty_client_context(config)

@@ -3,7 +3,7 @@
 The session decrypts straight into the context's buffer and encrypts from it. What differs from a plain socket:
 
 - Decrypted bytes may wait inside the engine, where no poller sees them: after a receive that filled its buffer the
-  transport stays `readable`, and a Loop keeps its connection in line.
+  transport stays `readable`, and a Loop keeps its connection in line. TLS inside TLS has encrypted ones there, too.
 - The engine may need the other direction: to write before it can read, or to read before it can write. Both are
   watched for while that lasts.
 - There is no gathering write in TLS. Small vectors are joined into one record; of others the first buffer goes.
@@ -48,7 +48,7 @@ class TlsTransport(SaeaTransport):
         reactor: as in SaeaTransport.
     """
 
-    __slots__ = ("_credited", "_found", "_read_wants_write", "_send_wants_read", "_stalled", "session")
+    __slots__ = ("_credited", "_found", "_nested", "_read_wants_write", "_send_wants_read", "_stalled", "session")
 
     # The engine encrypts memory.
     sends_files = False
@@ -62,11 +62,12 @@ class TlsTransport(SaeaTransport):
         # Whether the engine holds on to a send, and what of it was counted already.
         self._stalled = False
         self._credited = 0
+        self._nested = session.nested
         super().__init__(session.socket, reactor)
         self.tls = session.info()
 
     def is_drained(self) -> bool:
-        return not self.session.pending() and not self._found
+        return not self.session.pending() and not self._found and not self.session.hides()
 
     def end_error(self) -> TurbosockError | None:
         return self.session.truncation() if self.session.truncated else None
@@ -99,8 +100,13 @@ class TlsTransport(SaeaTransport):
                 context.state = COMPLETED
                 # A read ends with its record. Another one is worth trying where this one filled the buffer, or was as
                 # long as those of a long body; after a short one the poller is asked first, because a read that
-                # finds nothing is an exception of the engine, and dearer.
-                self.readable = received == context.count or received >= LONG_RECORD_BYTES or received == 0
+                # finds nothing is an exception of the engine, and dearer. Inside another session it sees not all.
+                self.readable = (
+                    received == context.count
+                    or received >= LONG_RECORD_BYTES
+                    or received == 0
+                    or (self._nested and self.session.hides())
+                )
                 self.bytes_in += received
                 if self.reactor is not None:
                     self.reactor.bytes_in += received
@@ -232,7 +238,7 @@ class TlsTransport(SaeaTransport):
         if self._found or self.session.pending():
             self.readable = True
             return False
-        if super().is_quiet():
+        if not self.session.hides() and super().is_quiet():
             self.readable = False
             return True
         probe = bytearray(1)

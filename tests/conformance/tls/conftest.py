@@ -1,4 +1,4 @@
-"""Every test of this folder runs on both TLS providers."""
+"""Every test of this folder runs on both TLS providers, over a socket and over a carrier of bytes (TLS inside TLS)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.tls import Authority, Files, Network
+from support.tls import Authority, CarriedNetwork, Files, Network
 from turbosock.config import TlsConfig, TlsProviderMode, TlsServerConfig
 from turbosock.tls import provider_for
 
@@ -18,9 +18,9 @@ def mode(request: pytest.FixtureRequest) -> TlsProviderMode:
     return chosen
 
 
-@pytest.fixture
-def network(mode: TlsProviderMode) -> Iterator[Network]:
-    made = Network(provider_for(TlsConfig(provider=mode)))
+@pytest.fixture(params=[Network, CarriedNetwork], ids=["socket", "carried"])
+def network(request: pytest.FixtureRequest, mode: TlsProviderMode) -> Iterator[Network]:
+    made: Network = request.param(provider_for(TlsConfig(provider=mode)))
     yield made
     made.close()
 
