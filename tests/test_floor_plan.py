@@ -50,7 +50,7 @@ WITHIN_FLOOR_0 = {
     "host_port": {"errors", "limits"},
     "host_map": {"errors", "limits", "host_port"},
     "local_address": {"errors"},
-    "proxy_config": {"errors", "limits", "tls_config"},
+    "proxy_config": {"errors", "host_port", "limits", "tls_config"},
     "config": {"errors", "limits", "host_map", "local_address", "tls_config", "proxy_config", "serializer"},
 }
 # The Loop's own two files.

@@ -16,6 +16,7 @@ from turbosock import limits
 from turbosock.errors import InvalidOption
 from turbosock.host_map import HostMap, HostMapArgument
 from turbosock.local_address import LocalAddressArgument, checked_local_addresses
+from turbosock.proxy_config import Proxy, ProxySetting, no_proxy_list, proxy_rules
 from turbosock.serializer import Serializer
 from turbosock.tls_config import (
     ClientAuth,
@@ -37,6 +38,7 @@ __all__ = [
     "NameResolver",
     "PinScope",
     "PoolConfig",
+    "Proxy",
     "Timeouts",
     "TlsCertificate",
     "TlsConfig",
@@ -205,6 +207,11 @@ class Config:
             list; destinations of a family without one are then not connected to. None: the system chooses.
         host_map: hosts that are connected to elsewhere, as {"example.com": "127.0.0.1:8443", "*.dev": "127.0.0.1"};
             Host and TLS stay the URL's.
+        proxy: through what requests go: a Proxy, a URL such as "socks5h://host:1080", a tuple of these (a chain, the
+            nearest first), or a mapping from "http", "https" and "all" to such; False: nothing. None: what the
+            environment says.
+        no_proxy: hosts that are reached without it, as NO_PROXY has them: one str, or several.
+        trust_env: read the environment's proxies (http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY) where `proxy` is None.
         headers: fields sent with every request unless the request names them itself.
         max_head_bytes, max_head_fields: bounds of a response head.
         max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed.
@@ -224,6 +231,9 @@ class Config:
     )
     local_address: LocalAddressArgument | None = None
     host_map: HostMapArgument = ()
+    proxy: ProxySetting = None
+    no_proxy: str | Iterable[str] = ""
+    trust_env: bool = True
     # Hidden: a default Authorization or cookie must not reach a log through the configuration.
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = field(default=(), repr=False)
     max_head_bytes: int = limits.MAX_HEAD_BYTES
@@ -234,7 +244,7 @@ class Config:
     def __post_init__(self) -> None:
         if not isinstance(self.transport, TransportMode):
             raise InvalidOption(f"transport={self.transport!r}: give TransportMode.STREAM or TransportMode.SAEA")
-        for name in ("zero_alloc", "diagnostics"):
+        for name in ("zero_alloc", "diagnostics", "trust_env"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOption(f"{name}={getattr(self, name)!r}: give True or False")
         if self.poller is not None and self.poller not in POLLERS:
@@ -251,6 +261,8 @@ class Config:
         # In one form, hashable whatever was given.
         object.__setattr__(self, "local_address", checked_local_addresses(self.local_address) or None)
         object.__setattr__(self, "host_map", HostMap(self.host_map).pairs)
+        object.__setattr__(self, "proxy", proxy_rules(self.proxy))
+        object.__setattr__(self, "no_proxy", no_proxy_list(self.no_proxy))
         check_count("max_head_bytes", self.max_head_bytes, 256, limits.MAX_HEAD_BYTES)
         check_count("max_head_fields", self.max_head_fields, 1, limits.MAX_HEAD_FIELDS)
         check_count("max_body_bytes", self.max_body_bytes, 0, 2**48)
@@ -273,3 +285,13 @@ class Config:
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
         """The default fields as (name, value) pairs."""
         return self.headers  # type: ignore[return-value]  # __post_init__ made it this
+
+    @property
+    def proxies(self) -> tuple[tuple[str, tuple[Proxy, ...]], ...] | None:
+        """The proxies as (scheme, hops) pairs; None: what the environment says."""
+        return self.proxy  # type: ignore[return-value]  # __post_init__ made it this
+
+    @property
+    def no_proxy_text(self) -> str:
+        """The hosts that are reached without a proxy, as one text."""
+        return self.no_proxy  # type: ignore[return-value]  # __post_init__ made it this

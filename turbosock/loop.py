@@ -170,7 +170,9 @@ class Loop:
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
         self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._preparer = Preparer(self.pool, default_headers(config), self.secure, Routes.of(config))
+        self._preparer = Preparer(
+            self.pool, default_headers(config), self.secure, Routes.of(config, dials=connector is None)
+        )
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._find_get = self._preparer.by_method["GET"].get

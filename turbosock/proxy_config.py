@@ -9,7 +9,6 @@ Invariant: no message, repr or `url` holds a user name or a password.
 from __future__ import annotations
 
 import base64
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 
 from turbosock import limits
 from turbosock.errors import InvalidOption
+from turbosock.host_port import split_host_port
 from turbosock.tls_config import TlsConfig
 
 # The port of each kind where none is given: HTTP's own, and the one that IANA has for SOCKS.
@@ -24,7 +24,6 @@ PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080,
 # What a mapping of proxies may name; "all" is for what is not named.
 PROXIED_SCHEMES: Final = ("http", "https", "all")
 
-_HOST_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 _EXAMPLE: Final = "'http://host:3128' or 'socks5h://user:password@host:1080'"
 
 
@@ -128,7 +127,7 @@ class Proxy:
             user, colon, secret = userinfo.partition(":")
             username = unquote(user)
             password = unquote(secret) if colon else None
-        host, port = _split(hostport)
+        host, port = split_host_port(hostport, PROXY_PORTS[scheme], "proxy")
         try:
             return cls(scheme, host, port, username, password)
         except InvalidOption as error:
@@ -248,40 +247,10 @@ def _named(argument: str, url: str) -> Proxy:
         raise InvalidOption(f"{argument}: {str(error).removeprefix('proxy: ')}") from None
 
 
-def _split(hostport: str) -> tuple[str, int | None]:
-    """Host and port of an authority."""
-    if hostport.startswith("["):
-        host, bracket, rest = hostport[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise InvalidOption("proxy: an IPv6 address must stand in brackets: 'http://[::1]:3128'")
-        text = rest[1:]
-    else:
-        host, _, text = hostport.partition(":")
-    if not text:
-        return host, None
-    if not text.isascii() or not text.isdigit() or len(text) > 5:
-        raise InvalidOption("proxy: its port is not a number from 1 to 65535; percent-encode '@' and ':' in a password")
-    return host, int(text)
-
-
 def _checked_host(host: object) -> str:
-    """`host` in lower case; an address of IPv6 without its brackets."""
+    """`host` in lower case and ASCII; an address of IPv6 without its brackets."""
     if not isinstance(host, str):
         raise InvalidOption(f"host: a {type(host).__name__} was given; give a name or an address")
-    host = host.lower().removeprefix("[").removesuffix("]")
     if ":" in host:
-        try:
-            socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-        except OSError:
-            raise InvalidOption("host: it has a colon and is no IPv6 address") from None
-        if not host.isascii() or min(host) <= " ":
-            raise InvalidOption("host: the zone of the IPv6 address is not valid")
-        return host
-    labels = host.removesuffix(".").split(".")
-    if (
-        not _HOST_CHARACTERS.issuperset(host)
-        or len(host) > limits.MAX_HOST_LENGTH
-        or any(not 0 < len(label) <= limits.MAX_LABEL_LENGTH for label in labels)
-    ):
-        raise InvalidOption("host: give a host name in ASCII (xn-- for others) or an address")
-    return host
+        host = f"[{host.removeprefix('[').removesuffix(']')}]"
+    return split_host_port(host, 1, "host")[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from typing import Any
 
 import pytest
 
 from turbosock import limits
+from turbosock.config import Config
 from turbosock.errors import InvalidOption
 from turbosock.proxy_config import Proxy, proxy_hops
 from turbosock.tls_config import TlsConfig
@@ -45,11 +48,11 @@ def test_parse_reads_scheme_credentials_host_and_port(url: str, expected: Proxy)
         ("http://proxy:65536", "port"),
         ("http://proxy:" + "9" * 5000, "port"),
         ("http://proxy/path", "path"),
-        ("http://::1:3128", "port"),
+        ("http://::1:3128", "host"),
         ("http://[::1", "brackets"),
         ("http://[::g]:1", "IPv6"),
         ("http://pro xy", "space"),
-        ("http://pröxy", "ASCII"),
+        ("http://ö..b", "host"),
         ("http://a..b", "host"),
         ("http://user:hunter2@pro\nxy", "control"),
         ("hunter2://proxy", "scheme"),
@@ -95,9 +98,9 @@ def test_wrong_fields_are_refused_by_name(options: dict[str, Any], name: str) ->
         Proxy(**{"scheme": "http", "host": "proxy", **options})
 
 
-def test_no_credential_in_repr_or_url() -> None:
+def test_no_credential_in_repr_url_or_a_config() -> None:
     proxy = Proxy.parse("http://alice:hunter2@proxy:3128")
-    shown = repr(proxy) + proxy.url + str(proxy)
+    shown = repr(proxy) + proxy.url + str(proxy) + repr(Config(proxy=proxy)) + repr(Config(proxy={"http": proxy}))
     assert "alice" not in shown
     assert "hunter2" not in shown
     assert proxy.url == "http://proxy:3128"
@@ -132,3 +135,45 @@ def test_hops_are_one_or_several_or_none() -> None:
 def test_hops_of_anything_else_are_refused_by_name(value: Any) -> None:
     with pytest.raises(InvalidOption, match=r"^proxy: [^:]"):
         proxy_hops(value)
+
+
+def test_config_keeps_proxies_hashable_picklable_and_through_copies() -> None:
+    hop = Proxy("http", "a", None, "u", "p")
+    for setting in (
+        None,
+        False,
+        "http://a",
+        hop,
+        (hop, "socks5://b"),
+        {"https": hop, "all": ["http://b"], "http": None},
+    ):
+        config = Config(proxy=setting, no_proxy=("a.example", ".b"), trust_env=False)  # type: ignore[arg-type]  # each kind
+        assert pickle.loads(pickle.dumps(config)) == config
+        assert dataclasses.replace(config, zero_alloc=False).proxies == config.proxies
+        hash(config)
+        assert config.no_proxy_text == "a.example,.b"
+    assert Config(proxy={"https": hop, "http": None}).proxies == (("https", (hop,)), ("http", ()))
+    assert Config(proxy=hop).proxies == (("all", (hop,)),)
+    assert Config(proxy=False).proxies == ()
+    assert Config().proxies is None
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"proxy": 5}, "proxy"),
+        ({"proxy": True}, "proxy"),
+        ({"proxy": {"ftp": "http://a"}}, "proxy"),
+        ({"proxy": {"http": 5}}, r"proxy\['http'\]"),
+        ({"proxy": {"http": "ftp://hunter2"}}, r"proxy\['http'\]"),
+        ({"no_proxy": 5}, "no_proxy"),
+        ({"no_proxy": b"a"}, "no_proxy"),
+        ({"no_proxy": ["a", 5]}, "no_proxy"),
+        ({"no_proxy": "a" * (limits.MAX_NO_PROXY_LENGTH + 1)}, "no_proxy"),
+        ({"trust_env": 1}, "trust_env"),
+    ],
+)
+def test_config_refuses_wrong_proxies_by_name(options: dict[str, Any], name: str) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name}") as caught:
+        Config(**options)
+    assert "hunter2" not in str(caught.value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from turbosock.client.dial_plan import DialPlan
 from turbosock.config import Timeouts, TransportMode
-from turbosock.errors import ConnectTimeout, Phase
+from turbosock.errors import ConnectTimeout, Phase, ResolveError
 from turbosock.pool.origin_pool import OriginKey, Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
 from turbosock.reactor.poller import wait_for_any
@@ -125,6 +125,7 @@ def dial_blocking(
 
     Raises:
         ResolveError, ConnectError: there is no address, or none accepted.
+        ProxyError: a proxy on the way failed, or refused.
         TlsError: the handshake failed, or the server's certificate was refused.
         NetworkError: the system has no socket to give, or cannot set it up or wait for it.
         ConnectTimeout, TotalTimeout, Cancelled, ClientClosed.
@@ -134,21 +135,21 @@ def dial_blocking(
     dialler.phase = Phase.RESOLVE
     dialler.check_deadline()
     plan = DialPlan(key)
-    addresses = plan.addresses
-    if addresses is None:
+    while not plan.known:
         try:
-            addresses = resolver.resolve(plan.host, plan.port, deadline_ns, dialler.check_deadline)
+            plan.learn(resolver.resolve(plan.host, plan.port, deadline_ns, dialler.check_deadline))
         except ConnectTimeout:
             # Where the total deadline was the nearer one, it is named.
             dialler.check_deadline()
             raise
+        except ResolveError as error:
+            raise plan.not_found(error) from error.__cause__
     dialler.phase = Phase.CONNECT
-    dial = plan.dial(addresses, SYSTEM_CLOCK, deadline_ns, timeouts, tls)
+    dial = plan.dial(SYSTEM_CLOCK, deadline_ns, timeouts, tls)
     try:
         dial.start()
         while dial.pending:
-            if dial.session is not None:
-                dialler.phase = Phase.TLS
+            dialler.phase = dial.phase
             now_ns = SYSTEM_CLOCK.now_ns()
             dialler.check_deadline()
             if now_ns >= deadline_ns:
@@ -169,7 +170,11 @@ def dial_blocking(
         try:
             if dial.session is not None:
                 taken = session = dial.take_session()
-                return TlsTransport(session)
+                transport = TlsTransport(session)
+                if key.scheme != "https":
+                    # That was agreed on with a proxy, and not with the origin.
+                    transport.tls = None
+                return transport
             taken = sock = dial.take()
             return StreamTransport(sock) if mode is TransportMode.STREAM else SaeaTransport(sock)
         except BaseException:

@@ -107,7 +107,9 @@ class Client:
         self._connector = checked_connector(connector)
         self.pool = ConnectionPool(config.pool)
         self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._preparer = Preparer(self.pool, default_headers(config), self._secure, Routes.of(config))
+        self._preparer = Preparer(
+            self.pool, default_headers(config), self._secure, Routes.of(config, dials=connector is None)
+        )
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response

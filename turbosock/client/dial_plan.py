@@ -1,6 +1,7 @@
 """DialPlan: what a pool's key says about dialling, the same for a thread and for a Loop.
 
-The host that is looked up, or the path that needs no looking up; then, with the addresses, the `Dial`.
+The hosts that are looked up, one after the other, or the path that needs no looking up; then the `Dial`. Without
+proxies there is one host; with them it is the nearest proxy, and beside it what proxies take only as an address.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from turbosock.errors import ConnectError, Origin, Phase
+from turbosock.errors import ConnectError, Origin, Phase, ResolveError, TurbosockError
 from turbosock.reactor.address import literal_addresses
 from turbosock.reactor.resolver import Address
 from turbosock.transport.dial import Dial
@@ -26,29 +27,54 @@ class DialPlan:
     """How to reach what a key names.
 
     Attributes:
-        addresses: those that are known without a look-up: the path of a Unix socket; else None.
-        host, port: what to look up.
+        known: whether there is nothing to look up any more.
+        host, port: what to look up next.
     """
 
-    __slots__ = ("_key", "addresses", "host", "port")
+    __slots__ = ("_found", "_goal", "_key", "_names", "host", "known", "port")
 
     def __init__(self, key: OriginKey) -> None:
         self._key = key
         self.host, self.port = key.host, key.port
+        # What is still to be looked up after that, and what was found.
+        self._names: list[tuple[str, int]] = []
+        self._found: dict[tuple[str, int], Sequence[Address]] = {}
         path = key.path
         if isinstance(key.connect_to, str):
             path = key.connect_to
         elif key.connect_to is not None:
             self.host, self.port = key.connect_to
-        self.addresses = None if path is None else [Address(socket.AF_UNIX, path)]
+        self._goal = self.host, self.port
+        self.known = path is not None
+        if path is not None:
+            self._found[self._goal] = [Address(socket.AF_UNIX, path)]
+        elif key.hops:
+            # Most programs use no proxy: only those that do pay for its import.
+            from turbosock.transport.proxy_path import names_on_the_way
 
-    def dial(
-        self, addresses: Sequence[Address], clock: Clock, deadline_ns: int, timeouts: Timeouts, tls: TlsDialer
-    ) -> Dial:
-        """The dial, not begun.
+            self._names = names_on_the_way(key.hops, self.host, self.port)
+            self.host, self.port = self._names.pop(0)
+
+    def learn(self, addresses: Sequence[Address]) -> None:
+        """What the look-up of `host` and `port` found, in order of attempts."""
+        self._found[self.host, self.port] = addresses
+        if self._names:
+            self.host, self.port = self._names.pop(0)
+        else:
+            self.known = True
+
+    def not_found(self, error: TurbosockError) -> TurbosockError:
+        """The error that a failed look-up of `host` is for the caller."""
+        if self._key.hops and not self._found and isinstance(error, ResolveError):
+            from turbosock.transport.proxy_path import no_way_to
+
+            return no_way_to(self._key.hops[0], error)
+        return error
+
+    def dial(self, clock: Clock, deadline_ns: int, timeouts: Timeouts, tls: TlsDialer) -> Dial:
+        """The dial, not begun, when everything is `known`.
 
         Args:
-            addresses: what the look-up found, in order of attempts.
             tls: for https; the host of the key is the one that is verified, wherever the connection leads.
 
         Raises:
@@ -56,6 +82,8 @@ class DialPlan:
             ResolveError: the zone of a local address names no network interface.
         """
         key = self._key
+        first = (key.hops[0].host, key.hops[0].port or 0) if key.hops else self._goal
+        addresses = self._found[first]
         local: dict[int, tuple[Any, ...]] = {}
         for host, port in key.local_addresses:
             for family, sockaddr in literal_addresses(host, port) or ():
@@ -66,9 +94,15 @@ class DialPlan:
             addresses = [address for address in addresses if address.family in local]
             if not addresses:
                 raise ConnectError(
-                    f"none of the {found} addresses of {self.host} is of the family of local_address: give a local "
+                    f"none of the {found} addresses of {first[0]} is of the family of local_address: give a local "
                     "address of the other family as well",
                     origin=Origin.LOCAL,
                 ).during(Phase.CONNECT)
-        secure = (lambda sock: tls.wrap(sock, key.host, key.port)) if key.scheme == "https" else None
-        return Dial(addresses, clock, deadline_ns, secure, timeouts.handshake_ns, tls.alpn, local)
+        secured = key.scheme == "https"
+        secure = (lambda over: tls.wrap(over, key.host, key.port, key.hops or None)) if secured else None
+        path = None
+        if key.hops:
+            from turbosock.transport.proxy_path import ProxyPath
+
+            path = ProxyPath(key.hops, *self._goal, self._found, key.forwarded, secured, tls)
+        return Dial(addresses, clock, deadline_ns, secure, timeouts.handshake_ns, tls.alpn, local, path)

@@ -15,19 +15,20 @@ from turbosock import limits
 from turbosock.buffers.writer import BufferWriter
 from turbosock.client.form import FORM_TYPE, urlencoded
 from turbosock.client.multipart import MultipartForm
+from turbosock.client.routes import Routes
 from turbosock.client.serializers import JsonSerializer
 from turbosock.client.url import Params, Url
 from turbosock.connection.body_source import body_source
 from turbosock.connection.source import BodySource, BufferSource
 from turbosock.connection.writer_source import WriterSource
 from turbosock.errors import InvalidHeader, InvalidOption, LimitError
+from turbosock.host_map import HostMap
 from turbosock.protocol.http1.head import ResponseHead
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.protocol.http1.serialize import request_head
 
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
-    from turbosock.client.routes import Routes
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.pool.origin_pool import OriginPool
     from turbosock.serializer import Serializer
@@ -91,7 +92,7 @@ class Preparer:
         routes: Routes | None = None,
     ) -> None:
         self._pool = pool
-        self._routes = routes
+        self._routes = Routes(HostMap(())) if routes is None else routes
         self._secure = secure
         self._defaults = HeaderList(defaults)
         self._lock = threading.Lock()
@@ -188,17 +189,31 @@ class Preparer:
             own.append((b"Authorization", basic_credentials(credentials)))
         if content_type is not None and b"content-type" not in names:
             own.append((b"Content-Type", content_type.encode("ascii")))
+        routes = self._routes if routes is None else routes
+        key = routes.key(parsed.key)
+        target = parsed.target
+        if key.forwarded:
+            target = parsed.full
+            authorization = key.hops[-1].authorization
+            if authorization is not None and b"proxy-authorization" not in names:
+                own.append((b"Proxy-Authorization", authorization))
+        elif b"proxy-authorization" in names or self._defaults.count(b"proxy-authorization"):
+            raise InvalidHeader(
+                "headers: 'Proxy-Authorization' would go to the origin; give user and password in the proxy's URL"
+            )
         # What this request says in any way replaces the default field of that name.
         names.update(name.lower() for name, _ in own)
         fields = own + [field for field in self._defaults.raw if field[0].lower() not in names]
         fields += [field for field in given.raw if field[0].lower() not in (b"content-length", b"transfer-encoding")]
         fields += _framing_fields(method, given, source)
         expect = (given.get("expect") or "").lower() == "100-continue" and source is not None
-        head = request_head(method, parsed.target, fields)
-        if parsed.key.scheme == "https" and self._secure is not None:
-            self._secure.prepare()
-        routes = self._routes if routes is None else routes
-        key = parsed.key if routes is None else routes.key(parsed.key)
+        head = request_head(method, target, fields)
+        if self._secure is not None:
+            if key.scheme == "https":
+                self._secure.prepare()
+            for hop in key.hops:
+                if hop.scheme == "https":
+                    self._secure.of_proxy(hop).prepare()
         return PreparedRequest(method, parsed, self._pool.origin(key), head, expect_continue=expect)
 
 

@@ -70,7 +70,7 @@ RETRY_ERRORS: Final[tuple[type[TurbosockError], ...]] = (
 _FINAL_ERRORS: Final = (Cancelled, MisuseError, TotalTimeout)
 # What breaks before the request has a connection.
 _UNSENT_ERRORS: Final = (ConnectError, ConnectTimeout, PoolTimeout, ResolveError)
-_UNSENT_PHASES: Final = frozenset((Phase.QUEUE, Phase.RESOLVE, Phase.CONNECT, Phase.TLS))
+_UNSENT_PHASES: Final = frozenset((Phase.QUEUE, Phase.RESOLVE, Phase.CONNECT, Phase.PROXY, Phase.TLS))
 # A request earns the ratio in millionths of a retry: whole numbers add up to what they should.
 _WHOLE: Final = 1_000_000
 # More doublings than any cap needs: a year of nanoseconds has 55 bits.

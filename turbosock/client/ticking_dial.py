@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool, Place
-    from turbosock.reactor.resolver import Address
     from turbosock.tls.provider import TlsSession
     from turbosock.transport.connector import Connector
     from turbosock.transport.dial import Dial
 
 _CONNECT = Phase.CONNECT
-_TLS = Phase.TLS
 _RESOLVE = Phase.RESOLVE
 
 
@@ -79,6 +77,7 @@ class TickingDial:
         "_origin",
         "_place",
         "_plan",
+        "_shakes",
         "_timer",
         "_watched",
         "deadline_ns",
@@ -90,6 +89,8 @@ class TickingDial:
         self._origin = origin
         self._place = place
         self._plan = DialPlan(origin.key)
+        # Whether its steps may be dear ones.
+        self._shakes = origin.key.scheme == "https" or any(hop.scheme == "https" for hop in origin.key.hops)
         now_ns = loop.reactor.clock.now_ns()
         self.deadline_ns = min(now_ns + target.timeouts.connect_ns, target.deadline_ns)
         self._timer = loop.reactor.timers.idle(self)
@@ -122,18 +123,27 @@ class TickingDial:
             if self._loop.connector is not None:
                 self._connect_with(self._loop.connector)
                 return
-            if plan.addresses is not None:
-                self._connect(plan.addresses)
-                return
-            self._target.phase = _RESOLVE
-            self._lookup = lookup = self._loop.reactor.resolver.start(plan.host, plan.port, self)
-            if lookup.finished:
-                self.on_resolved(lookup)
+            self._resolve_or_connect(plan)
         except TurbosockError as error:
             self._fail(error)
         except BaseException as error:
             self._break_off(error)
             raise
+
+    def _resolve_or_connect(self, plan: DialPlan) -> None:
+        target = self._target
+        assert target is not None, "a dial ends with its exchange"
+        while not plan.known:
+            target.phase = _RESOLVE
+            self._lookup = lookup = self._loop.reactor.resolver.start(plan.host, plan.port, self)
+            if not lookup.finished:
+                return
+            self._lookup = None
+            if lookup.error is not None:
+                self._fail(plan.not_found(lookup.error))
+                return
+            plan.learn(list(lookup.addresses))
+        self._connect()
 
     def _connect_with(self, connector: Connector) -> None:
         """All of it in one step: the connector answers at once."""
@@ -153,23 +163,25 @@ class TickingDial:
             # A turn broke off: before the look-up was known here, or after `start()` had gone on with it.
             return
         self._lookup = None
+        plan = self._plan
         if lookup.error is not None:
-            self._fail(lookup.error)
+            self._fail(plan.not_found(lookup.error))
             return
         try:
-            self._connect(list(lookup.addresses))
+            plan.learn(list(lookup.addresses))
+            self._resolve_or_connect(plan)
         except TurbosockError as error:
             self._fail(error)
         except BaseException as error:
             self._break_off(error)
             raise
 
-    def _connect(self, addresses: list[Address]) -> None:
+    def _connect(self) -> None:
         target = self._target
         assert target is not None, "a dial ends with its exchange"
         target.phase = _CONNECT
         clock = self._loop.reactor.clock
-        self._dial = dial = self._plan.dial(addresses, clock, self.deadline_ns, target.timeouts, self._loop.secure)
+        self._dial = dial = self._plan.dial(clock, self.deadline_ns, target.timeouts, self._loop.secure)
         dial.start()
         self._after_step(dial)
 
@@ -179,8 +191,8 @@ class TickingDial:
         elif dial.error is not None:
             self._fail(dial.error)
         else:
-            if dial.session is not None and self._target is not None:
-                self._target.phase = _TLS
+            if self._target is not None:
+                self._target.phase = dial.phase
             for fd in dial.watched:
                 self._watched.append(fd)
                 self._loop.reactor.register(fd, _Watch(self, fd), read=not dial.wants_write, write=dial.wants_write)
@@ -198,7 +210,7 @@ class TickingDial:
         if dial is None or fd not in self._watched:
             return
         try:
-            if self._origin.key.scheme == "https" and not self._loop.take_handshake_step():
+            if self._shakes and not self._loop.take_handshake_step():
                 # Enough for one turn. It stays registered, so that the poller reports it again in the next one.
                 return
             self._unwatch()
@@ -241,6 +253,9 @@ class TickingDial:
             if dial.session is not None:
                 owner = session = dial.take_session()
                 owner = transport = TlsTransport(session, loop.reactor)
+                if self._origin.key.scheme != "https":
+                    # That was agreed on with a proxy, and not with the origin.
+                    transport.tls = None
             else:
                 owner = sock = dial.take()
                 owner = transport = SaeaTransport(sock, loop.reactor)

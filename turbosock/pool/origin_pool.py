@@ -29,6 +29,7 @@ from turbosock.errors import ClientClosed
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.pool.connection_pool import ConnectionPool
+    from turbosock.proxy_config import Proxy
 
 HEALTH_CHECK_AFTER_NS = int(limits.HEALTH_CHECK_AFTER_S * SECOND_NS)
 
@@ -38,8 +39,8 @@ class OriginKey(NamedTuple):
 
     `scheme`, `host` and `port` are the URL's; for Unix sockets `host` is what the Host field says, and `path` the
     socket's path. `connect_to` is where the connection leads instead, (host, port) or the path of a Unix socket, and
-    `local_addresses` from where. What one pool has once for all of its connections (TLS settings, resolver) is not
-    part of it.
+    `local_addresses` from where; `hops` are the proxies on the way, the nearest first, credentials included. What one
+    pool has once for all of its connections (TLS settings, resolver) is not part of it.
     """
 
     scheme: str
@@ -48,6 +49,19 @@ class OriginKey(NamedTuple):
     path: str | None = None
     connect_to: tuple[str, int] | str | None = None
     local_addresses: tuple[tuple[str, int], ...] = ()
+    hops: tuple[Proxy, ...] = ()
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether the last proxy forwards the requests themselves, and makes no tunnel for them."""
+        hops = self.hops
+        return (
+            bool(hops)
+            and self.scheme == "http"
+            and hops[-1].speaks_http
+            and not hops[-1].tunnel
+            and self.connect_to is None
+        )
 
 
 class Place:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from turbosock.config import TlsConfig
+from turbosock.config import PinScope, TlsConfig
 from turbosock.errors import TurbosockError
 from turbosock.reactor.sockets import local_error
+from turbosock.tls.carrier import SocketCarrier
+from turbosock.tls.provider import TlsSession
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from socket import socket
 
-    from turbosock.tls.provider import TlsContext, TlsProvider, TlsSession
+    from turbosock.proxy_config import Proxy
+    from turbosock.tls.provider import TlsContext, TlsProvider
 
 
 class TlsDialer:
@@ -30,13 +34,14 @@ class TlsDialer:
         alpn: the same.
     """
 
-    __slots__ = ("_config", "_ready", "alpn")
+    __slots__ = ("_config", "_of_proxies", "_ready", "alpn")
 
     def __init__(self, config: TlsConfig, alpn: tuple[str, ...]) -> None:
         self._config = config if config.alpn else dataclasses.replace(config, alpn=alpn)
         self.alpn = alpn
         # One slot for both: a thread that finds the one must find the other.
         self._ready: tuple[TlsProvider, TlsContext] | None = None
+        self._of_proxies: dict[TlsConfig | None, TlsDialer] = {}
 
     def prepare(self) -> tuple[TlsProvider, TlsContext]:
         """The engine and its context, chosen and made if that was not done before.
@@ -54,8 +59,13 @@ class TlsDialer:
             ready = self._ready = provider, provider.client_context(self._config)
         return ready
 
-    def wrap(self, sock: socket, host: str, port: int) -> TlsSession:
-        """A session on a connected socket, its handshake not begun; it owns the socket.
+    def wrap(
+        self, over: socket | SocketCarrier | TlsSession, host: str, port: int, pool_key: Hashable = None
+    ) -> TlsSession:
+        """A session on a connected socket or inside another session, its handshake not begun; it owns that.
+
+        Args:
+            pool_key: sessions are resumed only between equal ones.
 
         Raises:
             TlsError: the host cannot be verified by any certificate.
@@ -63,9 +73,39 @@ class TlsDialer:
         """
         provider, context = self.prepare()
         try:
-            return provider.wrap(sock, context, host, port)
+            if isinstance(over, TlsSession):
+                return provider.wrap_carrier(over, context, host, port, pool_key)
+            sock = over.socket if isinstance(over, SocketCarrier) else over
+            return provider.wrap(sock, context, host, port, pool_key)
         except TurbosockError:
             # Some of them are OSErrors, too.
             raise
         except OSError as error:
             raise local_error("set up a socket for TLS", error) from error
+
+    def of_proxy(self, proxy: Proxy) -> TlsDialer:
+        """What puts TLS on the way to a proxy: its own configuration, or this one without what is for origins.
+
+        That is: the client's certificate, pins, server_name and a verification that was switched off stay here.
+        """
+        dialer = self._of_proxies.get(proxy.tls)
+        if dialer is None:
+            config = proxy.tls if proxy.tls is not None else _for_proxies(self._config)
+            dialer = self._of_proxies.setdefault(proxy.tls, TlsDialer(config, ("http/1.1",)))
+        return dialer
+
+
+def _for_proxies(config: TlsConfig) -> TlsConfig:
+    return dataclasses.replace(
+        config,
+        verify=True,
+        check_hostname=True,
+        cert_file=None,
+        key_file=None,
+        key_password=None,
+        server_name=None,
+        alpn=(),
+        verify_callback=None,
+        pins=(),
+        pin_scope=PinScope.LEAF,
+    )

@@ -13,9 +13,10 @@ from turbosock.client.request import Preparer
 from turbosock.client.routes import Routes
 from turbosock.client.url import Url
 from turbosock.config import Config, PoolConfig, Timeouts, TlsConfig
-from turbosock.errors import ConnectError, InvalidOption, Origin, Phase, ResolveError
+from turbosock.errors import ConnectError, InvalidHeader, InvalidOption, Origin, Phase, ProxyError, ResolveError
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginKey
+from turbosock.proxy_config import Proxy
 from turbosock.reactor.address import Address
 from turbosock.reactor.clock import ManualClock
 from turbosock.transport.dial import Dial
@@ -45,6 +46,17 @@ def test_every_choice_of_a_way_is_a_key_of_its_own() -> None:
         {"local_address": "127.0.0.2"},
         {"local_address": ["127.0.0.1", "::1"]},
         {"local_address": "127.0.0.1", "host_map": {"*": "127.0.0.1"}},
+        {"proxy": "http://a"},
+        {"proxy": "http://b"},
+        {"proxy": "http://u@a"},
+        {"proxy": "http://u:p@a"},
+        {"proxy": "http://u:q@a"},
+        {"proxy": Proxy("http", "a", tunnel=True)},
+        {"proxy": "https://a:80"},
+        {"proxy": Proxy("https", "a", 80, tls=TlsConfig(strict=False))},
+        {"proxy": ("http://a", "http://b")},
+        {"proxy": ("http://b", "http://a")},
+        {"proxy": "http://a", "local_address": "127.0.0.1"},
     ]
     keys = [key(url, **choice) for choice in choices]
     assert len(set(keys)) == len(keys)
@@ -96,15 +108,104 @@ def plan(**fields: Any) -> DialPlan:
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [
-        ({}, ("example.com", 80, None)),
-        ({"connect_to": ("192.0.2.1", 81)}, ("192.0.2.1", 81, None)),
-        ({"connect_to": "/run/app.sock"}, ("example.com", 80, [Address(socket.AF_UNIX, "/run/app.sock")])),
-        ({"path": "/run/own.sock"}, ("example.com", 80, [Address(socket.AF_UNIX, "/run/own.sock")])),
+        ({}, [("example.com", 80)]),
+        ({"connect_to": ("192.0.2.1", 81)}, [("192.0.2.1", 81)]),
+        ({"connect_to": "/run/app.sock"}, []),
+        ({"path": "/run/own.sock"}, []),
+        ({"hops": (Proxy("http", "a"),)}, [("a", 80)]),
+        ({"hops": (Proxy("socks5h", "a"), Proxy("http", "b"))}, [("a", 1080)]),
+        ({"hops": (Proxy("socks5", "a"),)}, [("a", 1080), ("example.com", 80)]),
+        ({"hops": (Proxy("socks4", "a"), Proxy("socks5", "b"))}, [("a", 1080), ("b", 1080), ("example.com", 80)]),
+        ({"hops": (Proxy("socks5", "a"),), "connect_to": ("c", 81)}, [("a", 1080), ("c", 81)]),
     ],
 )
 def test_plan_looks_up_what_the_key_leads_to(fields: dict[str, Any], wanted: object) -> None:
-    found = plan(**fields)
-    assert (found.host, found.port, found.addresses) == wanted
+    found, names = plan(**fields), []
+    while not found.known:
+        names.append((found.host, found.port))
+        found.learn([V4])
+    assert names == wanted
+
+
+def test_name_of_a_proxy_that_is_not_found_is_its_error() -> None:
+    error = ResolveError("no address")
+    found = plan(hops=(Proxy("socks5", "a", None, "alice", "hunter2"),))
+    proxied = found.not_found(error)
+    assert isinstance(proxied, ProxyError)
+    assert (proxied.code, proxied.proxy, proxied.phase) == ("proxy_resolve", "socks5://a:1080", Phase.PROXY)
+    # The origin's own name is another matter.
+    found.learn([V4])
+    assert found.not_found(error) is error
+    assert plan().not_found(error) is error
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "forwarded"),
+    [
+        ("http://example.com/", "http://a", True),
+        ("http://example.com/", "https://a", True),
+        ("http://example.com/", ("socks5://b", "http://a"), True),
+        ("http://example.com/", ("http://a", "socks5://b"), False),
+        ("http://example.com/", Proxy("http", "a", tunnel=True), False),
+        ("http://example.com/", "socks5h://a", False),
+        ("https://example.com/", "http://a", False),
+        ("http://example.com/", False, False),
+        ("http://mapped.example/", "http://a", False),
+    ],
+)
+def test_plain_requests_are_forwarded_by_a_last_hop_that_speaks_http(url: str, proxy: Any, forwarded: bool) -> None:
+    # A forwarded request is looked up by the proxy: what is mapped here goes through a tunnel.
+    assert key(url, proxy=proxy, host_map={"mapped.example": "192.0.2.1"}).forwarded is forwarded
+
+
+def test_unix_socket_is_reached_without_a_proxy() -> None:
+    assert key("http+unix://%2Frun%2Fapp.sock/", proxy="http://a").hops == ()
+    assert key("http://example.com/", proxy="http://a", host_map={"example.com": "/run/app.sock"}).hops == ()
+
+
+def test_hops_of_one_request_replace_the_usual_ones_and_their_exceptions() -> None:
+    usual = Routes.of(Config(proxy="http://a", no_proxy="example.com"))
+    own = Url("http://example.com/").key
+    assert usual.key(own).hops == ()
+    assert usual.changed(proxy="http://b").key(own).hops == (Proxy("http", "b"),)
+    assert usual.changed(proxy=False).key(Url("http://other.example/").key).hops == ()
+    assert usual.changed(host_map={}).key(Url("http://other.example/").key).hops == (Proxy("http", "a"),)
+    with pytest.raises(InvalidOption, match=r"^proxy: "):
+        usual.changed(proxy=5)  # type: ignore[arg-type]  # what is refused
+
+
+def prepared_head(url: str, proxy: Any, headers: Any = None, defaults: Any = ()) -> bytes:
+    pool = ConnectionPool(PoolConfig())
+    return Preparer(pool, defaults, None, Routes.of(Config(proxy=proxy))).prepare("GET", url, headers=headers).head
+
+
+def test_forwarded_request_has_the_whole_url_and_the_credentials_of_its_proxy() -> None:
+    head = prepared_head("http://u:p@example.com:81/path?q=1", ("socks5h://x:y@b", "http://alice:pw@a"))
+    assert head.startswith(b"GET http://example.com:81/path?q=1 HTTP/1.1\r\nHost: example.com:81\r\n")
+    assert b"\r\nProxy-Authorization: Basic YWxpY2U6cHc=\r\n" in head
+    assert head.count(b"Basic") == 2
+
+
+def test_credentials_for_a_proxy_are_in_no_request_that_reaches_an_origin() -> None:
+    for url, proxy in (
+        ("https://example.com/", "http://alice:pw@a"),
+        ("http://example.com/", "socks5h://alice:pw@a"),
+        ("http://example.com/", ("http://alice:pw@a", "socks5h://b")),
+        ("http://example.com/", Proxy("http", "a", None, "alice", "pw", tunnel=True)),
+        ("http://example.com/", False),
+    ):
+        head = prepared_head(url, proxy)
+        assert head.startswith(b"GET / HTTP/1.1\r\n")
+        assert b"Proxy-" not in head
+        for options in ({"headers": {"proxy-AUTHORIZATION": "x"}}, {"defaults": [("Proxy-Authorization", "x")]}):
+            with pytest.raises(InvalidHeader, match="would go to the origin"):
+                prepared_head(url, proxy, **options)
+
+
+def test_own_proxy_authorization_of_a_forwarded_request_replaces_basic() -> None:
+    head = prepared_head("http://example.com/", "http://alice:pw@a", {"Proxy-Authorization": "Bearer x"})
+    assert head.count(b"roxy-Authorization") == 1
+    assert b"Bearer x" in head
 
 
 def begun(plan: DialPlan, addresses: Sequence[Address], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
@@ -117,7 +218,8 @@ def begun(plan: DialPlan, addresses: Sequence[Address], monkeypatch: pytest.Monk
 
     monkeypatch.setattr("turbosock.transport.connect_race.start_connect", start_connect)
     clock = ManualClock()
-    dial: Dial = plan.dial(addresses, clock, 1, Timeouts(), TlsDialer(TlsConfig(), ("http/1.1",)))
+    plan.learn(addresses)
+    dial: Dial = plan.dial(clock, 1, Timeouts(), TlsDialer(TlsConfig(), ("http/1.1",)))
     dial.start()
     assert dial.error is not None
     return tried

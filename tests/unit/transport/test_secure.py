@@ -27,7 +27,7 @@ class FakeProvider:
         self.configs.append(config)
         return config
 
-    def wrap(self, sock: socket.socket | None, context: object, host: str, port: int) -> str:
+    def wrap(self, sock: socket.socket | None, context: object, host: str, port: int, pool_key: object) -> str:
         assert context in self.configs
         if self.failure is not None:
             raise self.failure

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SHORTEST_HEAD: Final = 16
 _HEAD_END: Final = b"\r\n\r\n"
 
+# 401 is an origin's word; tinyproxy says it to wrong credentials.
+_AUTH: Final = frozenset((401, 407))
 _UNREACHABLE: Final = frozenset((502, 503, 504))
 _UNSUPPORTED: Final = frozenset((400, 405, 501))
 
@@ -78,10 +80,10 @@ class ConnectTunnel(Tunnel):
         raise self._refusal(head.status_code)
 
     def _refusal(self, status: int) -> ProxyError:
-        if status == 407:
+        if status in _AUTH:
             if self.proxy.username is None:
-                return self.error("proxy_auth", "wants a user and a password (407): give them in its URL", status)
-            return self.error("proxy_auth", "does not take our user and password for Basic (407)", status)
+                return self.error("proxy_auth", f"wants a user and a password ({status}): give them in its URL", status)
+            return self.error("proxy_auth", f"does not take our user and password for Basic ({status})", status)
         if status in _UNREACHABLE:
             return self.error("proxy_unreachable", f"got no connection to there ({status})", status)
         if status in _UNSUPPORTED:

@@ -56,6 +56,7 @@ def test_interim_answers_are_passed_over() -> None:
     ("status", "code"),
     [
         (407, "proxy_auth"),
+        (401, "proxy_auth"),
         (403, "proxy_refused"),
         (404, "proxy_refused"),
         (302, "proxy_refused"),
