@@ -59,6 +59,7 @@ from turbosock.loop_stats import LoopStats
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
 from turbosock.pool.refill import Refill
+from turbosock.proxy_config import ProxyHops
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import IN
 from turbosock.reactor.reactor import Handler, Reactor
@@ -170,9 +171,8 @@ class Loop:
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
         self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._preparer = Preparer(
-            self.pool, default_headers(config), self.secure, Routes.of(config, dials=connector is None)
-        )
+        self._routes = Routes.of(config, dials=connector is None)
+        self._preparer = Preparer(self.pool, default_headers(config), self.secure, self._routes)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._find_get = self._preparer.by_method["GET"].get
@@ -222,12 +222,14 @@ class Loop:
         files: object = None,
         progress: Progress | None = None,
         auth: Auth | None = None,
+        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
     ) -> Exchange:
         """Begin a request; it proceeds inside `poll()`.
 
         Args:
-            method, url, params, headers, content, data, json, files, progress, auth, timeout: as in `Client.request`.
+            method, url, params, headers, content, data, json, files, progress, auth, proxy, timeout: as in
+                `Client.request`.
             into: a writable buffer for the body, yours again when the exchange is done; without it, and without
                 `stream`, the body is gathered into `exchange.content`.
             stream: deliver the body in DATA events.
@@ -271,7 +273,7 @@ class Loop:
         source = None
         prepared: PreparedRequest | None
         if content is None and data is None and json is None and files is None and progress is None:
-            if params is None and headers is None and auth is None:
+            if params is None and headers is None and auth is None and proxy is None:
                 # The usual request of a tick: nothing to validate, nothing to serialise.
                 try:
                     prepared = self._find_get(url) if method == "GET" else None
@@ -281,14 +283,23 @@ class Loop:
                 if prepared is None:
                     prepared = self._preparer.prepare(method, url)
             else:
-                prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth)
+                routes = None if proxy is None else self._routes.changed(proxy=proxy)
+                prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth, routes=routes)
         else:
+            routes = None if proxy is None else self._routes.changed(proxy=proxy)
             source, content_type = request_body(
                 content, data, json, files, progress, buffers=self.bodies, serializer=self.config.serializer
             )
             try:
                 prepared = self._preparer.prepare(
-                    method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
+                    method,
+                    url,
+                    params=params,
+                    headers=headers,
+                    auth=auth,
+                    source=source,
+                    content_type=content_type,
+                    routes=routes,
                 )
             except BaseException:
                 if source is not None:
@@ -322,12 +333,13 @@ class Loop:
         params: Params | None = None,
         headers: Headers | None = None,
         auth: Auth | None = None,
+        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
     ) -> Exchange:
         """GET; see `request`."""
         return self.request(
             "GET", url, into=into, stream=stream, notify=notify, user=user, params=params, headers=headers, auth=auth,
-            timeout=timeout,
+            proxy=proxy, timeout=timeout,
         )  # fmt: skip
 
     def head(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:

@@ -47,6 +47,7 @@ from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, St
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
 from turbosock.pool.refill import Refill
+from turbosock.proxy_config import ProxyHops
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, checked_connector
@@ -79,6 +80,7 @@ class Client:
         "_prewarmer",
         "_response_type",
         "_responses",
+        "_routes",
         "_secure",
         "_timeouts",
         "buffers",
@@ -107,9 +109,8 @@ class Client:
         self._connector = checked_connector(connector)
         self.pool = ConnectionPool(config.pool)
         self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._preparer = Preparer(
-            self.pool, default_headers(config), self._secure, Routes.of(config, dials=connector is None)
-        )
+        self._routes = Routes.of(config, dials=connector is None)
+        self._preparer = Preparer(self.pool, default_headers(config), self._secure, self._routes)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
@@ -152,6 +153,7 @@ class Client:
         files: object = None,
         progress: Progress | None = None,
         auth: Auth | None = None,
+        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
     ) -> Response:
@@ -170,6 +172,8 @@ class Client:
             progress: called as `progress(sent, total)` with the body's bytes when some have left; `total` is None where
                 it is not known. What it raises ends the exchange.
             auth: (user, password) for basic authentication.
+            proxy: through what this one goes: a Proxy, a URL of one, a tuple of these (a chain, the nearest first), or
+                False for nothing; `no_proxy` has no say then. None: what the Config says.
             timeout: seconds for everything, or a Timeouts.
             cancel: lets another thread end the call.
 
@@ -184,7 +188,7 @@ class Client:
         if cancel is not None:
             response.make_cancellable()
         self._perform(
-            response, method, url, params, headers, content, data, json, files, progress, auth, timeout, cancel
+            response, method, url, params, headers, content, data, json, files, progress, auth, proxy, timeout, cancel
         )
         try:
             response.gather()
@@ -207,6 +211,7 @@ class Client:
         files: object = None,
         progress: Progress | None = None,
         auth: Auth | None = None,
+        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
     ) -> Response:
@@ -230,6 +235,7 @@ class Client:
             and files is None
             and progress is None
             and auth is None
+            and proxy is None
             and cancel is None
             and timeout is DEFAULT
             and not self.closed
@@ -240,7 +246,7 @@ class Client:
             response.perform(prepared, None, self._timeouts)
             return response
         self._perform(
-            response, method, url, params, headers, content, data, json, files, progress, auth, timeout, cancel
+            response, method, url, params, headers, content, data, json, files, progress, auth, proxy, timeout, cancel
         )
         return response
 
@@ -257,6 +263,7 @@ class Client:
         files: object,
         progress: Progress | None,
         auth: Auth | None,
+        proxy: ProxyHops | bool | None,
         timeout: TimeoutArgument,
         cancel: CancelToken | None,
     ) -> None:
@@ -267,12 +274,20 @@ class Client:
             draft = Draft(method, url, params, headers, auth)
             self.chain.prepare(draft)
             method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
+        routes = None if proxy is None else self._routes.changed(proxy=proxy)
         source, content_type = request_body(
             content, data, json, files, progress, buffers=self.buffers, serializer=self.config.serializer
         )
         try:
             prepared = self._preparer.prepare(
-                method, url, params=params, headers=headers, auth=auth, source=source, content_type=content_type
+                method,
+                url,
+                params=params,
+                headers=headers,
+                auth=auth,
+                source=source,
+                content_type=content_type,
+                routes=routes,
             )
             if cancel is not None:
                 cancel.attach(response)
@@ -293,11 +308,19 @@ class Client:
         params: Params | None = None,
         headers: Headers | None = None,
         auth: Auth | None = None,
+        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
     ) -> Response:
         """GET; see `request`."""
-        if params is None and headers is None and auth is None and cancel is None and timeout is DEFAULT:
+        if (
+            params is None
+            and headers is None
+            and auth is None
+            and proxy is None
+            and cancel is None
+            and timeout is DEFAULT
+        ):
             prepared = self._find_get(url) if type(url) is str else None
             if prepared is not None and not self.closed:
                 # The usual request of a program that repeats itself: nothing to validate, nothing to serialise.
@@ -306,7 +329,9 @@ class Client:
                 response.gather()
                 response.closed = True
                 return response
-        return self.request("GET", url, params=params, headers=headers, auth=auth, timeout=timeout, cancel=cancel)
+        return self.request(
+            "GET", url, params=params, headers=headers, auth=auth, proxy=proxy, timeout=timeout, cancel=cancel
+        )
 
     def _prepare_get(self, url: str) -> PreparedRequest:
         """A plain GET as the links want it: what `_perform` does, without what a plain GET has not."""

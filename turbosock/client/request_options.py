@@ -10,6 +10,7 @@ from turbosock.client.request import Auth, Headers
 from turbosock.client.timeout_argument import TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.connection.source import Progress
+from turbosock.proxy_config import ProxyHops
 
 
 class RequestOptions(TypedDict, total=False):
@@ -23,6 +24,7 @@ class RequestOptions(TypedDict, total=False):
     files: object
     progress: Progress | None
     auth: Auth | None
+    proxy: ProxyHops | bool | None
     timeout: TimeoutArgument
 
 
