@@ -99,10 +99,10 @@ def check_count(name: str, value: object, minimum: int, maximum: int) -> None:
 class Timeouts:
     """Time limits of one exchange, in seconds.
 
-    `connect_s` bounds everything up to a usable connection: name, connect and TLS, of which `handshake_s` is for TLS at
-    most. `read_s` and `write_s` bound one wait each, `pool_s` the wait for a free connection. `total_s` is
-    one deadline over everything: DNS, connect, TLS, request, redirects, retries and the body; None means that
-    only the others bound it. There is no way to wait for ever.
+    `connect_s` bounds everything up to a usable connection: name, connect, proxies and TLS, of which `handshake_s` is
+    for TLS, and for each step with a proxy, at most. `read_s` and `write_s` bound one wait each, `pool_s` the wait for
+    a free connection. `total_s` is one deadline over everything: DNS, connect, TLS, request, redirects, retries and the
+    body; None means that only the others bound it. There is no way to wait for ever.
     """
 
     connect_s: float = limits.CONNECT_TIMEOUT_S
