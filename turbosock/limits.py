@@ -214,6 +214,9 @@ MAX_GATHERED_BODY_BYTES = 1024 * MIB
 SEND_BLOCK_BYTES = 512 * KIB
 # A file with so much left is moved to a plain socket by the system; less is read and leaves with the head, in one call.
 MOVED_FILE_BYTES = 128 * KIB
+# What of a file a blocking caller has moved in one step, which takes no more than the socket has room for: so much that
+# the steps cost nothing beside the bytes, and that a disk is done with it in a fraction of a second.
+MOVED_STEP_BYTES = 4 * MIB
 # A body that a serializer writes: as much as one that is gathered.
 MAX_SERIALIZED_BYTES = 1024 * MIB
 # A piece of a multipart form that is put together with its neighbours; what is longer is sent from where it lies.

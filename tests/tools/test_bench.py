@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -254,3 +255,21 @@ def test_unknown_workload_is_refused_with_the_known_ones() -> None:
     assert done.returncode == 2
     assert "no workload 'nothing'" in done.stderr
     assert "http1_sequential" in done.stderr
+
+
+def test_sink_answers_when_the_whole_body_is_there_and_ends_with_its_input() -> None:
+    command = [sys.executable, os.fspath(BENCH / "sink_server.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with socket.create_connection(("127.0.0.1", int(process.stdout.readline())), 10) as client:
+            for _ in range(2):
+                client.sendall(b"PUT / HTTP/1.1\r\nContent-Length: 300000\r\n\r\n" + bytes(299_999))
+                client.settimeout(0)
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+                client.settimeout(10)
+                client.sendall(b"x")
+                assert client.recv(100) == b"HTTP/1.1 204 No Content\r\n\r\n"
+        process.stdin.close()
+        assert process.wait(10) == 0

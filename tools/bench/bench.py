@@ -84,6 +84,19 @@ class Bench:
             ) as peer:
                 yield peer
 
+    @contextlib.contextmanager
+    def sink(self, placement: str) -> Iterator[peers.Peer]:
+        """A server that throws bodies away (see sink_server.py), on its core, for the length of a with block."""
+        command = [sys.executable, os.fspath(environment.HERE / "sink_server.py")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            os.sched_setaffinity(process.pid, {SERVER_CORES[placement]})
+            port = int(process.stdout.readline())
+            nowhere = Path(os.devnull)
+            yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, process.pid)
+            process.stdin.close()
+
     def make_certificate(self, directory: Path) -> None:
         """Write ca.pem, certificate.pem and key.pem, by the contestants' interpreter: ours may lack `cryptography`."""
         command = [os.fspath(self.python), "-c", CERTIFICATE_SCRIPT, os.fspath(directory), *CERTIFICATE_HOSTS]

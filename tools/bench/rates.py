@@ -8,10 +8,10 @@ import statistics
 from dataclasses import dataclass
 
 from bench import Bench, ContestantFailed
-from promises import RATIOS, SAME_CORE
+from promises import RATIOS, SAME_CORE, USER_TIMES
 from report import Table, verdict
 from support import peers
-from task import BIG_BYTES
+from task import BIG_BYTES, FILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Rate:
         traced: (few, many) requests for counting system calls; None leaves them uncounted.
         unit_bytes: bytes of one request where the rate is of bytes, or 0.
         tls: whether the server speaks TLS.
+        sink: whether the server throws bodies away, and does nothing else.
     """
 
     name: str
@@ -31,12 +32,13 @@ class Rate:
     traced: tuple[int, int] | None = (200, 1200)
     unit_bytes: int = 0
     tls: bool = False
+    sink: bool = False
 
     def run(self, bench: Bench) -> list[Table]:
         """One table for each placement and number in flight."""
         tables = []
         for placement in bench.placements():
-            with bench.server(placement, tls=self.tls) as peer:
+            with bench.sink(placement) if self.sink else bench.server(placement, tls=self.tls) as peer:
                 for in_flight in self.in_flight:
                     tables.append(self.table(bench, peer, placement, in_flight))
         return tables
@@ -51,6 +53,7 @@ class Rate:
         there, left_out = self.contestants(), list[str]()
         rates: dict[str, list[float]] = {name: [] for name in there}
         costs: dict[str, list[float]] = {name: [] for name in there}
+        users: dict[str, list[float]] = {name: [] for name in there}
         for _ in range(bench.rounds):
             for name in list(there):
                 answer = bench.attempt(bench.task(peer, self.name, name, in_flight=in_flight), left_out)
@@ -59,6 +62,7 @@ class Rate:
                     continue
                 rates[name].append(answer["count"] / answer["seconds"])
                 costs[name].append((answer["user_s"] + answer["system_s"]) / answer["count"])
+                users[name].append(answer["user_s"] / answer["count"])
         ours = [name for name in there if name.startswith("turbosock")]
         calls = self.system_calls(bench, peer, there, in_flight) if placement == SAME_CORE else {}
 
@@ -88,6 +92,11 @@ class Rate:
                 table.notes.append(f"{promise}: {measured:.2f}, {verdict(measured >= promise.at_least)}.")
             else:
                 table.notes.append(f"{promise}, held on {' and '.join(promise.placements)}: here {measured:.2f}.")
+        for own in USER_TIMES:
+            if own.workload == self.name and own.ours in there and own.other in there:
+                # getrusage may count a short run's user time as none.
+                share = statistics.median(users[own.ours]) / max(1e-9, statistics.median(users[own.other]))
+                table.notes.append(f"{own}: {share:.3f}, {verdict(share <= own.at_most)}.")
         table.notes += left_out
         return table
 
@@ -126,6 +135,8 @@ RATES = (
     Rate("http1_concurrent", "GET in one thread", in_flight=(10, 100, 1000), traced=(2000, 12000)),
     Rate("download", "100 MB into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES),
     Rate("upload", "100 MB from memory", traced=(1, 3), unit_bytes=BIG_BYTES),
+    Rate("upload_file", "1 GB from a file", traced=(1, 2), unit_bytes=FILE_BYTES, sink=True),
+    Rate("json_post", "a 2 KB object as JSON, one POST after the other"),
     Rate("https_sequential", "one GET after the other over TLS", tls=True),
     Rate("download_tls", "100 MB over TLS into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES, tls=True),
     Rate("https_handshakes", "a new TLS connection for each GET", traced=(50, 150), tls=True),

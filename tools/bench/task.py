@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 BODY_BYTES = 100
 BIG_BYTES = 100 * 1024 * 1024
+FILE_BYTES = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,9 @@ class Http1Connection:
         if self._outgoing_bytes or file is None:
             context.set_vector(self._outgoing, self._outgoing_bytes)
         else:
-            context.set_file(file, file.offset, min(file.count, limits.SEND_BLOCK_BYTES))
+            # Others wait for their turn where a burst has a length.
+            most = limits.MOVED_STEP_BYTES if self.transport.burst_bytes == 1 else limits.SEND_BLOCK_BYTES
+            context.set_file(file, file.offset, min(file.count, most))
 
     def _append_block(self) -> bool:
         """Put the next block of the body behind what is outgoing; False at its end."""
