@@ -301,17 +301,17 @@ def shrinking(path: Path, size: int) -> Callable[[int, int | None], None]:
 
 
 @pytest.mark.parametrize("form", [False, True], ids=["content", "form"])
-def test_file_that_shrinks_while_it_is_sent_is_a_local_write_error(face: Face, path: Path, form: bool) -> None:
-    with face.serving([read_request, stall]) as server, path.open("rb") as file:
+def test_file_that_shrinks_while_it_is_sent_is_a_local_write_error(face: Face, long_path: Path, form: bool) -> None:
+    with face.serving([read_head, await_close]) as server, long_path.open("rb") as file:
         options = {"files": {"f": file}} if form else {"content": file}
-        with pytest.raises(WriteError, match=r"the file ended \d+ bytes before the 3000000") as caught:
-            face.perform("PUT", face.url(server), progress=shrinking(path, 2_000_000), **options)
+        with pytest.raises(WriteError, match=rf"the file ended \d+ bytes before the {LONG_BYTES}") as caught:
+            face.perform("PUT", face.url(server), progress=shrinking(long_path, LONG_BYTES // 2), **options)
         assert caught.value.origin is Origin.LOCAL
         face.check_clean()
 
 
-def test_file_that_is_closed_while_it_is_sent_is_a_local_write_error(face: Face, path: Path) -> None:
-    with face.serving([read_request, stall]) as server, path.open("rb") as file:
+def test_file_that_is_closed_while_it_is_sent_is_a_local_write_error(face: Face, long_path: Path) -> None:
+    with face.serving([read_head, await_close]) as server, long_path.open("rb") as file:
         with pytest.raises(WriteError, match="the file was closed while it was sent") as caught:
             face.perform("PUT", face.url(server), content=file, progress=lambda sent, total: file.close())
         assert caught.value.origin is Origin.LOCAL

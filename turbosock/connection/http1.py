@@ -355,12 +355,11 @@ class Http1Connection:
         """Stop sending: the final answer came first (RFC 9110 §7.5). The connection is then not reusable."""
         if not self.sent:
             context = self.transport.send_context
-            if context.state == PENDING:
-                context.disarm()
-            elif context.error is not None:
+            if context.error is not None:
                 # It failed while the answer was waited for, and nobody has looked.
                 self._send_broke = True
-                _without_frames(context.error)
+            # What it would send is the source's memory.
+            context.disarm()
             self._end_request()
 
     # Receiving
