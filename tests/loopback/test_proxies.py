@@ -32,12 +32,16 @@ from support.tls import HOST, dns
 from turbosock import (
     Cancelled,
     CancelToken,
+    Client,
+    Config,
     ConnectTimeout,
     InvalidHeader,
     InvalidOption,
     Proxy,
     ProxyError,
     ResolveError,
+    Timeline,
+    TimelineRecorder,
     Timeouts,
     TlsConfig,
     TlsProviderMode,
@@ -416,6 +420,23 @@ def test_forwarding_proxys_own_answers_are_answers(kind: str) -> None:
     ):
         response = user.get(ORIGIN)
         assert (response.status_code, response.content) == (407, b"who?")
+
+
+def test_timeline_has_the_moment_of_the_proxies(pki: Pki) -> None:
+    found: list[tuple[int, ...]] = []
+
+    def note(record: Timeline) -> None:
+        found.append((record.resolve_ns, record.connect_ns, record.proxy_ns, record.tls_ns, record.send_ns))
+        assert {"proxy", "tls"} <= record.durations_s().keys()
+
+    config = Config(proxy=None, tls=pki.trusting)
+    with (
+        scripted((accept_connect, secure(pki.context), *serve(b"one"))) as server,
+        Client(config, middleware=[TimelineRecorder(note)]) as client,
+    ):
+        assert client.get(SECURE_ORIGIN, proxy=hop(server)).content == b"one"
+    assert found == [tuple(sorted(found[0]))]
+    assert found[0][0] > 0
 
 
 # The pool, and what decides

@@ -27,6 +27,7 @@ class ExitStatus(enum.IntEnum):
     LIMIT = 9
     HTTP_STATUS = 10
     OUTPUT = 11
+    PROXY = 12
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -44,6 +45,7 @@ MEANINGS: Final = {
     ExitStatus.LIMIT: "the answer exceeds a limit",
     ExitStatus.HTTP_STATUS: "the server answered 400 or above (with --fail)",
     ExitStatus.OUTPUT: "the output could not be written",
+    ExitStatus.PROXY: "a proxy failed or refused",
     ExitStatus.INTERRUPTED: "interrupted",
     ExitStatus.PIPE_CLOSED: "the reader of the output has gone",
 }
@@ -54,6 +56,7 @@ _BY_ERROR: Final[tuple[tuple[type[errors.TurbosockError], ExitStatus], ...]] = (
     (errors.DeadlineError, ExitStatus.TIMEOUT),
     (errors.ResolveError, ExitStatus.RESOLVE),
     (errors.ConnectError, ExitStatus.CONNECT),
+    (errors.ProxyError, ExitStatus.PROXY),
     (errors.NetworkError, ExitStatus.NETWORK),
     (errors.ProtocolError, ExitStatus.PROTOCOL),
     (errors.TlsError, ExitStatus.TLS),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.pool.origin_pool import OriginPool
     from turbosock.tls.provider import TlsSession
+    from turbosock.transport.dial import Dial
     from turbosock.transport.secure import TlsDialer
 
 # An interrupted dial is noticed at the latest after this time where shutting its socket down does not wake it.
@@ -149,7 +150,7 @@ def dial_blocking(
     try:
         dial.start()
         while dial.pending:
-            dialler.phase = dial.phase
+            _note_phase(dialler, dial)
             now_ns = SYSTEM_CLOCK.now_ns()
             dialler.check_deadline()
             if now_ns >= deadline_ns:
@@ -163,6 +164,8 @@ def dial_blocking(
             if ready:
                 # One at a time: its step may close the others.
                 dial.on_ready(ready[0])
+        # A fast peer ends the handshake in the step that began it.
+        _note_phase(dialler, dial)
         if dial.error is not None:
             raise dial.error
         dialler.check_deadline()
@@ -184,6 +187,12 @@ def dial_blocking(
             raise
     finally:
         dial.close()
+
+
+def _note_phase(dialler: Dialler, dial: Dial) -> None:
+    """Each change of the phase is a moment of a timeline."""
+    if dialler.phase is not dial.phase:
+        dialler.phase = dial.phase
 
 
 def connect_blocking(dialler: Dialler, key: OriginKey, connector: Connector) -> Transport:

@@ -68,6 +68,8 @@ RETRY_ERRORS: Final[tuple[type[TurbosockError], ...]] = (
 )
 # What another attempt cannot mend, or the caller did not want.
 _FINAL_ERRORS: Final = (Cancelled, MisuseError, TotalTimeout)
+# What a proxy will say again.
+_FINAL_CODES: Final = frozenset(("proxy_auth", "proxy_refused", "proxy_unsupported"))
 # What breaks before the request has a connection.
 _UNSENT_ERRORS: Final = (ConnectError, ConnectTimeout, PoolTimeout, ResolveError)
 _UNSENT_PHASES: Final = frozenset((Phase.QUEUE, Phase.RESOLVE, Phase.CONNECT, Phase.PROXY, Phase.TLS))
@@ -330,7 +332,7 @@ class RetryState:
 
     def _mends(self, error: TurbosockError, repeatable: bool) -> bool:
         """Whether another attempt is allowed after this error, and may end otherwise."""
-        if not isinstance(error, self._errors) or isinstance(error, _FINAL_ERRORS):
+        if not isinstance(error, self._errors) or isinstance(error, _FINAL_ERRORS) or error.code in _FINAL_CODES:
             return False
         if isinstance(error, _UNSENT_ERRORS) or error.phase in _UNSENT_PHASES:
             return True

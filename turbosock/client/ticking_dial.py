@@ -186,13 +186,14 @@ class TickingDial:
         self._after_step(dial)
 
     def _after_step(self, dial: Dial) -> None:
+        if self._target is not None and self._target.phase is not dial.phase:
+            # Each change is a moment of a timeline.
+            self._target.phase = dial.phase
         if dial.connected:
             self._succeed(dial)
         elif dial.error is not None:
             self._fail(dial.error)
         else:
-            if self._target is not None:
-                self._target.phase = dial.phase
             for fd in dial.watched:
                 self._watched.append(fd)
                 self._loop.reactor.register(fd, _Watch(self, fd), read=not dial.wants_write, write=dial.wants_write)

@@ -23,6 +23,7 @@ from turbosock.cli.exit_status import MEANINGS, ExitStatus, status_of, table
         (errors.TotalTimeout(), ExitStatus.TIMEOUT),
         (errors.ReadError(), ExitStatus.NETWORK),
         (errors.ConnectionClosed(), ExitStatus.NETWORK),
+        (errors.ProxyError(), ExitStatus.PROXY),
         (errors.ProtocolError(), ExitStatus.PROTOCOL),
         (errors.BodyTruncated(), ExitStatus.PROTOCOL),
         (errors.TlsError(), ExitStatus.TLS),

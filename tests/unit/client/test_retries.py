@@ -28,6 +28,7 @@ from turbosock.errors import (
     Phase,
     PoolTimeout,
     ProtocolError,
+    ProxyError,
     ReadError,
     ReadTimeout,
     ResolveError,
@@ -111,10 +112,21 @@ def test_error_before_a_byte_was_sent_is_retried_for_every_request(kind: type[Tu
     assert asked(of(), kind("it failed"), idempotent=False, replayable=False) >= 0
 
 
-@pytest.mark.parametrize("phase", [Phase.QUEUE, Phase.RESOLVE, Phase.CONNECT, Phase.TLS])
+@pytest.mark.parametrize("phase", [Phase.QUEUE, Phase.RESOLVE, Phase.CONNECT, Phase.PROXY, Phase.TLS])
 def test_error_in_a_phase_before_the_request_is_retried_for_every_request(phase: Phase) -> None:
     error = ReadError("reset", origin=Origin.LOCAL).during(phase)
     assert asked(of(), error, idempotent=False, replayable=False) >= 0
+
+
+@pytest.mark.parametrize("code", ["proxy_connect", "proxy_unreachable", "proxy_closed", "proxy_failed"])
+def test_proxy_that_may_do_better_is_asked_again(code: str) -> None:
+    error = ProxyError("it failed", code=code).during(Phase.PROXY)
+    assert asked(of(), error, idempotent=False, replayable=False) >= 0
+
+
+@pytest.mark.parametrize("code", ["proxy_auth", "proxy_refused", "proxy_unsupported"])
+def test_proxy_that_will_say_the_same_is_not_asked_again(code: str) -> None:
+    assert asked(of(), ProxyError("it failed", code=code).during(Phase.PROXY)) == NOT_AGAIN
 
 
 @pytest.mark.parametrize("kind", STANDING)

@@ -26,6 +26,7 @@ _log = logging.getLogger("turbosock.middleware")
 _QUEUE: Final = Phase.QUEUE
 _RESOLVE: Final = Phase.RESOLVE
 _CONNECT: Final = Phase.CONNECT
+_PROXY: Final = Phase.PROXY
 _TLS: Final = Phase.TLS
 _SEND: Final = Phase.SEND
 _HEAD: Final = Phase.HEAD
@@ -40,7 +41,8 @@ class Timeline:
         started_ns: the call.
         held_ns: how long links made it wait (a duration).
         queued_ns: it stood in the pool's line.
-        resolve_ns, connect_ns, tls_ns: the look-up, the connect and the handshake began; 0 on a kept connection.
+        resolve_ns, connect_ns, proxy_ns, tls_ns: the look-up, the connect, the way through proxies (the connect to the
+            nearest one included) and the handshake began; 0 on a kept connection.
         send_ns: the request began to be sent; sent_ns: it was sent whole.
         first_byte_ns, head_ns: of the answer: its first byte, and its whole head, were seen.
         done_ns: the end, well or not.
@@ -60,6 +62,7 @@ class Timeline:
         "method",
         "nbytes",
         "outer",
+        "proxy_ns",
         "queued_ns",
         "recorder",
         "resolve_ns",
@@ -90,6 +93,7 @@ class Timeline:
         self.queued_ns = 0
         self.resolve_ns = 0
         self.connect_ns = 0
+        self.proxy_ns = 0
         self.tls_ns = 0
         self.send_ns = 0
         self.sent_ns = 0
@@ -110,7 +114,7 @@ class Timeline:
         """The request is sent, for the first time or again."""
         if self.attempts:
             # The moments of the last one.
-            self.queued_ns = self.resolve_ns = self.connect_ns = self.tls_ns = 0
+            self.queued_ns = self.resolve_ns = self.connect_ns = self.proxy_ns = self.tls_ns = 0
             self.send_ns = self.sent_ns = self.first_byte_ns = self.head_ns = 0
         self.attempts += 1
 
@@ -130,6 +134,8 @@ class Timeline:
             self.resolve_ns = now_ns
         elif phase is _CONNECT:
             self.connect_ns = now_ns
+        elif phase is _PROXY:
+            self.proxy_ns = now_ns
         elif phase is _TLS:
             self.tls_ns = now_ns
 
@@ -152,7 +158,8 @@ class Timeline:
         parts = (
             ("pool", self.queued_ns, self.resolve_ns or self.connect_ns or self.send_ns),
             ("dns", self.resolve_ns, self.connect_ns),
-            ("connect", self.connect_ns, self.tls_ns or self.send_ns),
+            ("connect", self.connect_ns, self.proxy_ns or self.tls_ns or self.send_ns),
+            ("proxy", self.proxy_ns, self.tls_ns or self.send_ns),
             ("tls", self.tls_ns, self.send_ns),
             ("send", self.send_ns, self.sent_ns),
             ("wait", self.sent_ns, self.first_byte_ns),
