@@ -175,7 +175,8 @@ def _wait_until_answering(peer: Peer, process: subprocess.Popen[bytes], request:
     raise RuntimeError(f"the peer did not start within {START_DEADLINE_S} s: {said.strip()}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that a peer runs in."""
     process.terminate()
     try:
         process.wait(STOP_DEADLINE_S)
@@ -266,7 +267,7 @@ def nginx(
         _wait_until_answering(peer, process, b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         yield peer
     finally:
-        _stop(process)
+        stop(process)
 
 
 @contextlib.contextmanager
@@ -289,7 +290,7 @@ def http_server(directory: Path, *, protocol: str = "HTTP/1.1") -> Iterator[Peer
         port = int(words[words.index(b"port") + 1])
         yield Peer("127.0.0.1", port, None, directory, directory, process.pid)
     finally:
-        _stop(process)
+        stop(process)
 
 
 def unused_port() -> int:
