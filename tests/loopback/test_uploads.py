@@ -41,17 +41,20 @@ from turbosock import (
     TransportMode,
     limits,
 )
+from turbosock.client.loop_connection import LoopConnection
 from turbosock.config import TlsConfig
 from turbosock.errors import (
     ClientClosed,
     ConnectionClosed,
     InvalidOption,
     Origin,
+    Phase,
     ReadError,
     TotalTimeout,
     WriteError,
     WriteTimeout,
 )
+from turbosock.reactor.context import FREE
 
 TIMEOUTS = Timeouts(connect_s=10, read_s=10, write_s=10, pool_s=10, total_s=15)
 DATA = peers.big_body(3_000_000)
@@ -433,6 +436,25 @@ def test_callback_that_closes_its_owner_ends_the_exchange(face: Face, path: Path
         with pytest.raises(ClientClosed):
             face.perform("PUT", face.url(server), content=file, progress=lambda sent, total: face.owner.close())
         face.check_clean()
+
+
+@pytest.mark.parametrize("count", [1, LONG_BYTES // 2], ids=["start", "later"])
+def test_loop_that_a_callback_closes_leaves_nothing_of_the_exchange_behind(long_path: Path, count: int) -> None:
+    connections: list[LoopConnection] = []
+
+    def callback(sent: int, total: int | None) -> None:
+        if sent >= count:
+            connections.extend(loop.pool.connections)  # type: ignore[arg-type]  # a Loop's are LoopConnections
+            loop.close()
+
+    with scripted([read_head, await_close]) as server, long_path.open("rb") as file:
+        loop = Loop(Config(timeouts=TIMEOUTS))
+        exchange = loop.put(server.url(), content=file, progress=callback)
+        while not exchange.done:
+            loop.poll(0.2)
+        assert type(exchange.error) is ClientClosed and exchange.phase is Phase.SEND
+        assert connections[0].transport.receive_context.state == FREE
+        assert connections[0].transport.send_context.state == FREE
 
 
 def test_exchange_of_a_loop_that_its_callback_cancels_ends(path: Path) -> None:

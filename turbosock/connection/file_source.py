@@ -196,9 +196,6 @@ def _tell(file: Any) -> int:
 def _regular_length(file: Any, position: int) -> int:
     """Bytes from `position` to the end, or -1 for what has no length, or none that is true (/proc)."""
     try:
-        if type(file) is io.BufferedRandom:
-            # What was written and lies in its buffer.
-            file.flush()
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             return -1

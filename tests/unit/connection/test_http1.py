@@ -483,6 +483,30 @@ def test_body_of_known_length_after_a_send_that_failed_is_whole(blocking: bool) 
     assert not on.connection.finish()
 
 
+@BLOCKING
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(("content", "wire"), BODIES)
+def test_progress_is_told_of_payload_alone_however_it_leaves(
+    content: object, wire: bytes, step: int, blocking: bool
+) -> None:
+    told: list[tuple[int, int | None]] = []
+    on = stage([ANSWER], [step] * len(HEAD + wire), blocking=blocking)
+    if isinstance(content, io.BytesIO):
+        content.seek(0)
+    source = body_source(content)
+    assert source is not None
+    source.progress = lambda sent, total: told.append((sent, total))
+    on.connection.start("POST", HEAD, source)
+    send_all(on)
+    counts = [sent for sent, _ in told]
+    payload = 5 if b"o" in wire else 0
+    assert counts == sorted(set(counts))
+    assert counts[-1:] == ([payload] if payload else [])
+    assert {total for _, total in told} <= {source.length if source.length >= 0 else None}
+    if step == 1:
+        assert counts == list(range(1, payload + 1))
+
+
 class Noted(BodySource):
     """A body that says when it was closed."""
 
