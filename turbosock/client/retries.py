@@ -50,6 +50,7 @@ from turbosock.errors import (
     TurbosockError,
     WriteTimeout,
 )
+from turbosock.forks import renewed_in_child
 from turbosock.pool.token_bucket import TokenBucket
 from turbosock.protocol.http1.grammar import checked_method
 from turbosock.protocol.http1.headers import HeaderList
@@ -236,6 +237,7 @@ class RetryState:
     """
 
     __slots__ = (
+        "__weakref__",
         "_cap_ns",
         "_credit",
         "_draw",
@@ -278,6 +280,7 @@ class RetryState:
         self._retries = 0
         self._over_budget = 0
         self._too_late = 0
+        _states.add(self)
 
     def begin(self) -> None:
         """A request begins; it earns its part of the budget."""
@@ -361,7 +364,7 @@ class RetryState:
         return True
 
     def drop_inherited(self) -> None:
-        """In the child of a fork: make a lock that no thread of the parent holds, and go on with its budget."""
+        """In the child of a fork: a lock that nobody holds, and the parent's budget; called by itself."""
         self._lock = threading.Lock()
 
     def stats(self) -> RetryStats:
@@ -373,3 +376,6 @@ class RetryState:
                 over_budget=self._over_budget,
                 too_late=self._too_late,
             )
+
+
+_states: Final = renewed_in_child(RetryState.drop_inherited)

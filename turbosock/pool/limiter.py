@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from turbosock import limits
 from turbosock.config import check_count, check_seconds
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, PoolTimeout, StateError
+from turbosock.forks import renewed_in_child
 from turbosock.pool.origin_pool import OriginKey
 from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
 
@@ -139,6 +140,7 @@ class ConcurrencyLimiter:
     """
 
     __slots__ = (
+        "__weakref__",
         "_cancelled",
         "_closed",
         "_drained",
@@ -176,6 +178,7 @@ class ConcurrencyLimiter:
         self._cancelled = 0
         self._refused = 0
         self._start()
+        _limiters.add(self)
 
     def _start(self) -> None:
         """Begin without hosts, and with locks that nobody holds."""
@@ -414,7 +417,7 @@ class ConcurrencyLimiter:
             ticket = ticket._after
 
     def drop_inherited(self) -> None:
-        """In the child of a fork: forget the parent's tickets, whose threads are not here, and start clean."""
+        """In the child of a fork: forget the parent's tickets, whose threads are not here; called by itself."""
         lines = tuple(self._lines.values())
         self._start()
         for line in lines:
@@ -457,6 +460,9 @@ class ConcurrencyLimiter:
             f"permit(): none for {shown_host(host)} within {timeout_s:g} s, because all {self._max_per_host} are in "
             "use: raise max_per_host or timeout_s, or ask this host less at once"
         )
+
+
+_limiters: Final = renewed_in_child(ConcurrencyLimiter.drop_inherited)
 
 
 class Permit(Ticket):

@@ -27,11 +27,12 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Hashable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from turbosock import limits
 from turbosock.config import SECOND_NS, check_count, check_seconds
 from turbosock.errors import InvalidOption, LimitError
+from turbosock.forks import renewed_in_child
 from turbosock.pool.limiter import shown_host
 from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
 
@@ -195,6 +196,7 @@ class RateLimiter:
     """
 
     __slots__ = (
+        "__weakref__",
         "_buckets",
         "_delayed",
         "_lock",
@@ -244,6 +246,7 @@ class RateLimiter:
         self._delayed = 0
         self._returned = 0
         self._refused = 0
+        _limiters.add(self)
 
     def reserve(self, host: Hashable) -> int:
         """Take a turn to ask `host`; returns the clock's time from which its owner may go, now or later.
@@ -303,7 +306,7 @@ class RateLimiter:
                 self._none_full_before_ns = 0
 
     def drop_inherited(self) -> None:
-        """In the child of a fork: make a lock that no thread of the parent holds, and go on at the parent's pace."""
+        """In the child of a fork: a lock that nobody holds, and the parent's pace; called by itself."""
         self._lock = threading.Lock()
 
     def stats(self) -> RateStats:
@@ -316,3 +319,6 @@ class RateLimiter:
                 returned=self._returned,
                 refused=self._refused,
             )
+
+
+_limiters: Final = renewed_in_child(RateLimiter.drop_inherited)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import os
 import random
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, held_elsewhere, in_child
 from support.in_thread import InThread
 from turbosock import limits
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, PoolTimeout, StateError
@@ -770,33 +770,33 @@ def test_close_wakes_threads_in_line() -> None:
     assert limiter.stats() == (1, 1, 0, 1, 3, 0, 0, 3)
 
 
-def test_child_of_a_fork_starts_clean() -> None:
+@NEEDS_FORK
+def test_child_of_a_fork_starts_clean_whoever_held_the_lock() -> None:
     limiter = ConcurrencyLimiter(1, max_hosts=1)
     holder, second = entered(limiter, 2)
-    # As a thread of the parent that was inside when it forked.
-    limiter._lock.acquire()
-    limiter.drop_inherited()
-    assert (holder.state, second.state) == (FREE, FREE)
-    limiter.leave(holder)
-    with limiter.permit("b", SOON_S):
-        assert limiter.stats()[:3] == (1, 1, 0)
-    assert second.told == []
+
+    def use() -> None:
+        assert (holder.state, second.state) == (FREE, FREE)
+        limiter.leave(holder)
+        with limiter.permit("b", SOON_S):
+            assert limiter.stats()[:3] == (1, 1, 0)
+        assert second.told == []
+
+    with held_elsewhere(limiter._lock):
+        in_child(use)
+    assert limiter.stats()[:3] == (1, 1, 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@NEEDS_FORK
 def test_fork_inside_a_block_leaves_parent_and_child_sound() -> None:
     limiter = ConcurrencyLimiter(1)
+
+    def use() -> None:
+        with limiter.permit("a", SOON_S):
+            pass
+
     with limiter.permit("a"):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                limiter.drop_inherited()
-                with limiter.permit("a", SOON_S):
-                    status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
+        in_child(use)
         assert limiter.in_flight == 1
     assert limiter.in_flight == 0
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+from support.forks import NEEDS_FORK, held_elsewhere, in_child
 from support.seeds import seeds
 from turbosock import limits
 from turbosock.config import SECOND_NS
@@ -336,12 +337,16 @@ def test_refusal_shows_no_credentials() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_child_of_a_fork_gets_a_lock_of_its_own() -> None:
+@NEEDS_FORK
+def test_child_of_a_fork_goes_on_at_the_pace_whoever_held_the_lock() -> None:
     limiter = RateLimiter(10, clock=ManualClock())
     limiter.reserve("a")
-    # As a thread of the parent that was inside when it forked.
-    limiter._lock.acquire()
-    limiter.drop_inherited()
+
+    def use() -> None:
+        assert limiter.reserve("a") == 100_000_000
+
+    with held_elsewhere(limiter._lock):
+        in_child(use)
     assert limiter.reserve("a") == 100_000_000
 
 

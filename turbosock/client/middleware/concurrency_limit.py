@@ -8,14 +8,14 @@ Invariant: an exchange has a ticket here from `enter` on until `leave` has given
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from typing import TYPE_CHECKING
-from weakref import ReferenceType, WeakSet, ref
+from typing import TYPE_CHECKING, Final
+from weakref import ReferenceType, ref
 
 from turbosock import limits
 from turbosock.client.middleware.base import GO, UNTIL_WOKEN, Middleware
 from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, TotalTimeout
+from turbosock.forks import renewed_in_child
 from turbosock.pool.limiter import CLOSED, GRANTED, ConcurrencyLimiter, Ticket
 
 if TYPE_CHECKING:
@@ -142,7 +142,6 @@ class ConcurrencyLimit(Middleware):
         self._lost.clear()
         self._tickets.clear()
         self._free.clear()
-        self.limiter.drop_inherited()
 
 
 def host_of(exchange: Chained) -> str:
@@ -151,13 +150,5 @@ def host_of(exchange: Chained) -> str:
     return f"{key.host}:{key.port}" if key.path is None else f"unix:{key.path}"
 
 
-_links: WeakSet[ConcurrencyLimit] = WeakSet()
-
-
-def _drop_inherited_tickets() -> None:
-    for link in tuple(_links):
-        link.drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_tickets)
+# After the limiter, which has let go of the tickets by then.
+_links: Final = renewed_in_child(ConcurrencyLimit.drop_inherited)

@@ -6,13 +6,13 @@ back in `leave` where the request was never begun.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-from weakref import ReferenceType, WeakSet, ref
+from typing import TYPE_CHECKING, Final
+from weakref import ReferenceType, ref
 
 from turbosock.client.middleware.base import GO, Middleware
 from turbosock.client.middleware.concurrency_limit import host_of
 from turbosock.errors import InvalidOption
+from turbosock.forks import renewed_in_child
 from turbosock.pool.token_bucket import RateLimiter
 
 if TYPE_CHECKING:
@@ -72,16 +72,6 @@ class RateLimit(Middleware):
     def drop_inherited(self) -> None:
         """In the child of a fork: the parent's exchanges are not here."""
         self._turns.clear()
-        self.limiter.drop_inherited()
 
 
-_links: WeakSet[RateLimit] = WeakSet()
-
-
-def _drop_inherited_turns() -> None:
-    for link in tuple(_links):
-        link.drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_turns)
+_links: Final = renewed_in_child(RateLimit.drop_inherited)

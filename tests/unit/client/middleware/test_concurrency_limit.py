@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 import weakref
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from support.middleware import FakeExchange
 from turbosock.client.middleware import GO, UNTIL_WOKEN, ConcurrencyLimit
 from turbosock.client.middleware.concurrency_limit import host_of
@@ -148,21 +148,17 @@ def test_limiter_may_be_shared_by_links() -> None:
     assert second.wakes == 1 and other.enter(second, 0) == GO
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@NEEDS_FORK
 def test_child_of_a_fork_has_every_permit() -> None:
     link, holder = ConcurrencyLimit(1), FakeExchange()
     link.enter(holder, 0)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            exchange = FakeExchange()
-            assert link.enter(exchange, 0) == GO
-            link.leave(holder)
-            link.leave(exchange)
-            assert link.limiter.in_flight == 0
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def use() -> None:
+        exchange = FakeExchange()
+        assert link.enter(exchange, 0) == GO
+        link.leave(holder)
+        link.leave(exchange)
+        assert link.limiter.in_flight == 0
+
+    in_child(use)
     assert link.limiter.in_flight == 1 and link.enter(holder, 0) == GO

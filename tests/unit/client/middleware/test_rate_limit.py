@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from support.middleware import FakeExchange
 from turbosock.client.middleware import GO, RateLimit
 from turbosock.errors import InvalidOption, LimitError
@@ -108,20 +108,16 @@ def test_burst_with_a_limiter_is_refused() -> None:
         RateLimit(RateLimiter(1), 2)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@NEEDS_FORK
 def test_child_of_a_fork_remembers_no_exchange(clock: ManualClock) -> None:
     link, exchange = RateLimit(RateLimiter(1, clock=clock)), made(clock)
     link.enter(exchange, clock.now_ns())
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            link.leave(exchange)
-            assert link.limiter.stats().returned == 0
-            # The parent's pace goes on.
-            assert link.enter(exchange, clock.now_ns()) > clock.now_ns()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def use() -> None:
+        link.leave(exchange)
+        assert link.limiter.stats().returned == 0
+        # The parent's pace goes on.
+        assert link.enter(exchange, clock.now_ns()) > clock.now_ns()
+
+    in_child(use)
     assert len(link._turns) == 1
