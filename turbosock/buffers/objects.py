@@ -16,11 +16,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from turbosock.buffers.caller import caller_line
 from turbosock.buffers.interpreter import REUSE_IS_SAFE, UNSHARED_REFERENCES
 from turbosock.errors import InvalidOption, LeaseError
+from turbosock.forks import renewed_in_child
 from turbosock.limits import MAX_IDLE_OBJECTS
 
 if REUSE_IS_SAFE:
@@ -67,6 +68,7 @@ class ObjectPool(Generic[T]):
     """
 
     __slots__ = (
+        "__weakref__",
         "_cleared",
         "_idle",
         "_keep",
@@ -110,6 +112,8 @@ class ObjectPool(Generic[T]):
         # Diagnostics: where each idle object, by its id, was given back.
         self._places: dict[int, str] | None = {} if diagnostics else None
         self._places_lock = threading.RLock()
+        if diagnostics:
+            _diagnosed.add(self)
 
     def rent(self) -> T:
         """Return an idle object that nobody else holds, or a new one."""
@@ -128,7 +132,7 @@ class ObjectPool(Generic[T]):
                 self._keep(candidate)
         except IndexError:
             # Another thread took the last one between the test and the pop.
-            pass
+            _diagnosed.add(self)
         candidate = self._make()
         self._made += 1
         self._rented += 1.0
@@ -171,6 +175,10 @@ class ObjectPool(Generic[T]):
             idle=idle,
         )
 
+    def renew_lock(self) -> None:
+        """In the child of a fork: a lock that nobody holds; called by itself."""
+        self._places_lock = threading.RLock()
+
     def _note_return(self, used: T) -> None:
         places = self._places
         assert places is not None, "called with diagnostics only"
@@ -182,3 +190,7 @@ class ObjectPool(Generic[T]):
             if len(places) > 2 * self._max_idle:
                 self._places = places = {key: place for key, place in places.items() if key in idle}
             places[id(used)] = caller_line()
+
+
+# Others never take their lock.
+_diagnosed: Final = renewed_in_child(ObjectPool[Any].renew_lock)

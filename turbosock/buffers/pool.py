@@ -14,17 +14,16 @@ how long, is `lease.py`'s.
 from __future__ import annotations
 
 import enum
-import os
 import threading
 import warnings
-import weakref
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from turbosock.buffers.bucket import Bucket, BucketStats
 from turbosock.buffers.interpreter import REUSE_IS_SAFE
 from turbosock.buffers.lease import GuardedBuffer, Leak, PooledBuffer
 from turbosock.errors import InvalidOption, LeaseError, PoolExhausted
+from turbosock.forks import renewed_in_child
 from turbosock.limits import (
     MAX_BUCKET_BYTES,
     MAX_IDLE_BYTES_PER_BUCKET,
@@ -401,14 +400,8 @@ def _check_count(argument: str, value: object, minimum: int) -> None:
         raise InvalidOption(f"{argument} must be an int of at least {minimum}, not {value!r}")
 
 
-_pools: weakref.WeakSet[BufferPool] = weakref.WeakSet()
+def _renew_lock(pool: BufferPool) -> None:
+    pool._lock = threading.RLock()
 
 
-def _renew_locks() -> None:
-    """Give every pool a free lock: a thread that held one at a fork does not exist in the child."""
-    for pool in tuple(_pools):
-        pool._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+_pools: Final = renewed_in_child(_renew_lock)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
+from turbosock.forks import renewed_in_child
+
 if TYPE_CHECKING:
     from turbosock.client.response import Response
 
@@ -22,13 +24,18 @@ class CancelToken:
     One token may serve many exchanges; once cancelled it stays so, and new exchanges with it fail at once.
     """
 
-    __slots__ = ("_exchanges", "_lock", "_prune_at", "cancelled")
+    __slots__ = ("__weakref__", "_exchanges", "_lock", "_prune_at", "cancelled")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.renew_lock()
         self._exchanges: set[Response] = set()
         self._prune_at = _PRUNE_FROM
         self.cancelled = False
+        _tokens.add(self)
+
+    def renew_lock(self) -> None:
+        """A lock that nobody holds: at the beginning, and in the child of a fork."""
+        self._lock = threading.Lock()
 
     def cancel(self) -> None:
         """End every exchange that uses the token; a second call does nothing more."""
@@ -54,3 +61,6 @@ class CancelToken:
         """The exchange is over; for Client."""
         with self._lock:
             self._exchanges.discard(exchange)
+
+
+_tokens: Final = renewed_in_child(CancelToken.renew_lock)

@@ -14,13 +14,11 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 
 from __future__ import annotations
 
-import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Unpack
+from typing import Final, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
@@ -44,6 +42,7 @@ from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.connection.source import Progress
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
+from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
 from turbosock.pool.refill import Refill
@@ -584,17 +583,12 @@ def _wake_closed(waiter: Waiter) -> None:
     waiter.close()
 
 
-# Every client, for the child of a fork: a socket that both processes used would mix their answers.
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+def _drop_inherited(client: Client) -> None:
+    client.pool.drop_inherited()
+    # Calls of threads that are not here.
+    client.held.clear()
+    client._prewarmer.drop_inherited()
 
 
-def _drop_inherited_connections() -> None:
-    for client in tuple(_clients):
-        client.pool.drop_inherited()
-        # Calls of threads that are not here.
-        client.held.clear()
-        client._prewarmer.drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_connections)
+# A socket that both processes used would mix their answers.
+_clients: Final = renewed_in_child(_drop_inherited)

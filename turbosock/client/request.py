@@ -22,6 +22,7 @@ from turbosock.connection.body_source import body_source
 from turbosock.connection.source import BodySource, BufferSource
 from turbosock.connection.writer_source import WriterSource
 from turbosock.errors import InvalidHeader, InvalidOption, LimitError
+from turbosock.forks import renewed_in_child
 from turbosock.host_map import HostMap
 from turbosock.protocol.http1.head import ResponseHead
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
@@ -82,7 +83,17 @@ class Preparer:
         routes: which way connections go; None: straight to where the URL says.
     """
 
-    __slots__ = ("_count", "_defaults", "_lock", "_pool", "_routes", "_secure", "_with_headers", "by_method")
+    __slots__ = (
+        "__weakref__",
+        "_count",
+        "_defaults",
+        "_lock",
+        "_pool",
+        "_routes",
+        "_secure",
+        "_with_headers",
+        "by_method",
+    )
 
     def __init__(
         self,
@@ -95,11 +106,16 @@ class Preparer:
         self._routes = Routes(HostMap(())) if routes is None else routes
         self._secure = secure
         self._defaults = HeaderList(defaults)
-        self._lock = threading.Lock()
+        self.renew_lock()
         self._count = 0
         # The hot path's own look-up: method, then URL as it was written.
         self.by_method: dict[str, dict[str, PreparedRequest]] = {"GET": {}}
         self._with_headers: dict[tuple[object, ...], PreparedRequest] = {}
+        _preparers.add(self)
+
+    def renew_lock(self) -> None:
+        """A lock that nobody holds: at the beginning, and in the child of a fork."""
+        self._lock = threading.Lock()
 
     def prepare(
         self,
@@ -215,6 +231,9 @@ class Preparer:
                 if hop.scheme == "https":
                     self._secure.of_proxy(hop).prepare()
         return PreparedRequest(method, parsed, self._pool.origin(key), head, expect_continue=expect)
+
+
+_preparers: Final = renewed_in_child(Preparer.renew_lock)
 
 
 def _pairs(headers: Headers) -> HeaderItems:

@@ -20,20 +20,19 @@ Left to others: what the items are. A `check` must not block; a `build` may wher
 
 from __future__ import annotations
 
-import os
 import queue
 import random
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from turbosock import limits
 from turbosock.config import SECOND_NS, check_seconds
 from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, StateError, TurbosockError
+from turbosock.forks import renewed_in_child
 from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
 from turbosock.reactor.timers import NEVER
@@ -653,14 +652,5 @@ def _closed_error(method: str) -> ClientClosed:
     return ClientClosed(f"the prewarmer is closed: {method}() needs an open one")
 
 
-# Every prewarmer, for the child of a fork: a connection that both processes used would mix what they say.
-_prewarmers: weakref.WeakSet[Prewarmer[Any]] = weakref.WeakSet()
-
-
-def _drop_inherited_items() -> None:
-    for prewarmer in tuple(_prewarmers):
-        prewarmer.drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_items)
+# A connection that both processes used would mix what they say.
+_prewarmers: Final = renewed_in_child(Prewarmer[Any].drop_inherited)

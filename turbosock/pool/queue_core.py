@@ -18,15 +18,15 @@ re-entrant.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from weakref import WeakSet
 
 from turbosock import limits
 from turbosock.config import check_count
 from turbosock.errors import Cancelled, ClientClosed, InvalidOption, QueueFull, StateError
+from turbosock.forks import renewed_in_child
 from turbosock.pool.priority_line import Priority, PriorityLine, check_priority
 from turbosock.pool.queue_handle import Handle, HandleState, Latch, check_wait, seconds_to_ns
 from turbosock.reactor.clock import Clock
@@ -457,14 +457,5 @@ class QueueCore(Generic[T]):
         return f"<{type(self).__name__} {self.name!r} {state} pending={len(self._line)} running={len(self._running)}>"
 
 
-# Every queue, for the child of a fork.
-_queues: weakref.WeakSet[QueueCore[Any]] = weakref.WeakSet()
-
-
-def _close_in_child() -> None:
-    for queue in tuple(_queues):
-        queue.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
+# Whichever kind of queue it is.
+_queues: WeakSet[QueueCore[Any]] = renewed_in_child(lambda queue: queue.after_fork())

@@ -23,15 +23,14 @@ Left to others: which address works (`transport/`), and telling `fork()` (call `
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
-import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from turbosock.errors import ConnectTimeout, InvalidOption, LimitError, ResolveError, StateError
+from turbosock.forks import renewed_in_child
 from turbosock.limits import (
     FAILED_NAME_LIFETIME_S,
     MAX_CACHED_NAMES,
@@ -497,14 +496,4 @@ def _closed_error() -> StateError:
     return StateError("the resolver is closed: make a new Client or Loop", code="closed")
 
 
-# Every resolver, for the child of a fork: the workers of the parent do not exist there.
-_resolvers: weakref.WeakSet[Resolver] = weakref.WeakSet()
-
-
-def _start_afresh() -> None:
-    for resolver in tuple(_resolvers):
-        resolver.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)
+_resolvers: Final = renewed_in_child(Resolver.after_fork)

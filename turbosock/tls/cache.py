@@ -7,15 +7,15 @@ they hold no state of a connection. A lock that another thread held during the f
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
 
 from turbosock import limits
+from turbosock.forks import renewed_in_child
 
 Value = TypeVar("Value")
 
@@ -97,16 +97,8 @@ class SessionCache(LruCache[Value]):
         self._entries = OrderedDict()
 
 
-_caches: weakref.WeakSet[LruCache[Any]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+# Of sessions and of others.
+_caches: WeakSet[LruCache[Any]] = renewed_in_child(lambda cache: cache.after_fork())
 
 
 class SessionReads:

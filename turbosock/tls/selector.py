@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from turbosock.config import TlsConfig, TlsProviderMode, TlsServerConfig
 from turbosock.errors import TlsError
+from turbosock.forks import renewed_in_child
 from turbosock.tls.provider import TlsProvider
 
 
@@ -35,7 +37,7 @@ class ProviderSelector:
         system, pyopenssl: import and make a provider; ImportError where that cannot be done.
     """
 
-    __slots__ = ("_load", "_lock", "_made", "_missing", "_told")
+    __slots__ = ("__weakref__", "_load", "_lock", "_made", "_missing", "_told")
 
     def __init__(
         self, system: Callable[[], TlsProvider] = load_system, pyopenssl: Callable[[], TlsProvider] = load_pyopenssl
@@ -44,6 +46,11 @@ class ProviderSelector:
         self._made: dict[str, TlsProvider] = {}
         self._missing: dict[str, str] = {}
         self._told: set[str] = set()
+        self.renew_lock()
+        _selectors.add(self)
+
+    def renew_lock(self) -> None:
+        """A lock that nobody holds: at the beginning, and in the child of a fork."""
         self._lock = threading.Lock()
 
     def provider_for(self, config: TlsConfig | TlsServerConfig) -> TlsProvider:
@@ -93,6 +100,7 @@ class ProviderSelector:
         logging.getLogger("turbosock.tls").warning("TLS by pyOpenSSL instead of the system's ssl: %s", why)
 
 
+_selectors: Final = renewed_in_child(ProviderSelector.renew_lock)
 SELECTOR = ProviderSelector()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import Any
@@ -348,28 +347,6 @@ def test_lease_that_could_not_be_made_is_not_reported_as_leaked(monkeypatch: pyt
             pool.rent(10)
     assert pool.leaks == ()
     pool.rent().release()
-
-
-def test_forked_child_can_use_a_pool_whose_lock_was_held() -> None:
-    pool = BufferPool.fixed(514, count=2)
-    held, release = threading.Event(), threading.Event()
-
-    def hold_lock() -> None:
-        with pool._lock:
-            held.set()
-            release.wait()
-
-    thread = threading.Thread(target=hold_lock)
-    thread.start()
-    held.wait()
-    child = os.fork()
-    if child == 0:
-        # An acquire that would wait for ever fails at once instead.
-        os._exit(0 if pool._lock.acquire(blocking=False) else 1)
-    _, status = os.waitpid(child, 0)
-    release.set()
-    thread.join()
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 class Crowd:
