@@ -44,7 +44,7 @@ from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.loop_services import HeldExchange
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import Prewarming, check_numbers
+from turbosock.client.prewarm import Prewarming, refill_of
 from turbosock.client.request import Auth, Headers, Preparer, request_body
 from turbosock.client.request_options import LoopOptions
 from turbosock.client.routes import Routes
@@ -58,7 +58,6 @@ from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError
 from turbosock.loop_stats import LoopStats
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
-from turbosock.pool.refill import Refill
 from turbosock.proxy_config import ProxyHops
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import IN
@@ -386,15 +385,15 @@ class Loop:
         if self.closed:
             raise self._closed_error("prewarm() needs")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
-        refill = Refill(
+        refill = refill_of(
+            self.config.pool,
             min_ready,
-            min_ready if max_ready is None else max_ready,
+            max_ready,
             interval_s=interval_s,
             backoff_first_s=backoff_first_s,
             backoff_cap_s=backoff_cap_s,
             adaptive=adaptive,
         )
-        check_numbers(refill.min_ready, refill.max_ready, adaptive, self.config.pool)
         prepared = self._preparer.prepare("GET", url)
         if self._prewarmer is None:
             self._prewarmer = LoopPrewarmer(self)

@@ -107,10 +107,10 @@ def test_loop_first_request_finds_its_connection_ready() -> None:
         assert loop.stats().prewarmed == (warm.stats(),)
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
-def test_client_connections_in_use_are_replaced_up_to_the_target(client: Client, adaptive: bool) -> None:
+@pytest.mark.parametrize("adaptive", [{}, {"max_ready": 3, "adaptive": True}], ids=["fixed", "adaptive"])
+def test_client_connections_in_use_are_replaced_up_to_the_target(client: Client, adaptive: dict[str, Any]) -> None:
     with scripted((read_request, answer(b"x" * 100_000), await_close)) as server:
-        warm = client.prewarm(server.url(), 2, 2, adaptive=adaptive, interval_s=60)
+        warm = client.prewarm(server.url(), 2, interval_s=60, **adaptive)
         assert warm.wait(GUARD_S)
         held = [client.stream("GET", server.url()) for _ in range(2)]
         # At once, and not at the next interval.
@@ -402,6 +402,8 @@ def test_client_origin_that_stalls_holds_up_no_other(client: Client, pki: Pki) -
         ({"interval_s": -1}, ("interval_s=-1",)),
         ({"backoff_first_s": float("nan")}, ("backoff_first_s=nan",)),
         ({"adaptive": 1}, ("adaptive=1",)),
+        ({"adaptive": True}, ("adaptive=True", "min_ready=1", "max_ready=None")),
+        ({"adaptive": True, "min_ready": 2, "max_ready": 2}, ("adaptive=True", "min_ready=2", "max_ready=2")),
         ({"timeout": -1}, ("timeout=-1",)),
         ({"timeout": None}, ("timeout=None",)),
         ({"url": "gopher://example.com"}, ("gopher",)),

@@ -29,7 +29,7 @@ from turbosock.client.chained_response import ChainedResponse, ChainedStreamedRe
 from turbosock.client.default_headers import default_headers
 from turbosock.client.middleware import Draft, Middleware
 from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, check_numbers
+from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, refill_of
 from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
 from turbosock.client.request_options import ClientOptions
 from turbosock.client.response import Response, StreamedResponse
@@ -45,7 +45,6 @@ from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, St
 from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
-from turbosock.pool.refill import Refill
 from turbosock.proxy_config import ProxyHops
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
@@ -502,7 +501,7 @@ class Client:
             min_ready, max_ready: how many are kept idle, at least and at most; `max_ready` is `min_ready` unless given.
             interval_s: how often idle ones are looked after, and what vanished is replaced.
             backoff_first_s, backoff_cap_s: the bounds of the first and of the longest pause while dials fail.
-            adaptive: follow recent demand between the two numbers.
+            adaptive: follow recent demand between the two numbers, which then have to differ.
             timeout: of each dial, as in `request`.
 
         Returns:
@@ -517,16 +516,16 @@ class Client:
         if self.closed:
             raise ClientClosed("the client is closed: prewarm() needs an open one")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
-        refill = Refill(
+        refill = refill_of(
+            self.config.pool,
             min_ready,
-            min_ready if max_ready is None else max_ready,
+            max_ready,
             interval_s=interval_s,
             backoff_first_s=backoff_first_s,
             backoff_cap_s=backoff_cap_s,
             max_building=1,
             adaptive=adaptive,
         )
-        check_numbers(refill.min_ready, refill.max_ready, adaptive, self.config.pool)
         prepared = self._preparer.prepare("GET", url)
         return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
 

@@ -35,6 +35,7 @@ from turbosock.errors import (
     TotalTimeout,
     TurbosockError,
 )
+from turbosock.pool.refill import Refill
 from turbosock.pool.warm_origin import WarmOrigin
 from turbosock.reactor.clock import NS_PER_S
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from turbosock.client.client import Client
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool
-    from turbosock.pool.refill import Refill
 
 _monotonic_ns = time.monotonic_ns
 
@@ -415,15 +415,45 @@ def check_alone(kept: Iterable[Prewarming], origin: OriginPool) -> None:
         raise LimitError(f"prewarm(): {count} origins are kept warm already: close() one of them before")
 
 
-def check_numbers(min_ready: int, max_ready: int, adaptive: bool, pool: PoolConfig) -> None:
-    """Raise InvalidOption where the pool could never hold so many ready connections, or nothing would ask for them."""
-    for name, value in (("min_ready", min_ready), ("max_ready", max_ready)):
+def refill_of(
+    pool: PoolConfig,
+    min_ready: int,
+    max_ready: int | None,
+    *,
+    interval_s: float,
+    backoff_first_s: float,
+    backoff_cap_s: float,
+    adaptive: bool,
+    max_building: int = limits.PREWARM_BUILDING,
+) -> Refill:
+    """The policy that prewarm() was asked for; its arguments are that method's.
+
+    Raises:
+        InvalidOption: one is wrong, contradicts another or the limits of the pool, or would do nothing.
+    """
+    refill = Refill(
+        min_ready,
+        min_ready if max_ready is None else max_ready,
+        interval_s=interval_s,
+        backoff_first_s=backoff_first_s,
+        backoff_cap_s=backoff_cap_s,
+        max_building=max_building,
+        adaptive=adaptive,
+    )
+    most = refill.max_ready
+    for name, value in (("min_ready", min_ready), ("max_ready", most)):
         for limit in ("max_connections_per_origin", "max_idle"):
-            most = getattr(pool, limit)
-            if value > most:
-                raise InvalidOption(f"{name}={value} is above the pool's {limit}={most}: lower it or raise the second")
-    if max_ready > min_ready and not adaptive:
+            bound = getattr(pool, limit)
+            if value > bound:
+                raise InvalidOption(f"{name}={value} is above the pool's {limit}={bound}: lower it or raise the second")
+    if most > min_ready and not adaptive:
         raise InvalidOption(
-            f"max_ready={max_ready} is above min_ready={min_ready} without adaptive=True: {min_ready} would be kept "
+            f"max_ready={most} is above min_ready={min_ready} without adaptive=True: {min_ready} would be kept "
             "ready; give adaptive=True, or leave max_ready out"
         )
+    if adaptive and most == min_ready:
+        raise InvalidOption(
+            f"adaptive=True with min_ready={min_ready} and max_ready={max_ready} leaves nothing to adapt: give a "
+            "max_ready above min_ready, or leave adaptive out"
+        )
+    return refill
