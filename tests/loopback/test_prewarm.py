@@ -25,6 +25,7 @@ from support.scripted_server import (
     await_close,
     await_event,
     close,
+    read_head,
     read_request,
     scripted,
 )
@@ -32,9 +33,17 @@ from support.scripted_server import signal as signalling
 from turbosock import Client, Config, Loop, Prewarming, Timeouts
 from turbosock.client.prewarm import ThreadPrewarming
 from turbosock.config import PoolConfig
-from turbosock.errors import ClientClosed, ConnectError, InvalidOption, LimitError, StateError
+from turbosock.errors import (
+    ClientClosed,
+    ConnectError,
+    ConnectionClosed,
+    InvalidOption,
+    LimitError,
+    ReadError,
+    StateError,
+)
 from turbosock.pool.origin_pool import OriginPool
-from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.clock import NS_PER_S, ManualClock
 from turbosock.reactor.reactor import Reactor
 from turbosock.transport.connector import Target
 from turbosock.transport.transport import Transport
@@ -383,6 +392,55 @@ def test_client_origin_that_stalls_holds_up_no_other(client: Client, pki: Pki) -
         assert warm.wait(GUARD_S)
         assert stalled.stats()[:2] == (0, 1)
         client.close()
+
+
+# Stale ones
+
+
+STALE: Script = (read_head, close)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_client_request_on_a_ready_connection_that_had_died_is_sent_again(client: Client, method: str) -> None:
+    with scripted(STALE, SERVES) as server:
+        warm = client.prewarm(server.url())
+        assert warm.wait(GUARD_S)
+        # The connection stays; nothing replaces it, so that the second one is the retry's own.
+        warm.close()
+        response = client.request(method, server.url(), content=b"body" if method == "PUT" else None)
+        assert (response.content, response.retries, server.accepted) == (b"ok", 1, 2)
+
+
+def test_client_post_on_a_ready_connection_that_had_died_is_not_sent_twice(client: Client) -> None:
+    with scripted(STALE, SERVES) as server:
+        warm = client.prewarm(server.url())
+        assert warm.wait(GUARD_S)
+        warm.close()
+        with pytest.raises((ConnectionClosed, ReadError)):
+            client.post(server.url(), content=b"pay")
+        assert server.accepted == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_loop_request_on_a_ready_connection_that_had_died_is_sent_again_if_it_may_be(method: str) -> None:
+    # A clock that stands still at 0, as a simulation's may.
+    with Peer() as peer, Loop(clock=ManualClock()) as loop:
+        warm = loop.prewarm(peer.url)
+        turns(loop, lambda: warm.ready == 1)
+        warm.close()
+        exchange = loop.request(method, peer.url)
+        peer.accept().close()
+        if method == "POST":
+            turns(loop, lambda: exchange.done)
+            assert isinstance(exchange.error, (ConnectionClosed, ReadError)) and exchange.retries == 0
+            return
+        turns(loop, lambda: exchange.retries == 1 and loop.stats().open == 1)
+        settle(loop)
+        connection = peer.accept()
+        connection.read_head()
+        connection.send(OK)
+        turns(loop, lambda: exchange.done)
+        assert exchange.content == b"ok"
 
 
 # Settings

@@ -16,6 +16,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.errors import (
     Cancelled,
     ConnectionClosed,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.tls.provider import TlsInfo
 
-# How often an exchange is sent again because its kept connection turned out to be stale.
+# How often an exchange is sent again because its idle connection turned out to be stale.
 MAX_STALE_RETRIES: Final = 1
 # How long a request with `Expect: 100-continue` waits for the 100 before it sends its body all the same.
 CONTINUE_WAIT_NS: Final = 1_000_000_000
@@ -226,11 +227,14 @@ class ClientExchange:
             self.prepared.origin.discard(connection)
 
     def may_send_again(self, error: BaseException) -> bool:
-        """Whether a kept connection was stale: closed by the peer before our request, so that sending again is safe."""
+        """Whether an idle connection, kept or prewarmed, was stale: closed by its peer before our request reached it.
+
+        A connection that was made for the exchange never is: whoever closes that has seen the request, or would again.
+        """
         connection = self.connection
         if (
             connection is None
-            or not connection.served
+            or connection.idle_since_ns == NEVER_IDLE
             or connection.answered
             or self.cancelled
             or self.retries >= MAX_STALE_RETRIES

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 # small pieces (chunks, say) for one system call.
 DIRECT_BYTES: Final = 16 * limits.KIB
 
+# Of a connection that was in use all its time; earlier than any clock's times.
+NEVER_IDLE: Final = -1
+
 
 # The connection's steps through the table of states: one index each.
 _ON_REQUEST_STARTED: Final = column(CLIENT_TABLE, REQUEST_STARTED)
@@ -85,8 +88,9 @@ class Http1Connection:
         answered: whether any byte of the answer came.
         whole: whether head and body came together and nothing else: the body is the ring's content, `body` is not
             used, and whoever takes the ring may finish the exchange at once.
-        served: exchanges finished on this connection; above 0 it is a reused one.
-        origin, place, idle_since_ns, retire_ns: the pool's.
+        served: exchanges finished on this connection.
+        origin, place, retire_ns: the pool's.
+        idle_since_ns: when the pool last had it idle; NEVER_IDLE: it has been in use since it was made.
         owner: the exchange that uses the connection, for the driver.
     """
 
@@ -139,7 +143,7 @@ class Http1Connection:
         self.owner: object = None
         self.origin: object = None
         self.place: object = None
-        self.idle_since_ns = 0
+        self.idle_since_ns = NEVER_IDLE
         self.retire_ns = 0
         self.served = 0
         self.sent = True
