@@ -117,6 +117,10 @@ MAX_HOST_MAPPINGS = 4096
 # and 2 s as the bounds of what is sensible. curl has 200 ms, browsers 250 to 300.
 CONNECT_ATTEMPT_DELAY_S = 0.25
 
+# How often a blocking dial looks up whether it was given up, where shutting its socket down does not wake it: what
+# people take for at once.
+DIAL_LOOK_S = 0.1
+
 # Proxies
 
 # Proxies in a row. Tor builds chains of 3; each one adds a round trip, and TLS to each one a session inside a session.
@@ -170,6 +174,14 @@ PREWARM_BACKOFF_CAP_S = 30.0
 PREWARM_MAX_AGE_S = 60.0
 # How long close() waits for what is being built: as long as a connect may take.
 PREWARM_CLOSE_WAIT_S = 10.0
+# How long the close() of a Client waits for its prewarming threads: their dials look up every DIAL_LOOK_S, and one that
+# is inside a system call all the same must not hold up the end of a program.
+PREWARM_JOIN_S = 1.0
+# How long a request with `Expect: 100-continue` waits for the 100 before it sends its body all the same (RFC 9110
+# section 10.1.1 asks not to wait for ever): as long as curl does.
+CONTINUE_WAIT_S = 1.0
+# How often a blocking upload that the peer does not take looks up whether the server has answered before the end.
+UPLOAD_LOOK_S = 0.25
 # Requests in one Loop that wait for a connection.
 MAX_QUEUED_EXCHANGES = 65_536
 # Events that wait in loop.events; the reader that never iterates gets back-pressure, not growth.
@@ -344,6 +356,11 @@ MAX_REMEMBERED_RESPONSE_HEAD_BYTES = 4 * KIB
 # listen(2) backlog; Linux cuts it to net.core.somaxconn.
 LISTEN_BACKLOG = 1024
 
+# Testing
+
+# Requests whose answers an HttpPeer remembers by their bytes: those of a test that repeats itself.
+MAX_REMEMBERED_ANSWERS = 64
+
 # Command line
 
 # What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
@@ -406,6 +423,7 @@ def check_relations() -> None:
     assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"
     assert PREWARM_BACKOFF_FIRST_S <= PREWARM_BACKOFF_CAP_S, "pauses grow"
     assert PREWARM_INTERVAL_S <= PREWARM_MAX_AGE_S, "what is ready outlives one look at it"
+    assert DIAL_LOOK_S < PREWARM_JOIN_S <= PREWARM_CLOSE_WAIT_S, "who waits for a dial outlasts one look of it"
     assert REDIRECTS <= MAX_REDIRECTS and RETRIES < MAX_ATTEMPTS, "defaults keep to their bounds"
     assert RETRY_BACKOFF_FIRST_S <= RETRY_BACKOFF_CAP_S, "pauses grow"
     assert MAX_RETRY_BUDGET_PER_S * RETRY_BUDGET_WINDOW_S <= MAX_LIMITER_COUNT, "a budget is a token bucket"

@@ -31,6 +31,7 @@ from support.scripted_server import (
 )
 from support.scripted_server import signal as signalling
 from turbosock import Client, Config, Loop, Prewarming, Timeouts
+from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.prewarm import ThreadPrewarming
 from turbosock.config import PoolConfig
 from turbosock.errors import (
@@ -392,6 +393,16 @@ def test_client_origin_that_stalls_holds_up_no_other(client: Client, pki: Pki) -
         assert warm.wait(GUARD_S)
         assert stalled.stats()[:2] == (0, 1)
         client.close()
+
+
+def test_loop_that_has_enough_ready_looks_again_at_the_interval_and_not_before() -> None:
+    clock = ManualClock()
+    with Peer() as peer, Loop(clock=clock) as loop:
+        warm = loop.prewarm(peer.url, interval_s=60)
+        turns(loop, lambda: warm.ready == 1)
+        settle(loop)
+        assert isinstance(loop._prewarmer, LoopPrewarmer)
+        assert loop._prewarmer._timer.deadline_ns == 60 * NS_PER_S
 
 
 # Stale ones

@@ -9,6 +9,7 @@ import socket as socket_module
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from turbosock import limits
 from turbosock.client.dial_plan import DialPlan
 from turbosock.config import Timeouts, TransportMode
 from turbosock.errors import ConnectTimeout, Phase, ResolveError
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from turbosock.transport.dial import Dial
     from turbosock.transport.secure import TlsDialer
 
-# An interrupted dial is noticed at the latest after this time where shutting its socket down does not wake it.
-_LOOK_NS = 100_000_000
+_LOOK_NS = int(limits.DIAL_LOOK_S * NS_PER_S)
 
 
 class Interruptible(Protocol):

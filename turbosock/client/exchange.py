@@ -16,6 +16,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from turbosock import limits
 from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.errors import (
     Cancelled,
@@ -30,6 +31,7 @@ from turbosock.errors import (
     WriteError,
 )
 from turbosock.protocol.http1.headers import HeaderList
+from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from turbosock.client.request import PreparedRequest
@@ -42,8 +44,7 @@ if TYPE_CHECKING:
 
 # How often an exchange is sent again because its idle connection turned out to be stale.
 MAX_STALE_RETRIES: Final = 1
-# How long a request with `Expect: 100-continue` waits for the 100 before it sends its body all the same.
-CONTINUE_WAIT_NS: Final = 1_000_000_000
+CONTINUE_WAIT_NS: Final = int(limits.CONTINUE_WAIT_S * NS_PER_S)
 
 _monotonic_ns = time.monotonic_ns
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from turbosock.client.prewarm import Prewarming, PrewarmOwner, PrewarmStats, check_alone
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.errors import Cancelled, ClientClosed, Phase, TurbosockError
-from turbosock.reactor.clock import NS_PER_S
-from turbosock.reactor.timers import NEVER
 
 if TYPE_CHECKING:
     from turbosock.client.loop_connection import LoopConnection
@@ -65,7 +63,6 @@ class LoopPrewarmer(PrewarmOwner):
 
     def on_timer(self, now_ns: int) -> None:
         """Dial what is due, and set the next time."""
-        due_ns = NEVER
         try:
             for prewarming in tuple(self._kept):
                 if now_ns >= prewarming.interval_end_ns:
@@ -74,11 +71,11 @@ class LoopPrewarmer(PrewarmOwner):
                 for _ in range(prewarming.builds_due(now_ns)):
                     if not self._begin(prewarming, now_ns):
                         break
-                due_ns = min(due_ns, prewarming.next_due_ns())
         finally:
             if self._kept:
+                due_ns = min(prewarming.next_due_ns() for prewarming in self._kept)
                 # A timer's own step must not make it due again: that would hold the turn.
-                self._timer.move(max(min(due_ns, now_ns + NS_PER_S), now_ns + 1))
+                self._timer.move(max(due_ns, now_ns + 1))
 
     def _begin(self, prewarming: Prewarming, now_ns: int) -> bool:
         """Begin a dial; False: not now."""

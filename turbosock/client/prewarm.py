@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 
 _monotonic_ns = time.monotonic_ns
 
-# How long close() waits for dials under way to notice: they look up ten times a second.
-_JOIN_S = 1.0
-
 
 class PrewarmStats(NamedTuple):
     """Counts of one prewarmed origin.
@@ -232,7 +229,7 @@ class ThreadPrewarmer(PrewarmOwner):
             kept = self._kept
         for prewarming in kept:
             prewarming.close()
-        end_s = time.monotonic() + _JOIN_S
+        end_s = time.monotonic() + limits.PREWARM_JOIN_S
         for prewarming in kept:
             prewarming.join(max(0.0, end_s - time.monotonic()))
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
+from turbosock.reactor.clock import NS_PER_S
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
 _BODY = Phase.BODY
@@ -61,8 +62,7 @@ _SEND = Phase.SEND
 
 _monotonic_ns = time.monotonic_ns
 
-# An upload looks up this often to see whether the server has answered before the end.
-_UPLOAD_LOOK_NS = 250_000_000
+_UPLOAD_LOOK_NS = int(limits.UPLOAD_LOOK_S * NS_PER_S)
 # A body up to this length fits the send buffer of a new connection, and sending it does not wait.
 _SMALL_BODY_BYTES = 16 * limits.KIB
 

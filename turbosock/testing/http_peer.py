@@ -22,8 +22,6 @@ from turbosock.server.request import Request
 from turbosock.testing.memory import MemoryPeer, MemorySocket
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# Requests whose answer is remembered by their bytes: those of a test that repeats itself.
-_MAX_REMEMBERED: Final = 64
 _NO_BODY: Final = (204, 304)
 
 
@@ -168,7 +166,8 @@ class HttpPeer(MemoryPeer):
         answer = self._answer if isinstance(self._answer, HttpAnswer) else self._answer(request)
         data = answer.serialized(request.method)
         keep_alive = request.head.keep_alive
-        if self._remembers and keep_alive and sent is not None and len(self._remembered) < _MAX_REMEMBERED:
+        room = limits.MAX_REMEMBERED_ANSWERS - len(self._remembered)
+        if self._remembers and keep_alive and sent is not None and room > 0:
             self._remembered[sent] = data
         if answer.reset and answer.cut_after is None:
             data = b""
