@@ -41,7 +41,6 @@ NOTES = {
     "Clients": "No Client or Loop uses redirects or the retry policy yet: `REDIRECTS`, `MAX_REDIRECTS`, "
     "`MAX_REDIRECT_VISITS`, `RETRIES`, `MAX_RETRY_CREDIT`, `MAX_RETRY_BUDGET_PER_S` and all that begins with `RETRY_` "
     "wait for them. `MAX_ATTEMPTS` is in use.",
-    "Content codings": "No Client or Loop uses these yet.",
     "Credentials and cookies": "No Client or Loop uses these yet: none answers a challenge, reads a netrc file or "
     "keeps a cookie.",
 }

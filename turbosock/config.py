@@ -214,7 +214,9 @@ class Config:
         trust_env: read the environment's proxies (http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY) where `proxy` is None.
         headers: fields sent with every request unless the request names them itself.
         max_head_bytes, max_head_fields: bounds of a response head.
-        max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed.
+        max_body_bytes: bound of a body that is gathered (`content`), not of one that is streamed; decoded bytes count.
+        decode: ask for the content codings that can be undone here (Accept-Encoding), and undo them. False: ask for
+            none, and hand bodies on as they come.
         serializer: writes what is given as `json=` and reads what `json()` returns; None: the standard library's json.
     """
 
@@ -239,12 +241,13 @@ class Config:
     max_head_bytes: int = limits.MAX_HEAD_BYTES
     max_head_fields: int = limits.MAX_HEAD_FIELDS
     max_body_bytes: int = limits.MAX_GATHERED_BODY_BYTES
+    decode: bool = True
     serializer: Serializer | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.transport, TransportMode):
             raise InvalidOption(f"transport={self.transport!r}: give TransportMode.STREAM or TransportMode.SAEA")
-        for name in ("zero_alloc", "diagnostics", "trust_env"):
+        for name in ("zero_alloc", "diagnostics", "trust_env", "decode"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOption(f"{name}={getattr(self, name)!r}: give True or False")
         if self.poller is not None and self.poller not in POLLERS:

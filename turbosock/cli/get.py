@@ -91,10 +91,11 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
             headers = [*headers, ("Content-Type", FORM_TYPE)]
     tls = _tls(arguments)
     timeouts = Timeouts(total_s=None) if arguments.timeout is None else Timeouts.of(arguments.timeout)
+    # As curl does: the bytes that the server keeps, whose number is known.
     # The sink first: an output that cannot be written is known before anything is sent.
     with (
         _sink(arguments.output) as sink,
-        Client(Config(timeouts=timeouts, tls=tls)) as client,
+        Client(Config(timeouts=timeouts, tls=tls, decode=False)) as client,
         client.stream(method, arguments.url, headers=headers or None, content=content) as response,
     ):
         head_s = response.elapsed.total_seconds()

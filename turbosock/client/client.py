@@ -408,6 +408,7 @@ class Client:
                 self.rings,
                 max_head_bytes=self.config.max_head_bytes,
                 max_head_fields=self.config.max_head_fields,
+                decodes=self.config.decode,
             )
             origin.opened(connection, place, _monotonic_ns())
         except BaseException:

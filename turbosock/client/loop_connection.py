@@ -30,6 +30,7 @@ class LoopConnection(Http1Connection):
             services.rings,
             max_head_bytes=services.config.max_head_bytes,
             max_head_fields=services.config.max_head_fields,
+            decodes=services.config.decode,
         )
         transport.receive_context.completed = self._on_received
         transport.send_context.completed = self._on_sent

@@ -63,6 +63,9 @@ _SEND = Phase.SEND
 _RESPONSE = EventKind.RESPONSE
 _ERROR = EventKind.ERROR
 
+# A step that did nothing for want of memory: the loop comes again.
+_STARVED = -2
+
 # Of an exchange that ended when there was no memory even for an error of its own; nothing is written into it.
 _WITHOUT_WORDS = TurbosockError("there was no memory; the call that took the step said so", code="broken_off")
 
@@ -339,7 +342,7 @@ class Exchange(ClientExchange, Event):
                 transport.readable = True
                 head = connection.read_head()
                 if head is not None:
-                    self._check_fits(head.content_length)
+                    self._check_fits(head.whole_length)
                     self.head = self.prepared.expected = head
                     self.phase = _BODY
                     return True
@@ -382,7 +385,7 @@ class Exchange(ClientExchange, Event):
                 prepared = self.prepared
                 if head is not prepared.expected:
                     prepared.expected = head
-                    self._check_fits(head.content_length)
+                    self._check_fits(head.whole_length)
             if connection.whole:
                 self._take_whole(connection, connection.ring)
             else:
@@ -456,7 +459,7 @@ class Exchange(ClientExchange, Event):
         """Move what has arrived to where it goes, a quantum at most."""
         body = connection.body
         moved = 0
-        while not body.complete:
+        while not body.complete or connection.decoded is not None:
             if self._stream:
                 count = self._take_data(connection)
             elif self.into is not None:
@@ -465,11 +468,14 @@ class Exchange(ClientExchange, Event):
                 count = self._take_gathered(connection, moved)
             if count < 0:
                 # Armed by the step, or starved of memory and resumed by the loop.
+                decoded = connection.decoded
+                if decoded is not None and decoded.busy and count != _STARVED:
+                    self._requeue(connection)
                 self._note_progress(connection)
                 return
             self.nbytes += count
             moved += count
-            if moved >= limits.TURN_QUANTUM_BYTES and not body.complete:
+            if moved >= limits.TURN_QUANTUM_BYTES and not (body.complete and connection.decoded is None):
                 self._requeue(connection)
                 self._note_progress(connection)
                 return
@@ -478,7 +484,11 @@ class Exchange(ClientExchange, Event):
     def _take_into(self, connection: Http1Connection, into: memoryview, moved: int) -> int:
         nbytes = self.nbytes
         size = len(into)
-        if nbytes == 0 and connection.body.run > size and connection.body.framing is Framing.LENGTH:
+        reader = connection.decoded
+        if reader is not None:
+            if nbytes < size:
+                return reader.read_body(into[nbytes : nbytes + _left_in_step(moved)])
+        elif nbytes == 0 and connection.body.run > size and connection.body.framing is Framing.LENGTH:
             self._check_fits(connection.body.run)
         if nbytes < size:
             if nbytes or size > limits.TURN_QUANTUM_BYTES:
@@ -486,7 +496,7 @@ class Exchange(ClientExchange, Event):
             return connection.read_body(into)
         # Full: all that may come is the end.
         probe = memoryview(bytearray(1))
-        count = connection.read_body(probe)
+        count = (reader or connection).read_body(probe)
         if count > 0:
             raise BodyTooLarge(f"the body is longer than the {size} bytes of into=; give a larger buffer")
         return count
@@ -495,9 +505,9 @@ class Exchange(ClientExchange, Event):
         body = connection.body
         gatherer = self._gatherer
         if gatherer is None:
-            length = body.run if body.framing is Framing.LENGTH else -1
-            gatherer = self._gatherer = Gatherer(length, self._loop.max_body_bytes)
-        count = connection.read_body(gatherer.writable(_left_in_step(moved)))
+            known = body.framing is Framing.LENGTH and connection.decoded is None
+            gatherer = self._gatherer = Gatherer(body.run if known else -1, self._loop.max_body_bytes)
+        count = (connection.decoded or connection).read_body(gatherer.writable(_left_in_step(moved)))
         if count > 0:
             gatherer.advance(count)
         return count
@@ -506,9 +516,9 @@ class Exchange(ClientExchange, Event):
         """One DATA event, from one receive at most."""
         lease = self._rent_segment()
         if lease is None:
-            return -1
+            return _STARVED
         try:
-            count = connection.read_body(lease.view)
+            count = (connection.decoded or connection).read_body(lease.view)
         except BaseException:
             lease.release()
             raise

@@ -205,6 +205,9 @@ class Preparer:
             own.append((b"Authorization", basic_credentials(credentials)))
         if content_type is not None and b"content-type" not in names:
             own.append((b"Content-Type", content_type.encode("ascii")))
+        if b"range" in names and b"accept-encoding" not in names and self._defaults.count(b"accept-encoding"):
+            # A part of a coded representation cannot be decoded.
+            own.append((b"Accept-Encoding", b"identity"))
         routes = self._routes if routes is None else routes
         key = routes.key(parsed.key)
         target = parsed.target

@@ -343,15 +343,23 @@ class Response(ClientExchange):
     # The body
 
     def _await_body(self, connection: Http1Connection, view: memoryview, bytes_before: int) -> int:
+        reader = connection.decoded or connection
         transport = connection.transport
         self._bytes_seen = transport.bytes_in
         self._quiet_since_ns = _monotonic_ns()
-        if transport.blocking and transport.bytes_in == bytes_before:
+        if transport.blocking and transport.bytes_in == bytes_before and not reader.busy:
             # The receive that brought nothing has waited already.
             self._quiet_since_ns -= transport.receive_budget_ns
         while True:
-            self._wait(connection)
-            count = connection.read_body(view)
+            if reader.busy:
+                # Nothing to wait for; but what decodes to nothing must not outlast the deadline either.
+                self._quiet_since_ns = _monotonic_ns()
+                left_ns = self._within_deadline(self.timeouts.read_ns, self._quiet_since_ns)
+                if transport.blocking and left_ns < transport.receive_budget_ns:
+                    transport.await_readable(left_ns)
+            else:
+                self._wait(connection)
+            count = reader.read_body(view)
             if count >= 0:
                 return count
 
@@ -404,7 +412,7 @@ class Response(ClientExchange):
             if left_ns < transport.receive_budget_ns:
                 transport.await_readable(left_ns)
             bytes_before = transport.bytes_in
-            count = connection.read_body(buffer)
+            count = (connection.decoded or connection).read_body(buffer)
             if count < 0:
                 count = self._await_body(connection, buffer, bytes_before)
             if not count and (self.cancelled or self._client.closed):
@@ -425,7 +433,7 @@ class Response(ClientExchange):
             )
             raise
         self.nbytes += count
-        if connection.body.complete:
+        if connection.body.complete and connection.decoded is None:
             self.release_connection(_monotonic_ns())
         return count
 
@@ -460,7 +468,8 @@ class Response(ClientExchange):
             return b""
         gatherer = None
         try:
-            gatherer = Gatherer(body.run if body.framing is Framing.LENGTH else -1, self._client.config.max_body_bytes)
+            known = body.framing is Framing.LENGTH and connection.decoded is None
+            gatherer = Gatherer(body.run if known else -1, self._client.config.max_body_bytes)
             while self.connection is not None:
                 gatherer.advance(self._read_on(gatherer.writable()))
         except BaseException as error:
@@ -602,7 +611,7 @@ class Response(ClientExchange):
         if connection is None or connection.body.complete:
             return memoryview(self.content)
         body = connection.body
-        if body.framing is not Framing.LENGTH or body.run > limits.MAX_BUCKET_BYTES:
+        if body.framing is not Framing.LENGTH or body.run > limits.MAX_BUCKET_BYTES or connection.decoded is not None:
             return memoryview(self.content)
         self._lease = lease = self._client.buffers.rent(body.run)
         while self.connection is not None:
@@ -641,7 +650,7 @@ class Response(ClientExchange):
             self._pool.give_back(self)  # type: ignore[arg-type]  # only a StreamedResponse has a pool
 
     def _leave(self, connection: Http1Connection) -> None:
-        if connection.body.complete:
+        if connection.body.complete and connection.decoded is None:
             self.release_connection(_monotonic_ns())
         else:
             self.drop_connection()

@@ -5,7 +5,7 @@ The calling order of an exchange:
 1. `start(...)` sends the request, or as much of it as the socket takes.
 2. While not `sent`: `on_writable()` when the socket may be written again.
 3. `read_head()` until it returns the final head; interim heads are consumed on the way.
-4. `read_body(view)` until it returns 0.
+4. `read_body(view)` until it returns 0; where the body is coded, `decoded` has one that reads its content.
 5. `finish()` gives the receive ring back and says whether the connection may serve another exchange.
 
 Every step returns at once on a non-blocking socket; on a kernel-blocking one it waits at most the time that the
@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
+from turbosock.connection.decoded_body import DecodedBody
 from turbosock.connection.file_range import FileRange
 from turbosock.connection.send_progress import SendProgress
 from turbosock.errors import ConnectionClosed, ProtocolError
@@ -79,10 +80,13 @@ class Http1Connection:
         transport: the connected socket.
         rings: lends receive rings.
         max_head_bytes, max_head_fields: bounds of a response head.
+        decodes: whether content codings are undone.
 
     Attributes:
         head: the final head of the present exchange, or None before it came.
         body: the framing of its body.
+        decoded: reads the content of a coded body; None where the body is the content, and once it was read whole. The
+            answer has been read when `body` is complete and this is None.
         sent: whether the request has been sent whole, or its rest was given up.
         state: where the connection stands in the client's table of `protocol/http1/state.py`.
         answered: whether any byte of the answer came.
@@ -110,6 +114,8 @@ class Http1Connection:
         "answered",
         "body",
         "continued",
+        "decoded",
+        "decodes",
         "expected",
         "head",
         "idle_since_ns",
@@ -126,6 +132,9 @@ class Http1Connection:
         "whole",
     )
 
+    # As a DecodedBody's: a read that returned -1 waits for the peer.
+    busy: Final = False
+
     def __init__(
         self,
         transport: Transport,
@@ -133,9 +142,12 @@ class Http1Connection:
         *,
         max_head_bytes: int = limits.MAX_HEAD_BYTES,
         max_head_fields: int = limits.MAX_HEAD_FIELDS,
+        decodes: bool = True,
     ) -> None:
         self.transport = transport
         self.rings = rings
+        self.decodes = decodes
+        self.decoded: DecodedBody | None = None
         self.ring: ReceiveRing | None = None
         self.body = BodyFraming()
         self.head: ResponseHead | None = None
@@ -420,10 +432,12 @@ class Http1Connection:
         self.head = head
         self.state = _ON_FINAL_HEAD[self.state]
         # -1 without a length, so that this is true only for a body framed by its length that has come to its end.
-        if head.content_length == ring.length:
+        if head.whole_length == ring.length:
             self.whole = True
         else:
             self.body.begin(head.framing, head.content_length)
+            if head.coded and self.decodes and not self.body.complete:
+                self.decoded = DecodedBody(self, head)
         return head
 
     def _parse_head(self, ring: RingBuffer) -> ResponseHead | None:
@@ -655,6 +669,8 @@ class Http1Connection:
     def close(self) -> None:
         """Close the socket and give back what is held; a second call does nothing."""
         self.transport.close()
+        if self.decoded is not None:
+            self.decoded.close()
         # Before the source, whose memory they view.
         self._outgoing = []
         self._outgoing_bytes = 0

@@ -36,6 +36,7 @@ MAX_LEADING_EMPTY_LINES = 4
 
 _CLOSE = Framing.CLOSE
 _LENGTH = Framing.LENGTH
+_NONE = Framing.NONE
 _CARRIAGE_RETURN = 0x0D
 
 
@@ -53,6 +54,9 @@ class ResponseHead:
         size: bytes of the head, the empty line included.
         framing: how the body ends.
         content_length: bytes of the body if `framing` is LENGTH, else -1.
+        whole_length: `content_length` of a body that is the content as it stands, else -1.
+        coded: whether the body is the content in codings that can be undone (RFC 9110 §8.4). Part of a coded
+            representation (206) is none that can: it begins anywhere.
         keep_alive: whether this response lets the connection carry another exchange.
         interim: 1xx other than 101: another head follows.
         upgrade: the bytes that follow are not HTTP: 101, or 2xx to CONNECT.
@@ -60,6 +64,7 @@ class ResponseHead:
     """
 
     __slots__ = (
+        "coded",
         "content_length",
         "framing",
         "headers",
@@ -71,6 +76,7 @@ class ResponseHead:
         "status_code",
         "upgrade",
         "version",
+        "whole_length",
     )
 
     def __init__(
@@ -92,6 +98,9 @@ class ResponseHead:
         self.size = len(raw)
         self.framing = framing
         self.content_length = content_length
+        self.coded = headers.count(b"content-encoding") > 0 and framing is not _NONE and status_code != 206
+        # One comparison for whoever has head and body before it.
+        self.whole_length = -1 if self.coded else content_length
         self.keep_alive = keep_alive
         self.interim = status_code < 200 and status_code != 101
         self.upgrade = upgrade
