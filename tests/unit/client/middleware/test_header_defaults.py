@@ -8,7 +8,7 @@ import pytest
 
 from turbosock import HeaderDefaults
 from turbosock.client.middleware import Draft
-from turbosock.errors import InvalidOption
+from turbosock.errors import InvalidHeader, InvalidOption
 
 
 def prepared(link: HeaderDefaults, headers: Any = None) -> Any:
@@ -37,4 +37,12 @@ def test_later_changes_of_the_mapping_change_nothing() -> None:
 @pytest.mark.parametrize("headers", [None, "A: 1", [("A", "1")], 5, {1: "a"}, {"A": 1}, {"A": None}], ids=repr)
 def test_headers_that_are_no_defaults_are_refused(headers: Any) -> None:
     with pytest.raises(InvalidOption, match="headers"):
+        HeaderDefaults(headers)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"A b": "1"}, {"": "1"}, {"A:": lambda: "1"}, {"A": "1\r\nB: 2"}, {"A": "\0"}], ids=repr
+)
+def test_field_that_cannot_be_sent_is_refused_where_it_is_given(headers: Any) -> None:
+    with pytest.raises(InvalidHeader, match=r"^headers: "):
         HeaderDefaults(headers)
