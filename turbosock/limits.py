@@ -21,6 +21,10 @@ MAX_HEAD_FIELDS = 256
 # Interim (1xx) responses before the final one. Without a bound an endless 103 stream holds a caller for ever.
 MAX_INTERIM_RESPONSES = 16
 
+# Bytes of an answer's body that are read away to keep its connection, where another request follows: a redirect's page
+# is a few hundred bytes. Beyond this a new connection is cheaper.
+MAX_DRAINED_BYTES = 64 * KIB
+
 # The line with a chunk's size, extensions included. llhttp allows 16 KiB, Go 4 KiB after CVE-2023-39326.
 MAX_CHUNK_LINE_BYTES = 4 * KIB
 

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
+from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
 from turbosock.client.events import EventQueue
@@ -42,23 +43,23 @@ from turbosock.client.loop_connection import LoopConnection
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.loop_services import HeldExchange
-from turbosock.client.middleware import Draft, Middleware
+from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import Prewarming, refill_of
-from turbosock.client.request import Auth, Headers, Preparer, request_body
-from turbosock.client.request_options import LoopOptions
+from turbosock.client.redirects import RedirectPolicy
+from turbosock.client.request import Preparer
+from turbosock.client.request_options import LoopOptions, RequestOptions
+from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
+from turbosock.client.session import REDIRECTS, CookiesArgument, Session
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
-from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
-from turbosock.connection.source import Progress
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
 from turbosock.loop_stats import LoopStats
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
-from turbosock.proxy_config import ProxyHops
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import IN
 from turbosock.reactor.reactor import Handler, Reactor
@@ -70,7 +71,7 @@ from turbosock.transport.secure import TlsDialer
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
-    from turbosock.client.request import PreparedRequest
+    from turbosock.client.cookies import Cookies
 
 
 # What a Loop can listen for.
@@ -125,12 +126,13 @@ class Loop:
         middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
         clock: tells the time; tests give their own.
         connector: makes the connections of requests instead of the network; None: the network.
+        redirects, retries, auth, cookies: as for Client.
 
     Attributes:
         events: what happened; iterate it after each `poll()`.
 
     Raises:
-        InvalidOption: `config` is not a Config, or `connector` no Connector.
+        InvalidOption: an argument is not what it should be; it is named.
         NetworkError: the system has no descriptors to give; `code` is "exhausted".
     """
 
@@ -141,6 +143,10 @@ class Loop:
         middleware: Iterable[Middleware] = (),
         clock: Clock = SYSTEM_CLOCK,
         connector: Connector | None = None,
+        redirects: RedirectPolicy | None = REDIRECTS,
+        retries: RetryPolicy | None = None,
+        auth: AuthArgument | None = None,
+        cookies: CookiesArgument = None,
     ) -> None:
         if config is None:
             config = Config()
@@ -163,18 +169,26 @@ class Loop:
         self.bodies = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics, name="bodies of requests")
         # How often a connection was left unread because there was no memory.
         self.exhausted_count = 0
-        # Exchanges that a link of the chain makes wait.
+        # Exchanges that a link of the chain makes wait, or that wait before another attempt.
         self.held: set[HeldExchange] = set()
         self.max_body_bytes = config.max_body_bytes
         self.pool = ConnectionPool(config.pool)
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
         self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._routes = Routes.of(config, dials=connector is None)
-        self._preparer = Preparer(self.pool, default_headers(config), self.secure, self._routes)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
-        self._find_get = self._preparer.by_method["GET"].get
+        routes = Routes.of(config, dials=connector is None)
+        self.session = Session(
+            Preparer(self.pool, default_headers(config), self.secure, routes),
+            self.bodies,
+            config.serializer,
+            self.chain,
+            redirects=redirects,
+            retries=retries,
+            auth=auth,
+            cookies=cookies,
+        )
         # No reset on return: an exchange stays readable for whoever holds it, and forgets when it is lent again.
         self._exchanges: ObjectPool[Exchange] = ObjectPool(
             self._make_exchange, None, max_idle=limits.MAX_IDLE_EVENTS, pooling=config.zero_alloc
@@ -199,6 +213,11 @@ class Loop:
         self.reactor = Reactor(config.poller, clock, config.resolver)
         self.closed = False
 
+    @property
+    def cookies(self) -> Cookies:
+        """The jar. Raises InvalidOption where the loop was made with cookies=False."""
+        return self.session.cookies
+
     def _make_exchange(self) -> Exchange:
         return Exchange(self) if self.chain is None else ChainedExchange(self)
 
@@ -213,22 +232,13 @@ class Loop:
         stream: bool = False,
         notify: bool = True,
         user: object = None,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        content: object = None,
-        data: object = None,
-        json: object = None,
-        files: object = None,
-        progress: Progress | None = None,
-        auth: Auth | None = None,
-        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
+        **options: Unpack[RequestOptions],
     ) -> Exchange:
         """Begin a request; it proceeds inside `poll()`.
 
         Args:
-            method, url, params, headers, content, data, json, files, progress, auth, proxy, timeout: as in
-                `Client.request`.
+            method, url, timeout: as in `Client.request`, and so are the options.
             into: a writable buffer for the body, yours again when the exchange is done; without it, and without
                 `stream`, the body is gathered into `exchange.content`.
             stream: deliver the body in DATA events.
@@ -248,10 +258,6 @@ class Loop:
         if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
             raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
-        if self.chain is not None and self.chain.prepares:
-            draft = Draft(method, url, params, headers, auth)
-            self.chain.prepare(draft)
-            method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
         if into is not None:
             if stream:
                 raise InvalidOption("into, stream: give one of them")
@@ -269,47 +275,17 @@ class Loop:
                 # A released view: what follows says so.
                 pass
             into = writable_bytes(into, "into") if view is None else view
-        source = None
-        prepared: PreparedRequest | None
-        if content is None and data is None and json is None and files is None and progress is None:
-            if params is None and headers is None and auth is None and proxy is None:
-                # The usual request of a tick: nothing to validate, nothing to serialise.
-                try:
-                    prepared = self._find_get(url) if method == "GET" else None
-                except TypeError:
-                    # Unhashable, and so no str: what follows says so.
-                    prepared = None
-                if prepared is None:
-                    prepared = self._preparer.prepare(method, url)
-            else:
-                routes = None if proxy is None else self._routes.changed(proxy=proxy)
-                prepared = self._preparer.prepare(method, url, params=params, headers=headers, auth=auth, routes=routes)
-        else:
-            routes = None if proxy is None else self._routes.changed(proxy=proxy)
-            source, content_type = request_body(
-                content, data, json, files, progress, buffers=self.bodies, serializer=self.config.serializer
-            )
-            try:
-                prepared = self._preparer.prepare(
-                    method,
-                    url,
-                    params=params,
-                    headers=headers,
-                    auth=auth,
-                    source=source,
-                    content_type=content_type,
-                    routes=routes,
-                )
-            except BaseException:
-                if source is not None:
-                    source.release()
-                raise
+        source = flow = None
+        # The usual request of a tick: nothing to validate, nothing to serialise.
+        prepared = self.session.find_get(url) if not options and method == "GET" and type(url) is str else None
+        if prepared is None:
+            prepared, source, flow = self.session.request(method, url, **options)
         exchange = self._exchanges.rent()
         exchange.forget()
         exchange.user = user
         self._under_way += 1
         try:
-            exchange.begin(prepared, source, timeouts, into, stream, notify)
+            exchange.begin(prepared, source, timeouts, into, stream, notify, flow)
         except BaseException as error:
             # It may not have come so far as to note these.
             exchange.prepared = prepared
@@ -321,25 +297,9 @@ class Loop:
             raise
         return exchange
 
-    def get(
-        self,
-        url: str,
-        *,
-        into: bytearray | memoryview | None = None,
-        stream: bool = False,
-        notify: bool = True,
-        user: object = None,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        proxy: ProxyHops | bool | None = None,
-        timeout: TimeoutArgument = DEFAULT,
-    ) -> Exchange:
+    def get(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
         """GET; see `request`."""
-        return self.request(
-            "GET", url, into=into, stream=stream, notify=notify, user=user, params=params, headers=headers, auth=auth,
-            proxy=proxy, timeout=timeout,
-        )  # fmt: skip
+        return self.request("GET", url, **options)
 
     def head(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
         """HEAD; see `request`."""
@@ -394,7 +354,7 @@ class Loop:
             backoff_cap_s=backoff_cap_s,
             adaptive=adaptive,
         )
-        prepared = self._preparer.prepare("GET", url)
+        prepared = self.session.preparer.prepare("GET", url)
         if self._prewarmer is None:
             self._prewarmer = LoopPrewarmer(self)
         return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)

@@ -229,8 +229,8 @@ RULES: dict[str, Rule] = {
             ),
             **dict.fromkeys(
                 (
-                    "check_deadline", "drop_connection", "explained", "forget", "gather", "make_cancellable",
-                    "may_send_again", "perform", "release_connection",
+                    "begin", "check_deadline", "drop_connection", "explained", "forget", "forget_answer", "gather",
+                    "let_answer_go", "make_cancellable", "may_send_again", "perform", "pursue", "release_connection",
                 ),
                 INSIDE,
             ),

@@ -14,6 +14,7 @@ from typing import Any
 
 from support.in_thread import GUARD_S, InThread
 from turbosock import CancelToken, Client, Config, EventKind, Exchange, Loop, Middleware, Timeouts, TransportMode
+from turbosock.client.cookies import Cookies
 from turbosock.client.middleware import GO, NOT_AGAIN, UNTIL_WOKEN, Draft
 from turbosock.client.middleware.chained import Chained
 from turbosock.client.request import PreparedRequest, Preparer
@@ -252,16 +253,22 @@ class Face:
         return self.kind == "loop"
 
     def open(self, *links: Middleware, timeouts: Timeouts = TIMEOUTS, **options: Any) -> Face:
-        """Make the client or the loop."""
+        """Make the client or the loop, of their own options and those of Config."""
+        own = {name: options.pop(name) for name in ("redirects", "retries", "auth", "cookies") if name in options}
         config = Config(timeouts=timeouts, **options)
         if self.ticks:
-            self.loop = Loop(config, middleware=links, clock=self.clock)
+            self.loop = Loop(config, middleware=links, clock=self.clock, **own)
             self._made.append(self.loop)
         else:
             mode = TransportMode(self.kind)
-            self.client = Client(Config(timeouts=timeouts, transport=mode, **options), middleware=links)
+            self.client = Client(Config(timeouts=timeouts, transport=mode, **options), middleware=links, **own)
             self._made.append(self.client)
         return self
+
+    @property
+    def cookies(self) -> Cookies:
+        """The jar."""
+        return self.loop.cookies if self.ticks else self.client.cookies
 
     def begin(self, method: str, url: str, **options: Any) -> Call:
         """Begin a request."""

@@ -14,52 +14,17 @@ from typing import TYPE_CHECKING
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.middleware.base import GO
 from turbosock.client.middleware.chained import Chained
-from turbosock.client.queue_timer import QueueTimer
-from turbosock.errors import ClientClosed, Phase, TurbosockError
+from turbosock.errors import Phase, TurbosockError
 
 if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.middleware.chain import Chain
     from turbosock.client.middleware.timeline import Timeline
-    from turbosock.client.request import PreparedRequest
-    from turbosock.config import Timeouts
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.receive_ring import ReceiveRing
-    from turbosock.connection.source import BodySource
+    from turbosock.protocol.http1.head import ResponseHead
 
 _QUEUE = Phase.QUEUE
-
-
-class _LinkTimer(QueueTimer):
-    """Bounds the time for which a link holds an exchange, or tells when to try again."""
-
-    __slots__ = ("_loop",)
-
-    def __init__(self, exchange: ChainedExchange, loop: LoopServices, deadline_ns: int) -> None:
-        super().__init__(exchange, loop.reactor.timers, deadline_ns)
-        self._loop = loop
-        loop.held.add(self)
-
-    def cancel(self) -> None:
-        self._loop.held.discard(self)
-        super().cancel()
-
-    def on_timer(self, now_ns: int) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            assert isinstance(exchange, ChainedExchange), "made by one"
-            exchange.on_link_timer()
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """Whose time it bounds."""
-        return self._exchange
-
-    def close(self) -> None:
-        """The loop is closed."""
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.fail(ClientClosed("the loop was closed while middleware held the request"))
 
 
 class ChainedExchange(Chained, Exchange):
@@ -77,7 +42,6 @@ class ChainedExchange(Chained, Exchange):
         self._held = False
         self._held_since_ns = 0
         self._limit_ns = 0
-        self._link_timer: _LinkTimer | None = None
         # Whether an attempt is under way, and the links know of no answer.
         self._awaiting = False
         self.attempts = 0
@@ -85,35 +49,12 @@ class ChainedExchange(Chained, Exchange):
     def now_ns(self) -> int:
         return self._now_ns()
 
-    def begin(
-        self,
-        prepared: PreparedRequest,
-        source: BodySource | None,
-        timeouts: Timeouts,
-        into: memoryview | None,
-        stream: bool,
-        notify: bool,
-    ) -> None:
-        """As Exchange.begin, once the links let it."""
-        now_ns = self._now_ns()
-        self.prepared = prepared
-        self.source = source
-        self.timeouts = timeouts
-        self.into = into
-        self._stream = stream
-        self.gathers = into is None and not stream
-        self.notifies = notify
-        self.started_ns = now_ns
-        self.deadline_ns = now_ns + timeouts.total_ns
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Enter the links that are left, then begin the exchange itself."""
+    def _proceed(self, now_ns: int) -> None:
+        """Enter the links that are left, then send the request."""
         chain = self._chain()
         count = len(chain.standing)
         try:
             while self._entered < count or self._held:
-                now_ns = self._now_ns()
                 if not self._held:
                     self._entered += 1
                 due_ns = chain.enter(self._entered - 1, self, now_ns)
@@ -125,6 +66,7 @@ class ChainedExchange(Chained, Exchange):
                     return
                 if self._held:
                     self._end_hold()
+                now_ns = self._now_ns()
         except TurbosockError as error:
             self.fail(error)
             return
@@ -133,7 +75,7 @@ class ChainedExchange(Chained, Exchange):
             raise
         self.begin_attempt()
         self._awaiting = True
-        super().begin(self.prepared, self.source, self.timeouts, self.into, self._stream, self.notifies)
+        super()._proceed(now_ns)
 
     def _chain(self) -> Chain:
         chain = self._loop.chain
@@ -148,27 +90,13 @@ class ChainedExchange(Chained, Exchange):
             # Not a moment of the timeline: `held_ns` tells.
             self._phase = _QUEUE
         self.check_wait(due_ns, self._limit_ns, now_ns)
-        self._set_link_timer(min(due_ns, self._limit_ns))
+        self._hold_until(min(due_ns, self._limit_ns))
 
     def _end_hold(self) -> None:
-        self._set_link_timer(0)
+        self._hold_until(0)
         if self._held:
             self._held = False
             self.note_held(self._now_ns() - self._held_since_ns)
-
-    def _set_link_timer(self, due_ns: int) -> None:
-        """Look again then; 0: no more."""
-        if self._link_timer is not None:
-            self._link_timer.cancel()
-            self._link_timer = None
-        if due_ns:
-            self._link_timer = _LinkTimer(self, self._loop, due_ns)
-
-    def on_link_timer(self) -> None:
-        """The time has come to ask the link again, or to try again."""
-        self._set_link_timer(0)
-        if not self.done:
-            self._go_on()
 
     def wake(self) -> None:
         """Have the link that holds this exchange asked again, in the loop's next turn; from any thread."""
@@ -177,9 +105,17 @@ class ChainedExchange(Chained, Exchange):
     def attend(self) -> None:
         super().attend()
         if self._held and not self.done:
-            self._go_on()
+            self._proceed(self._now_ns())
 
     # The answer, and another attempt
+
+    def _take_special(self, connection: Http1Connection, head: ResponseHead) -> None:
+        if not self._awaiting or self._show_answer():
+            super()._take_special(connection, head)
+
+    def _let_attempt_go(self) -> None:
+        super()._let_attempt_go()
+        self.leave_links(self._chain())
 
     def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
         if not self._awaiting or self._show_answer():
@@ -210,14 +146,10 @@ class ChainedExchange(Chained, Exchange):
         if self.done:
             # A link cancelled it.
             return True
-        self.head = None
-        self.error = None
-        self.trailers = None
-        self.tls = None
-        self.retries = 0
+        self.forget_answer()
         self._bytes_moved = 0
         # In a later step, even without a delay: an origin that fails at once must not hold the loop.
-        self._set_link_timer(now_ns + max(delay_ns, 1))
+        self._hold_until(now_ns + max(delay_ns, 1))
         return True
 
     # Ending

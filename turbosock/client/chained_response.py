@@ -57,13 +57,13 @@ class _ChainedPerformance(Chained, Response):
 
     def perform(self, prepared: PreparedRequest, source: BodySource | None, timeouts: Timeouts) -> None:
         """As Response.perform, within the links."""
-        chain = self._client.chain
-        assert chain is not None, "a client with links makes these"
-        now_ns = _monotonic_ns()
+        chain = self._chain()
         self.prepared = prepared
         self.timeouts = timeouts
-        self.started_ns = now_ns
-        self.deadline_ns = now_ns + timeouts.total_ns
+        if not self.deadline_ns:
+            # A redirect, or another attempt, has what is left of the first request's.
+            self.started_ns = _monotonic_ns()
+            self.deadline_ns = self.started_ns + timeouts.total_ns
         # A link may cancel it from any thread.
         self.make_cancellable()
         self._performing = True
@@ -111,7 +111,6 @@ class _ChainedPerformance(Chained, Response):
             return True
         kept, delay_ns = repeat
         self._end_attempt(chain, kept)
-        self.error = None
         due_ns = _monotonic_ns() + delay_ns
         while _monotonic_ns() < due_ns:
             self._woken = False
@@ -128,10 +127,7 @@ class _ChainedPerformance(Chained, Response):
             if ring is not None:
                 self.ring = None
                 self._client.rings.give_back(ring)
-            self.head = None
-            self.trailers = None
-            self.tls = None
-            self.retries = 0
+            self.forget_answer()
 
     def _wait_for_link(self, chain: Chain, index: int, due_ns: int, now_ns: int) -> None:
         began_ns = now_ns
@@ -141,7 +137,7 @@ class _ChainedPerformance(Chained, Response):
         try:
             while due_ns != GO:
                 # A response that was dropped unclosed may hold what is waited for.
-                self._close_abandoned()
+                self._client.close_abandoned()
                 self.check_wait(due_ns, limit_ns, now_ns)
                 self._sleep_until(min(due_ns, limit_ns))
                 self._woken = False
@@ -149,13 +145,6 @@ class _ChainedPerformance(Chained, Response):
                 due_ns = chain.enter(index, self, now_ns)
         finally:
             self.note_held(_monotonic_ns() - began_ns)
-
-    def _close_abandoned(self) -> None:
-        try:
-            self._client.close_abandoned()
-        except IndexError:
-            # A drop wakes all who are held here: another of them took the last one.
-            pass
 
     def _sleep_until(self, due_ns: int) -> None:
         """Sleep until then, or until `wake()`; raises as check_deadline."""

@@ -16,40 +16,45 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
+from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.blocking_dial import BlockingWaiter, Dialler, Interruptible, connect_blocking, dial_blocking
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
 from turbosock.client.default_headers import default_headers
-from turbosock.client.middleware import Draft, Middleware
+from turbosock.client.flow import Flow
+from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, refill_of
-from turbosock.client.request import Auth, Headers, PreparedRequest, Preparer, request_body
-from turbosock.client.request_options import ClientOptions
+from turbosock.client.redirects import RedirectPolicy
+from turbosock.client.request import Preparer
+from turbosock.client.request_options import ClientOptions, RequestOptions
 from turbosock.client.response import Response, StreamedResponse
+from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
+from turbosock.client.session import REDIRECTS, CookiesArgument, Session
 from turbosock.client.stats import ClientStats
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
-from turbosock.client.url import Params
 from turbosock.config import Config, Timeouts
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
-from turbosock.connection.source import Progress
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginPool, Place, Waiter
-from turbosock.proxy_config import ProxyHops
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
+
+if TYPE_CHECKING:
+    from turbosock.client.cookies import Cookies
 
 _monotonic_ns = time.monotonic_ns
 
@@ -61,25 +66,27 @@ class Client:
         config: everything it can be told; the defaults suit most programs.
         middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
         connector: makes the connections instead of the network; None: the network.
+        redirects: how far redirects are followed; None: not, unless a request asks for it.
+        retries: when requests are sent again; None: never, but for a kept connection that turns out to be closed.
+        auth: for requests that have none of their own: as in `request`.
+        cookies: the jar, which several clients may share; None: one of its own; False: none.
 
     Raises:
-        InvalidOption: `config` is not a Config, `middleware` no iterable of Middleware, or `connector` no Connector.
+        InvalidOption: an argument is not what it should be; it is named.
     """
 
     __slots__ = (
         "__weakref__",
         "_abandoned",
         "_connector",
-        "_find_get",
         "_names_lines",
-        "_preparer",
         "_resolver",
         "_dropped",
         "_prewarmer",
         "_response_type",
         "_responses",
-        "_routes",
         "_secure",
+        "_session",
         "_timeouts",
         "buffers",
         "chain",
@@ -96,6 +103,10 @@ class Client:
         *,
         middleware: Iterable[Middleware] = (),
         connector: Connector | None = None,
+        redirects: RedirectPolicy | None = REDIRECTS,
+        retries: RetryPolicy | None = None,
+        auth: AuthArgument | None = None,
+        cookies: CookiesArgument = None,
     ) -> None:
         if config is None:
             config = Config()
@@ -107,21 +118,26 @@ class Client:
         self._connector = checked_connector(connector)
         self.pool = ConnectionPool(config.pool)
         self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
-        self._routes = Routes.of(config, dials=connector is None)
-        self._preparer = Preparer(self.pool, default_headers(config), self._secure, self._routes)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
         self._prewarmer = ThreadPrewarmer(self)
-        # Exchanges that a link makes wait.
+        # Exchanges that a link makes wait, or that wait before another attempt.
         self.held: set[Interruptible] = set()
-        # Bound once: the first look-up of every repeated GET. Links that change requests have to see each of them.
-        self._find_get: Callable[[str], PreparedRequest | None] = (
-            self._prepare_get if chain.prepares else self._preparer.by_method["GET"].get
-        )
         self._resolver = Resolver(clock=SYSTEM_CLOCK, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        routes = Routes.of(config, dials=connector is None)
+        self._session = Session(
+            Preparer(self.pool, default_headers(config), self._secure, routes),
+            self.buffers,
+            config.serializer,
+            self.chain,
+            redirects=redirects,
+            retries=retries,
+            auth=auth,
+            cookies=cookies,
+        )
         # No reset on return: an answer stays readable for whoever holds it, and is forgotten when it is lent again.
         self._responses: ObjectPool[StreamedResponse] = ObjectPool(
             self._make_response, None, pooling=config.zero_alloc, diagnostics=config.diagnostics
@@ -131,6 +147,11 @@ class Client:
         self._abandoned: deque[Http1Connection] = deque()
         self._dropped: deque[ChainedStreamedResponse] = deque()
         _clients.add(self)
+
+    @property
+    def cookies(self) -> Cookies:
+        """The jar. Raises InvalidOption where the client was made with cookies=False."""
+        return self._session.cookies
 
     def _make_response(self) -> StreamedResponse:
         make = StreamedResponse if self.chain is None else ChainedStreamedResponse
@@ -143,22 +164,16 @@ class Client:
         method: str,
         url: str,
         *,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        content: object = None,
-        data: object = None,
-        json: object = None,
-        files: object = None,
-        progress: Progress | None = None,
-        auth: Auth | None = None,
-        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Response:
         """Send a request and read the answer whole.
 
         Args:
             method, url: of the request.
+            timeout: seconds for everything, redirects and retries included, or a Timeouts.
+            cancel: lets another thread end the call.
             params: added to the URL's query: a mapping, pairs or a str.
             headers: a mapping or pairs; they replace default fields of the same name.
             content: the body: bytes, any buffer (sent without a copy), str, a binary file, or an iterable of buffers.
@@ -169,25 +184,25 @@ class Client:
                 headers]]).
             progress: called as `progress(sent, total)` with the body's bytes when some have left; `total` is None where
                 it is not known. What it raises ends the exchange.
-            auth: (user, password) for basic authentication.
-            proxy: through what this one goes: a Proxy, a URL of one, a tuple of these (a chain, the nearest first), or
-                False for nothing; `no_proxy` has no say then. None: what the Config says.
-            timeout: seconds for everything, or a Timeouts.
-            cancel: lets another thread end the call.
+            auth: (user, password) for basic authentication, an Auth, or a callable; instead of the client's own. It is
+                for the origin of the URL alone.
+            cookies: names and values for this request, beside those of the client's jar; for its origin alone.
+            follow_redirects: True or False; None: as the client does.
+            proxy: a proxy's URL, several in a row, or a Proxy: instead of the client's; False: none.
+            host_map, local_address: as in Config, instead of them.
 
         Returns:
             The response, yours to keep; its body is in `content`.
 
         Raises:
             InvalidOption: an argument cannot work; it names the argument, and nothing was sent.
+            RedirectError: a redirect cannot be followed.
             TurbosockError: the exchange failed.
         """
         response = self._response_type(self)
         if cancel is not None:
             response.make_cancellable()
-        self._perform(
-            response, method, url, params, headers, content, data, json, files, progress, auth, proxy, timeout, cancel
-        )
+        self._perform(response, method, url, timeout, cancel, options)
         try:
             response.gather()
         finally:
@@ -201,17 +216,9 @@ class Client:
         method: str,
         url: str,
         *,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        content: object = None,
-        data: object = None,
-        json: object = None,
-        files: object = None,
-        progress: Progress | None = None,
-        auth: Auth | None = None,
-        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Response:
         """Send a request and return once the head of the answer is there; arguments and errors are `request`'s.
 
@@ -224,28 +231,14 @@ class Client:
             response.taken_at = f"; it was taken at {caller_line()}"
         if cancel is not None:
             response.make_cancellable()
-        if (
-            params is None
-            and headers is None
-            and content is None
-            and data is None
-            and json is None
-            and files is None
-            and progress is None
-            and auth is None
-            and proxy is None
-            and cancel is None
-            and timeout is DEFAULT
-            and not self.closed
-        ):
-            prepared = self._find_get(url) if method == "GET" and type(url) is str else None
-            if prepared is None:
-                prepared = self._preparer.prepare(method, url)
-            response.perform(prepared, None, self._timeouts)
-            return response
-        self._perform(
-            response, method, url, params, headers, content, data, json, files, progress, auth, proxy, timeout, cancel
-        )
+        elif timeout is DEFAULT and not options and method == "GET" and type(url) is str and not self.closed:
+            prepared = self._session.find_get(url)
+            if prepared is not None:
+                response.perform(prepared, None, self._timeouts)
+                if response.head.special:  # type: ignore[union-attr]  # perform() ends with a head, or raises
+                    response.pursue(Flow(self._session))
+                return response
+        self._perform(response, method, url, timeout, cancel, options)
         return response
 
     def _perform(
@@ -253,44 +246,24 @@ class Client:
         response: Response,
         method: str,
         url: str,
-        params: Params | None,
-        headers: Headers | None,
-        content: object,
-        data: object,
-        json: object,
-        files: object,
-        progress: Progress | None,
-        auth: Auth | None,
-        proxy: ProxyHops | bool | None,
         timeout: TimeoutArgument,
         cancel: CancelToken | None,
+        options: RequestOptions,
     ) -> None:
         if self.closed:
             raise ClientClosed("the client is closed: request() and stream() need an open one")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
-        if self.chain is not None and self.chain.prepares:
-            draft = Draft(method, url, params, headers, auth)
-            self.chain.prepare(draft)
-            method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
-        routes = None if proxy is None else self._routes.changed(proxy=proxy)
-        source, content_type = request_body(
-            content, data, json, files, progress, buffers=self.buffers, serializer=self.config.serializer
-        )
+        prepared, source, flow = self._session.request(method, url, **options)
         try:
-            prepared = self._preparer.prepare(
-                method,
-                url,
-                params=params,
-                headers=headers,
-                auth=auth,
-                source=source,
-                content_type=content_type,
-                routes=routes,
-            )
             if cancel is not None:
                 cancel.attach(response)
             try:
-                response.perform(prepared, source, timeouts)
+                if flow is not None:
+                    response.begin(flow, prepared, timeouts)
+                else:
+                    response.perform(prepared, source, timeouts)
+                    if response.head.special:  # type: ignore[union-attr]  # as in stream()
+                        response.pursue(Flow(self._session))
             except BaseException:
                 if cancel is not None:
                     cancel.detach(response)
@@ -303,42 +276,23 @@ class Client:
         self,
         url: str,
         *,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: Auth | None = None,
-        proxy: ProxyHops | bool | None = None,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Response:
         """GET; see `request`."""
-        if (
-            params is None
-            and headers is None
-            and auth is None
-            and proxy is None
-            and cancel is None
-            and timeout is DEFAULT
-        ):
-            prepared = self._find_get(url) if type(url) is str else None
+        if timeout is DEFAULT and cancel is None and not options and type(url) is str:
+            prepared = self._session.find_get(url)
             if prepared is not None and not self.closed:
                 # The usual request of a program that repeats itself: nothing to validate, nothing to serialise.
                 response = self._response_type(self)
                 response.perform(prepared, None, self._timeouts)
+                if response.head.special:  # type: ignore[union-attr]  # as in stream()
+                    response.pursue(Flow(self._session))
                 response.gather()
                 response.closed = True
                 return response
-        return self.request(
-            "GET", url, params=params, headers=headers, auth=auth, proxy=proxy, timeout=timeout, cancel=cancel
-        )
-
-    def _prepare_get(self, url: str) -> PreparedRequest:
-        """A plain GET as the links want it: what `_perform` does, without what a plain GET has not."""
-        assert self.chain is not None, "used in place of the look-up where there are links"
-        draft = Draft("GET", url, None, None, None)
-        self.chain.prepare(draft)
-        return self._preparer.prepare(
-            draft.method, draft.url, params=draft.params, headers=draft.headers, auth=draft.auth
-        )
+        return self.request("GET", url, timeout=timeout, cancel=cancel, **options)
 
     def head(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """HEAD; see `request`."""
@@ -527,7 +481,7 @@ class Client:
             max_building=1,
             adaptive=adaptive,
         )
-        prepared = self._preparer.prepare("GET", url)
+        prepared = self._session.preparer.prepare("GET", url)
         return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
 
     # The end

@@ -34,6 +34,8 @@ from turbosock.protocol.http1.headers import HeaderList
 from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
+    from turbosock.client.flow import Flow
+    from turbosock.client.past_answer import PastAnswer
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
     from turbosock.connection.http1 import Http1Connection
@@ -59,6 +61,7 @@ class ClientExchange:
         ring: the receive ring, where the whole body came with the head and the connection was let go.
         error: what ended the exchange, or None.
         cancelled: whether `cancel()` was called.
+        flow: what decides on further requests, once there is need of it, or None.
     """
 
     __slots__ = (
@@ -69,6 +72,7 @@ class ClientExchange:
         "deadline_ns",
         "error",
         "finished_ns",
+        "flow",
         "head",
         "nbytes",
         "phase",
@@ -95,6 +99,7 @@ class ClientExchange:
     deadline_ns: int
     error: TurbosockError | None
     finished_ns: int
+    flow: Flow | None
     head: ResponseHead | None
     nbytes: int
     phase: Phase
@@ -140,8 +145,13 @@ class ClientExchange:
 
     @property
     def url(self) -> str:
-        """The URL that was requested, without credentials and fragment."""
-        return self.prepared.url.full
+        """The URL that was requested, the last one where redirects were followed; without credentials."""
+        return self.prepared.url.shown
+
+    @property
+    def history(self) -> tuple[PastAnswer, ...]:
+        """The answers that were followed on the way to this one, redirects and challenges, the first one first."""
+        return () if self.flow is None else self.flow.history
 
     @property
     def method(self) -> str:
@@ -226,6 +236,16 @@ class ClientExchange:
                 self.connection = None
         if connection is not None:
             self.prepared.origin.discard(connection)
+
+    def forget_answer(self) -> None:
+        """Another request follows, of which nothing is known yet; the connection and its memory are let go already."""
+        self.head = None
+        self.error = None
+        self.trailers = None
+        self.tls = None
+        self.nbytes = 0
+        self.retries = 0
+        self.finished_ns = 0
 
     def may_send_again(self, error: BaseException) -> bool:
         """Whether an idle connection, kept or prewarmed, was stale: closed by its peer before our request reached it.

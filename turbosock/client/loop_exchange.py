@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json as json_module
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
 from turbosock.client.events import Event, EventKind
 from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange
+from turbosock.client.flow import Flow
 from turbosock.client.gather import Gatherer, too_large
+from turbosock.client.hold_timer import HoldTimer
 from turbosock.client.queue_timer import QueueTimer
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.errors import (
@@ -43,6 +45,7 @@ from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
+    from turbosock.client.flow import Hop
     from turbosock.client.loop_connection import LoopConnection
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import PreparedRequest
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
     from turbosock.pool.origin_pool import Place
+    from turbosock.protocol.http1.head import ResponseHead
 
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
@@ -66,8 +70,10 @@ _ERROR = EventKind.ERROR
 # A step that did nothing for want of memory: the loop comes again.
 _STARVED = -2
 
+# Of what is not ours, whose catcher raises it again.
+_BROKEN_OFF: Final = "broken_off"
 # Of an exchange that ended when there was no memory even for an error of its own; nothing is written into it.
-_WITHOUT_WORDS = TurbosockError("there was no memory; the call that took the step said so", code="broken_off")
+_WITHOUT_WORDS = TurbosockError("there was no memory; the call that took the step said so", code=_BROKEN_OFF)
 
 
 class Exchange(ClientExchange, Event):
@@ -85,6 +91,8 @@ class Exchange(ClientExchange, Event):
         "_bytes_moved",
         "_gatherer",
         "gathers",
+        "_hold",
+        "_hop",
         "_loop",
         "notifies",
         "_now_ns",
@@ -124,12 +132,16 @@ class Exchange(ClientExchange, Event):
         self.phase = _NONE
         self.started_ns = 0
         self.finished_ns = 0
+        self.flow = None
         self.deadline_ns = 0
         self._bytes_moved = 0
         self._quiet_since_ns = 0
         self.dial: TickingDial | None = None
         self._gatherer: Gatherer | None = None
         self._queue_timer: QueueTimer | None = None
+        # The request that comes next, while it is waited for.
+        self._hop: Hop | None = None
+        self._hold: HoldTimer | None = None
         self.notifies = True
         self._stream = False
         self.gathers = False
@@ -148,6 +160,7 @@ class Exchange(ClientExchange, Event):
         into: memoryview | None,
         stream: bool,
         notify: bool,
+        flow: Flow | None = None,
     ) -> None:
         """Take a connection, or ask for one; for Loop only."""
         now_ns = self._now_ns()
@@ -158,11 +171,14 @@ class Exchange(ClientExchange, Event):
         self._stream = stream
         self.gathers = into is None and not stream
         self.notifies = notify
-        if not self.deadline_ns:
-            # Where middleware held it, or this is another attempt, it runs already.
-            self.started_ns = now_ns
-            self.deadline_ns = now_ns + timeouts.total_ns
-        connection = prepared.origin.take_idle(now_ns)
+        self.flow = flow
+        self.started_ns = now_ns
+        self.deadline_ns = now_ns + timeouts.total_ns
+        self._proceed(now_ns)
+
+    def _proceed(self, now_ns: int) -> None:
+        """Send the request, the first or a further one, as soon as there is a connection."""
+        connection = self.prepared.origin.take_idle(now_ns)
         if connection is not None:
             try:
                 self._send_on(connection, now_ns)
@@ -385,7 +401,11 @@ class Exchange(ClientExchange, Event):
                 prepared = self.prepared
                 if head is not prepared.expected:
                     prepared.expected = head
-                    self._check_fits(head.whole_length)
+                    if not head.special:
+                        self._check_fits(head.whole_length)
+                if head.special or self.flow is not None:
+                    self._take_special(connection, head)
+                    return
             if connection.whole:
                 self._take_whole(connection, connection.ring)
             else:
@@ -395,6 +415,68 @@ class Exchange(ClientExchange, Event):
         except BaseException as error:
             self.break_off(error)
             raise
+
+    def _take_special(self, connection: Http1Connection, head: ResponseHead) -> None:
+        """An answer that may ask for another request."""
+        if self._goes_on(None):
+            return
+        self._check_fits(head.whole_length)
+        if connection.whole:
+            self._take_whole(connection, connection.ring)
+        else:
+            self._take_body(connection)
+
+    def _goes_on(self, failure: TurbosockError | None) -> bool:
+        """Have another request follow this answer, or this failure; False: it stands."""
+        flow = self.flow
+        if flow is None:
+            flow = self.flow = Flow(self._loop.session)
+        now_ns = self._now_ns()
+        hop = flow.after(self.prepared, self.head, failure, now_ns, self.deadline_ns)
+        if hop is None:
+            return False
+        self._let_attempt_go()
+        # In a later step, even without a delay: an origin that answers at once must not hold the loop.
+        if not self.done:
+            self._hop = hop
+            self._hold_until(now_ns + max(hop.delay_ns, 1))
+        return True
+
+    def _let_attempt_go(self) -> None:
+        """Let go of what one request held; another will follow."""
+        if self._gatherer is not None:
+            self._gatherer.abandon()
+            self._gatherer = None
+        self._stop_connecting()
+        connection = self.connection
+        if connection is not None:
+            if self.head is not None and connection.drain():
+                self._release(connection)
+            else:
+                self.drop_connection()
+        self.forget_answer()
+        self._bytes_moved = 0
+
+    def _hold_until(self, due_ns: int) -> None:
+        """Wait for that time, and then proceed; 0: wait no more."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        if due_ns:
+            self._hold = HoldTimer(self, self._loop, due_ns)
+
+    def on_hold_timer(self) -> None:
+        """The time has come to proceed."""
+        self._hold_until(0)
+        if self.done:
+            return
+        hop = self._hop
+        if hop is not None:
+            assert self.flow is not None, "it said what comes next"
+            self._hop = None
+            self.prepared = hop.prepared
+            self.source = self.flow.source
+        self._proceed(self._now_ns())
 
     def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
         """The body came with the head: one copy out of the ring, and the connection is free."""
@@ -585,6 +667,24 @@ class Exchange(ClientExchange, Event):
             self._gatherer = None
         connection = self.connection
         assert connection is not None, "finished once"
+        self._release(connection)
+        # The caller's memory is free again, though the exchange may be held for long.
+        self.into = None
+        if self.source is not None:
+            self._release_source()
+        self.done = True
+        try:
+            if self.notifies:
+                self._loop.events.append(self)
+        except MemoryError:
+            # A second attempt: an end that is not told would be none.
+            self._loop.events.append(self)
+            raise
+        finally:
+            self._loop.take_back(self)
+
+    def _release(self, connection: Http1Connection) -> None:
+        """The answer was read: the connection goes back to its origin, and is watched there."""
         # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
         # exchange has to wait for it.
         connection.transport.readable = False
@@ -609,20 +709,6 @@ class Exchange(ClientExchange, Event):
             except BaseException:
                 connection.discard()  # type: ignore[attr-defined]  # as above
                 raise
-        # The caller's memory is free again, though the exchange may be held for long.
-        self.into = None
-        if self.source is not None:
-            self._release_source()
-        self.done = True
-        try:
-            if self.notifies:
-                self._loop.events.append(self)
-        except MemoryError:
-            # A second attempt: an end that is not told would be none.
-            self._loop.events.append(self)
-            raise
-        finally:
-            self._loop.take_back(self)
 
     def _broken(self, error: TurbosockError) -> None:
         if self.may_send_again(error):
@@ -645,16 +731,22 @@ class Exchange(ClientExchange, Event):
         try:
             broken = TurbosockError(
                 f"a step broke off with {type(error).__name__}: {error}; the call that took it raised the same",
-                code="broken_off",
+                code=_BROKEN_OFF,
             )
         except MemoryError:
             broken = _WITHOUT_WORDS
         self.fail(broken)
 
     def fail(self, error: TurbosockError) -> None:
-        """End the exchange with an error."""
+        """End the exchange with an error, unless it is worth another attempt."""
         if self.done:
             return
+        if self.flow is not None and self.head is None and error.code != _BROKEN_OFF:
+            try:
+                if self._goes_on(self.explained(error)):
+                    return
+            except TurbosockError as failure:
+                error = failure
         self._conclude(error)
         # Whatever breaks off in here, for want of memory or by an interrupt: what is held is given back, and the end
         # is told.
@@ -672,20 +764,26 @@ class Exchange(ClientExchange, Event):
                 self._gatherer = None
         finally:
             try:
-                self._leave_queue()
-                if self.phase is _QUEUE:
-                    self.prepared.origin.leave(self)
+                self._stop_connecting()
             finally:
                 try:
-                    dial = self.dial
-                    if dial is not None:
-                        self.dial = None
-                        dial.orphan()
+                    self.drop_connection()
                 finally:
-                    try:
-                        self.drop_connection()
-                    finally:
-                        self._tell_failure()
+                    self._tell_failure()
+
+    def _stop_connecting(self) -> None:
+        """Wait for a connection no more: neither for the time to look for one, nor in line, nor for a dial."""
+        try:
+            self._hold_until(0)
+            self._hop = None
+            self._leave_queue()
+            if self.phase is _QUEUE:
+                self.prepared.origin.leave(self)
+        finally:
+            dial = self.dial
+            if dial is not None:
+                self.dial = None
+                dial.orphan()
 
     def _conclude(self, error: TurbosockError) -> None:
         self.error = error
@@ -725,6 +823,7 @@ class Exchange(ClientExchange, Event):
         self.finished_ns = self._now_ns()
         self.connection = None
         self.dial = None
+        self._hold = None
         self._queue_timer = None
         if self._gatherer is not None:
             self._gatherer.abandon()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from turbosock.client.events import EventQueue
     from turbosock.client.loop_exchange import Exchange
     from turbosock.client.middleware.chain import Chain
+    from turbosock.client.session import Session
     from turbosock.client.ticking_dial import TickingDial
     from turbosock.config import Config
     from turbosock.connection.receive_ring import RingPool
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class HeldExchange(Protocol):
-    """What stands for an exchange that middleware makes wait."""
+    """What stands for an exchange that waits for middleware, or before another attempt."""
 
     @property
     def exchange(self) -> Exchange | None:
@@ -49,6 +50,7 @@ class LoopServices(Protocol):
     max_body_bytes: int
     secure: TlsDialer
     connector: Connector | None
+    session: Session
 
     def queue_dial(self, dial: TickingDial) -> None:
         """Begin a dial in this turn or a later one."""

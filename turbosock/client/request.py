@@ -7,12 +7,12 @@ body for the same method, URL and headers. Everything that can be refused is ref
 from __future__ import annotations
 
 import threading
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from turbosock import limits
 from turbosock.buffers.writer import BufferWriter
+from turbosock.client.auth.basic import basic_value
 from turbosock.client.form import FORM_TYPE, urlencoded
 from turbosock.client.multipart import MultipartForm
 from turbosock.client.routes import Routes
@@ -41,9 +41,19 @@ IDEMPOTENT_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"
 _BODY_METHODS: Final = frozenset(("POST", "PUT", "PATCH"))
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
-Auth = tuple[str, str]
 K = TypeVar("K")
 _JSON: Final = JsonSerializer()
+_NO_FIELDS: Final = HeaderList()
+
+
+class Secrets(Protocol):
+    """Who knows the credentials and cookies of a request; asked once it is known where it goes."""
+
+    def authorization(self, method: str, url: Url) -> str | None:
+        """The value of Authorization, or None."""
+
+    def cookie(self, url: Url) -> str | None:
+        """The value of Cookie, in Latin-1, or None."""
 
 
 class PreparedRequest:
@@ -53,18 +63,23 @@ class PreparedRequest:
         method, url: of the request.
         origin: where its connections come from.
         head: the serialised head.
+        fields: those of the head that a redirect may carry on: without a Host, credentials and cookies that were not
+            given as headers, and without what frames the body.
         idempotent: whether it may be sent again when a connection broke before the answer.
         expect_continue: whether the body waits for a 100.
         expected: the last final head that answered it, which the next answer probably repeats byte for byte.
     """
 
-    __slots__ = ("expect_continue", "expected", "head", "idempotent", "method", "origin", "url")
+    __slots__ = ("expect_continue", "expected", "fields", "head", "idempotent", "method", "origin", "url")
 
-    def __init__(self, method: str, url: Url, origin: OriginPool, head: bytes, *, expect_continue: bool) -> None:
+    def __init__(
+        self, method: str, url: Url, origin: OriginPool, head: bytes, fields: HeaderList, *, expect_continue: bool
+    ) -> None:
         self.method = method
         self.url = url
         self.origin = origin
         self.head = head
+        self.fields = fields
         self.idempotent = method in IDEMPOTENT_METHODS
         self.expect_continue = expect_continue
         self.expected: ResponseHead | None = None
@@ -89,10 +104,10 @@ class Preparer:
         "_defaults",
         "_lock",
         "_pool",
-        "_routes",
         "_secure",
         "_with_headers",
         "by_method",
+        "routes",
     )
 
     def __init__(
@@ -103,7 +118,7 @@ class Preparer:
         routes: Routes | None = None,
     ) -> None:
         self._pool = pool
-        self._routes = Routes(HostMap(())) if routes is None else routes
+        self.routes = Routes(HostMap(())) if routes is None else routes
         self._secure = secure
         self._defaults = HeaderList(defaults)
         self.renew_lock()
@@ -124,7 +139,7 @@ class Preparer:
         *,
         params: Params | None = None,
         headers: Headers | None = None,
-        auth: Auth | None = None,
+        secrets: Secrets | None = None,
         source: BodySource | None = None,
         content_type: str | None = None,
         routes: Routes | None = None,
@@ -132,18 +147,19 @@ class Preparer:
         """A prepared request, from memory where an equal one was made.
 
         Args:
+            secrets: knows what goes into Authorization and Cookie, where the headers have neither.
             routes: which way the connections of this one go, if not the usual way.
 
         Raises:
             InvalidOption, InvalidUrl, InvalidHeader: naming the argument.
         """
-        if source is not None or params is not None or auth is not None or routes is not None:
-            return self._make(method, url, params, headers, auth, source, content_type, routes)
+        if source is not None or params is not None or secrets is not None or routes is not None:
+            return self._make(method, url, params, headers, secrets, source, content_type, routes)
         if headers is None:
             urls = self.by_method.get(method) if isinstance(method, str) else None
             prepared = urls.get(url) if urls is not None and isinstance(url, str) else None
             if prepared is None:
-                prepared = self._make(method, url, None, None, None, None, None)
+                prepared = self._make(method, url, None, None, None, None, None, None)
                 self._remember(self.by_method.setdefault(method, {}), url, prepared)
             return prepared
         if type(headers) is list:
@@ -157,11 +173,43 @@ class Preparer:
             prepared = self._with_headers.get(key)
         except TypeError:
             # Something unhashable: a pair that is a list, or what validation will name.
-            return self._make(method, url, None, pairs, None, None, None)
+            return self._make(method, url, None, pairs, None, None, None, None)
         if prepared is None:
-            prepared = self._make(method, url, None, pairs, None, None, None)
+            prepared = self._make(method, url, None, pairs, None, None, None, None)
             self._remember(self._with_headers, key, prepared)
         return prepared
+
+    def with_cookie(self, prepared: PreparedRequest, cookie: str) -> PreparedRequest:
+        """One of `prepare`, without a body and on the usual way, with a Cookie field unless it has one."""
+        if prepared.fields.count(b"cookie"):
+            return prepared
+        # By its identity: this is asked for again while the cookies stay what they are.
+        key = (prepared, cookie)
+        found = self._with_headers.get(key)
+        if found is None:
+            own = _url_authorization(prepared.url, prepared.fields)
+            own.append((b"Cookie", cookie.encode("latin-1")))
+            found = self._build(prepared.method, prepared.url, own, prepared.fields, _NO_FIELDS, None, None)
+            self._remember(self._with_headers, key, found)
+        return found
+
+    def follow(
+        self,
+        method: str,
+        url: Url,
+        fields: HeaderList,
+        secrets: Secrets,
+        source: BodySource | None,
+        routes: Routes | None,
+        authorization: str | None = None,
+    ) -> PreparedRequest:
+        """The request after an answer that asked for another one; its fields are all it has but for secrets.
+
+        Args:
+            authorization: instead of what `secrets` would say.
+        """
+        own = _secret_fields(method, url, fields, secrets, authorization)
+        return self._build(method, url, own, fields, _NO_FIELDS, source, routes)
 
     def _remember(self, memory: dict[K, PreparedRequest], key: K, prepared: PreparedRequest) -> None:
         with self._lock:
@@ -187,53 +235,91 @@ class Preparer:
         url: str,
         params: Params | None,
         headers: Headers | None,
-        auth: Auth | None,
+        secrets: Secrets | None,
         source: BodySource | None,
         content_type: str | None,
-        routes: Routes | None = None,
+        routes: Routes | None,
     ) -> PreparedRequest:
         if not isinstance(method, str):
             raise InvalidHeader(f"method: a {type(method).__name__} was given; give a str such as 'GET'")
         parsed = Url(url, params)
-        given = HeaderList(_pairs(headers)) if headers is not None else HeaderList()
+        given = HeaderList(_pairs(headers)) if headers is not None else _NO_FIELDS
+        if secrets is None:
+            own = _url_authorization(parsed, given)
+        else:
+            own = _secret_fields(method, parsed, given, secrets, None)
+            if self._defaults.count(b"cookie"):
+                # The configuration's cookies are meant as they stand.
+                own = [field for field in own if field[0] != b"Cookie"]
         names = {name.lower() for name, _ in given.raw}
-        own: list[tuple[bytes, bytes]] = []
-        if b"host" not in names and not self._defaults.count(b"host"):
-            own.append((b"Host", parsed.authority.encode("ascii")))
-        credentials = auth if auth is not None else parsed.credentials
-        if credentials is not None and b"authorization" not in names:
-            own.append((b"Authorization", basic_credentials(credentials)))
+        fields: list[tuple[bytes, bytes]] = []
         if content_type is not None and b"content-type" not in names:
-            own.append((b"Content-Type", content_type.encode("ascii")))
+            fields.append((b"Content-Type", content_type.encode("ascii")))
         if b"range" in names and b"accept-encoding" not in names and self._defaults.count(b"accept-encoding"):
             # A part of a coded representation cannot be decoded.
-            own.append((b"Accept-Encoding", b"identity"))
-        routes = self._routes if routes is None else routes
-        key = routes.key(parsed.key)
-        target = parsed.target
+            fields.append((b"Accept-Encoding", b"identity"))
+        # What this request says in any way replaces the default field of that name.
+        names.update(name.lower() for name, _ in (*own, *fields))
+        fields += [field for field in self._defaults.raw if field[0].lower() not in names]
+        fields += [field for field in given.raw if field[0].lower() not in (b"content-length", b"transfer-encoding")]
+        kept = HeaderList.of_valid(fields, [name.lower() for name, _ in fields])
+        return self._build(method, parsed, own, kept, given, source, routes)
+
+    def _build(
+        self,
+        method: str,
+        url: Url,
+        own: list[tuple[bytes, bytes]],
+        fields: HeaderList,
+        given: HeaderList,
+        source: BodySource | None,
+        routes: Routes | None,
+    ) -> PreparedRequest:
+        """Put a head together: Host, what is this request's alone, its fields, and what frames the body."""
+        host = () if fields.count(b"host") else ((b"Host", url.authority.encode("ascii")),)
+        routes = self.routes if routes is None else routes
+        key = routes.key(url.key)
+        target = url.target
         if key.forwarded:
-            target = parsed.full
+            target = url.full
             authorization = key.hops[-1].authorization
-            if authorization is not None and b"proxy-authorization" not in names:
+            if authorization is not None and not fields.count(b"proxy-authorization"):
                 own.append((b"Proxy-Authorization", authorization))
-        elif b"proxy-authorization" in names or self._defaults.count(b"proxy-authorization"):
+        elif fields.count(b"proxy-authorization"):
             raise InvalidHeader(
                 "headers: 'Proxy-Authorization' would go to the origin; give user and password in the proxy's URL"
             )
-        # What this request says in any way replaces the default field of that name.
-        names.update(name.lower() for name, _ in own)
-        fields = own + [field for field in self._defaults.raw if field[0].lower() not in names]
-        fields += [field for field in given.raw if field[0].lower() not in (b"content-length", b"transfer-encoding")]
-        fields += _framing_fields(method, given, source)
-        expect = (given.get("expect") or "").lower() == "100-continue" and source is not None
-        head = request_head(method, target, fields)
+        head = request_head(method, target, (*host, *own, *fields.raw, *_framing_fields(method, given, source)))
+        expect = (fields.get("expect") or "").lower() == "100-continue" and source is not None
         if self._secure is not None:
             if key.scheme == "https":
                 self._secure.prepare()
             for hop in key.hops:
                 if hop.scheme == "https":
                     self._secure.of_proxy(hop).prepare()
-        return PreparedRequest(method, parsed, self._pool.origin(key), head, expect_continue=expect)
+        return PreparedRequest(method, url, self._pool.origin(key), head, fields, expect_continue=expect)
+
+
+def _url_authorization(url: Url, given: HeaderList) -> list[tuple[bytes, bytes]]:
+    """The field for the credentials of the URL itself, if it has some and the request has no such field."""
+    if url.credentials is None or given.count(b"authorization"):
+        return []
+    return [(b"Authorization", basic_value(*url.credentials).encode("ascii"))]
+
+
+def _secret_fields(
+    method: str, url: Url, given: HeaderList, secrets: Secrets, authorization: str | None
+) -> list[tuple[bytes, bytes]]:
+    """The fields that only `secrets` knows, or the URL; none that the request has as headers."""
+    own: list[tuple[bytes, bytes]] = []
+    if not given.count(b"authorization"):
+        if authorization is None:
+            authorization = secrets.authorization(method, url)
+        own = [(b"Authorization", authorization.encode("latin-1"))] if authorization else _url_authorization(url, given)
+    cookie = None if given.count(b"cookie") else secrets.cookie(url)
+    if cookie is not None:
+        own.append((b"Cookie", cookie.encode("latin-1")))
+    return own
 
 
 _preparers: Final = renewed_in_child(Preparer.renew_lock)
@@ -267,26 +353,6 @@ def _framing_fields(method: str, given: HeaderList, source: BodySource | None) -
     if source.length >= 0:
         return [(b"Content-Length", b"%d" % source.length)]
     return [(b"Transfer-Encoding", b"chunked")]
-
-
-def basic_credentials(credentials: Auth) -> bytes:
-    """The value of an Authorization field for a user and password (RFC 7617, in UTF-8).
-
-    Raises:
-        InvalidOption: not a pair of str, or a user name with a colon.
-    """
-    if not isinstance(credentials, tuple) or len(credentials) != 2 or not all(isinstance(p, str) for p in credentials):
-        raise InvalidOption("auth: give a tuple of user and password, both str")
-    user, password = credentials
-    if ":" in user:
-        raise InvalidOption("auth: a user name for basic authentication cannot hold a colon")
-    if any(character < " " or character == "\x7f" for part in credentials for character in part):
-        raise InvalidOption("auth: user and password cannot hold control characters (RFC 7617 §2)")
-    try:
-        return b"Basic " + b64encode(f"{user}:{password}".encode())
-    except UnicodeEncodeError:
-        # The cause would show the password.
-        raise InvalidOption("auth: user or password holds a lone surrogate, which is half a character") from None
 
 
 def request_body(

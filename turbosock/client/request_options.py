@@ -3,18 +3,22 @@ they mean."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
+from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.cancel_token import CancelToken
-from turbosock.client.request import Auth, Headers
+from turbosock.client.request import Headers
 from turbosock.client.timeout_argument import TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.connection.source import Progress
+from turbosock.host_map import HostMapArgument
+from turbosock.local_address import LocalAddressArgument
 from turbosock.proxy_config import ProxyHops
 
 
 class RequestOptions(TypedDict, total=False):
-    """What every request may be told."""
+    """What every request may be told about itself; `Session.request` takes them."""
 
     params: Params | None
     headers: Headers | None
@@ -23,20 +27,25 @@ class RequestOptions(TypedDict, total=False):
     json: object
     files: object
     progress: Progress | None
-    auth: Auth | None
+    auth: AuthArgument | None
+    cookies: Mapping[str, str] | None
+    follow_redirects: bool | None
     proxy: ProxyHops | bool | None
-    timeout: TimeoutArgument
+    host_map: HostMapArgument | None
+    local_address: LocalAddressArgument | None
 
 
 class ClientOptions(RequestOptions, total=False):
     """What a request of a Client may be told; see `Client.request`."""
 
+    timeout: TimeoutArgument
     cancel: CancelToken | None
 
 
 class LoopOptions(RequestOptions, total=False):
     """What a request of a Loop may be told; see `Loop.request`."""
 
+    timeout: TimeoutArgument
     into: bytearray | memoryview | None
     stream: bool
     notify: bool

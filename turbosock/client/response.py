@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from turbosock import limits
+from turbosock.client.blocking_dial import BlockingWaiter
 from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange, writable_bytes
 from turbosock.client.gather import Gatherer, too_large
 from turbosock.config import check_count
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import ObjectPool, PooledBuffer
     from turbosock.client.blocking_dial import Interruptible
     from turbosock.client.client import Client
+    from turbosock.client.flow import Flow
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
     from turbosock.connection.http1 import Http1Connection
@@ -107,6 +109,7 @@ class Response(ClientExchange):
         self.phase = _NONE
         self.started_ns = 0
         self.finished_ns = 0
+        self.flow = None
         self.deadline_ns = 0
         self._bytes_seen = 0
         self._quiet_since_ns = 0
@@ -201,6 +204,74 @@ class Response(ClientExchange):
                 # KeyboardInterrupt and the like: nobody knows how much was sent or read.
                 self.drop_connection()
                 raise
+
+    def begin(self, flow: Flow, prepared: PreparedRequest, timeouts: Timeouts) -> None:
+        """As `perform`, and then whatever `flow` wants; the response is the answer to the last request.
+
+        Raises:
+            TurbosockError: as the last exchange ends; or the flow's own.
+        """
+        self.flow = flow
+        failure = None
+        try:
+            self.perform(prepared, flow.source, timeouts)
+        except TurbosockError as error:
+            failure = error
+        self.pursue(flow, failure)
+
+    def pursue(self, flow: Flow, failure: TurbosockError | None = None) -> None:
+        """Send the requests that `flow` wants after the first answer, or failure; raises as `begin`."""
+        self.flow = flow
+        while True:
+            try:
+                hop = flow.after(self.prepared, self.head, failure, _monotonic_ns(), self.deadline_ns)
+                if hop is None:
+                    break
+                self.let_answer_go()
+                if hop.delay_ns:
+                    self._pause(hop.delay_ns)
+            except TurbosockError as error:
+                self.drop_connection()
+                raise self.explained(error) from error.__cause__
+            except BaseException:
+                self.drop_connection()
+                raise
+            failure = None
+            try:
+                self.perform(hop.prepared, flow.source, self.timeouts)
+            except TurbosockError as error:
+                failure = error
+        if failure is not None:
+            raise failure from failure.__cause__
+
+    def let_answer_go(self) -> None:
+        """Another request follows: forget this one's answer, and keep its connection if that costs no wait."""
+        connection = self.connection
+        if connection is not None:
+            if connection.drain():
+                self.release_connection(_monotonic_ns())
+            else:
+                self.drop_connection()
+        ring = self.ring
+        if ring is not None:
+            self.ring = None
+            self._client.rings.give_back(ring)
+        self.forget_answer()
+
+    def _pause(self, delay_ns: int) -> None:
+        """Sleep before another attempt; raises as check_deadline."""
+        waiter = BlockingWaiter()
+        held = self._client.held
+        held.add(waiter)
+        self.waiter = waiter
+        try:
+            # cancel() and the client's end may have come before they could see that it sleeps.
+            self.check_deadline()
+            waiter.wait(delay_ns)
+        finally:
+            self.waiter = None
+            held.discard(waiter)
+        self.check_deadline()
 
     def _send_with_body(self, connection: Http1Connection, source: BodySource) -> None:
         prepared = self.prepared

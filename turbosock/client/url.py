@@ -36,13 +36,14 @@ class Url:
         authority: the value of the Host field.
         credentials: (user, password) from the URL, or None.
         safe: scheme, host, port and path, for messages and logs.
-        full: the URL without credentials, for `Response.url`.
+        full: the URL without credentials and fragment.
+        fragment: percent-encoded where it must be, or None; it is not sent.
 
     Raises:
         InvalidUrl: with the reason and what to write instead; the message has no credentials.
     """
 
-    __slots__ = ("authority", "credentials", "full", "key", "safe", "target")
+    __slots__ = ("authority", "credentials", "fragment", "full", "key", "safe", "target")
 
     def __init__(self, url: str, params: Params | None = None) -> None:
         if not isinstance(url, str):
@@ -59,7 +60,8 @@ class Url:
             raise InvalidUrl("url: it has no scheme; begin with 'http://'")
         if scheme not in DEFAULT_PORTS:
             raise InvalidUrl(f"url: the scheme {scheme[:20]!r} is not known here; use {' or '.join(DEFAULT_PORTS)}")
-        rest = rest.partition("#")[0]
+        rest, mark, fragment = rest.partition("#")
+        self.fragment: str | None = quote(fragment, safe=_KEPT, errors="replace") if mark else None
         end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
         authority = rest[:end]
         userinfo, at, hostport = authority.rpartition("@")
@@ -92,6 +94,11 @@ class Url:
         where = quote(self.key.path, safe="") if self.key.path is not None else self.authority
         self.full = f"{scheme}://{where}{target}"
         self.safe = f"{scheme}://{where}{target.partition('?')[0]}"
+
+    @property
+    def shown(self) -> str:
+        """The URL with its fragment and without credentials, as `Response.url` shows it."""
+        return self.full if self.fragment is None else f"{self.full}#{self.fragment}"
 
     def __repr__(self) -> str:
         return f"<Url {self.safe}>"

@@ -26,7 +26,7 @@ from turbosock import limits
 from turbosock.connection.decoded_body import DecodedBody
 from turbosock.connection.file_range import FileRange
 from turbosock.connection.send_progress import SendProgress
-from turbosock.errors import ConnectionClosed, ProtocolError
+from turbosock.errors import ConnectionClosed, ProtocolError, TurbosockError
 from turbosock.protocol.http1.body import BodyFraming
 from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http1.head import ResponseHead, parse_response_head
@@ -583,6 +583,33 @@ class Http1Connection:
             body.payload(count)
             return count
         return 0 if self._no_body_bytes() else -1
+
+    def drain(self) -> bool:
+        """Read away what is left of an answer that nobody wants, as far as it is here; never waits.
+
+        Returns:
+            Whether the answer is over, and the exchange can be finished.
+        """
+        if self.whole:
+            if self.ring is not None:
+                self.ring.clear()
+            return True
+        body = self.body
+        transport = self.transport
+        scratch = memoryview(bytearray(DIRECT_BYTES))
+        drained = 0
+        try:
+            while not body.complete and drained < limits.MAX_DRAINED_BYTES:
+                ring = self.ring
+                if transport.blocking and (ring is None or not ring.length) and transport.is_quiet():
+                    return False
+                count = self.read_body(scratch)
+                if count < 0:
+                    return False
+                drained += count
+        except TurbosockError:
+            return False
+        return body.complete
 
     def _fill(self) -> bool:
         """One receive into the ring; False: nothing came, or the body ended with the connection."""

@@ -43,6 +43,11 @@ class BodySource:
         """The next bytes, lent until the next call; None at the end. Never empty."""
         return None
 
+    @property
+    def whole(self) -> Buffer | None:
+        """The body where it lies in memory in one piece, or None."""
+        return None
+
     def rewind(self) -> None:
         """Start again from the beginning; only when `replayable`, also after `close()`, not after `release()`.
 
@@ -101,6 +106,10 @@ class BufferSource(BodySource):
         if self._given or not self.length:
             return None
         self._given = True
+        return self._view
+
+    @property
+    def whole(self) -> Buffer | None:
         return self._view
 
     def rewind(self) -> None:

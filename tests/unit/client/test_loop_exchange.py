@@ -82,7 +82,7 @@ def test_poisoned_exchange_that_is_begun_again_works(loop: Loop, peer: Peer) -> 
     for name in slots(Exchange) - {"_guard", "_loop", "_now_ns"}:
         setattr(exchange, name, object())
     exchange.forget()
-    prepared = loop._preparer.prepare("GET", peer.url)
+    prepared = loop.session.preparer.prepare("GET", peer.url)
     loop._under_way += 1
     exchange.begin(prepared, None, loop.config.timeouts, None, False, True)
     connect(loop, peer).send(OK)

@@ -12,10 +12,11 @@ import pytest
 from turbosock import limits
 from turbosock.buffers import BufferPool, BufferWriter
 from turbosock.client.multipart import MultipartForm
-from turbosock.client.request import PreparedRequest, Preparer, basic_credentials
+from turbosock.client.request import PreparedRequest, Preparer
 from turbosock.client.request import request_body as bodies_of
+from turbosock.client.url import Url
 from turbosock.config import PoolConfig
-from turbosock.connection.source import BodySource
+from turbosock.connection.source import BodySource, BufferSource
 from turbosock.errors import InvalidHeader, InvalidOption, LimitError
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.protocol.http1.headers import HeaderList
@@ -26,6 +27,20 @@ URL = "http://host:81/path"
 
 def request_body(*arguments: object, **options: Any) -> tuple[BodySource | None, str | None]:
     return bodies_of(*arguments, buffers=BUFFERS, **options)  # type: ignore[arg-type]  # as many as a test gives
+
+
+class Fixed:
+    """Secrets that are always the same."""
+
+    def __init__(self, authorization: str | None = None, cookie: str | None = None) -> None:
+        self._authorization = authorization
+        self._cookie = cookie
+
+    def authorization(self, method: str, url: Url) -> str | None:
+        return self._authorization
+
+    def cookie(self, url: Url) -> str | None:
+        return self._cookie
 
 
 def preparer(*defaults: tuple[str, str]) -> Preparer:
@@ -194,8 +209,8 @@ def test_control_byte_in_any_part_is_refused_before_a_byte_is_sent(control: int,
         {"headers": {"Name": text}},
         {"headers": [("Name", "ok"), ("Name", text)]},
         {"headers": {"Host": text}},
-        {"auth": ("user", text)},
-        {"auth": (text, "password")},
+        {"secrets": Fixed(text)},
+        {"secrets": Fixed(cookie=text)},
         {"url": f"http://host/{text}"},
         {"url": f"http://{text}/"},
         {"url": f"http://user:%{control:02x}@host/"},
@@ -237,27 +252,6 @@ def test_header_error_does_not_show_the_value() -> None:
 # Credentials
 
 
-def test_basic_credentials_are_those_of_rfc_7617() -> None:
-    assert basic_credentials(("Aladdin", "open sesame")) == b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    assert basic_credentials(("test", "123£")) == b"Basic dGVzdDoxMjPCow=="
-
-
-@pytest.mark.parametrize(
-    "auth", ["user:pw", ("user",), ("user", "pw", "x"), ("user", None), (b"user", b"pw"), 5, {"u": "p"}]
-)
-def test_auth_of_another_shape_is_refused_by_name(auth: Any) -> None:
-    with pytest.raises(InvalidOption, match=r"^auth: "):
-        prepare(auth=auth)
-
-
-@pytest.mark.parametrize("auth", [("us:er", "hunter2"), ("user", "hunter2\n"), ("user", "hunter2\ud800")])
-def test_auth_that_cannot_be_sent_is_refused_without_showing_it(auth: tuple[str, str]) -> None:
-    with pytest.raises(InvalidOption, match=r"^auth: ") as caught:
-        prepare(auth=auth)
-    assert "hunter2" not in repr(caught.value)
-    assert caught.value.__cause__ is None
-
-
 def test_credentials_of_the_url_are_sent_and_shown_nowhere() -> None:
     prepared = prepare(url="http://user:hunter2@host/")
     assert field_of(prepared, "Authorization") == "Basic dXNlcjpodW50ZXIy"
@@ -269,9 +263,47 @@ def test_credentials_given_go_before_those_of_the_url_and_the_defaults() -> None
     source = preparer(("Authorization", "Bearer default"))
     assert field_of(source.prepare("GET", URL), "Authorization") == "Bearer default"
     assert field_of(source.prepare("GET", "http://a:b@host/"), "Authorization") == "Basic YTpi"
-    assert field_of(source.prepare("GET", "http://x:y@host/", auth=("a", "b")), "Authorization") == "Basic YTpi"
-    own = source.prepare("GET", "http://x:y@host/", auth=("a", "b"), headers={"authorization": "mine"})
+    secrets = Fixed("Bearer given")
+    assert field_of(source.prepare("GET", "http://x:y@host/", secrets=secrets), "Authorization") == "Bearer given"
+    own = source.prepare("GET", "http://x:y@host/", secrets=secrets, headers={"authorization": "mine"})
     assert field_of(own, "Authorization") == "mine"
+
+
+def test_cookies_of_headers_go_before_those_of_secrets() -> None:
+    secrets = Fixed(cookie="a=b")
+    assert field_of(preparer().prepare("GET", URL, secrets=secrets), "Cookie") == "a=b"
+    assert field_of(preparer().prepare("GET", URL, secrets=secrets, headers={"cookie": "c=d"}), "Cookie") == "c=d"
+    assert field_of(preparer(("Cookie", "e=f")).prepare("GET", URL, secrets=secrets), "Cookie") == "e=f"
+
+
+def test_secrets_are_not_among_the_fields_that_a_redirect_carries_on() -> None:
+    prepared = preparer(("User-Agent", "test")).prepare(
+        "GET", "http://a:b@host/", headers={"X": "y"}, secrets=Fixed("Bearer given", "a=b")
+    )
+    assert [name for name, _ in prepared.fields.raw] == [b"User-Agent", b"X"]
+
+
+def test_request_that_follows_has_the_fields_it_is_given_and_no_defaults() -> None:
+    source = preparer(("User-Agent", "test"))
+    body = BufferSource(b"xyz")
+    url = Url("http://other:81/path")
+    prepared = source.follow("PUT", url, HeaderList([("X", "y")]), Fixed("Bearer t"), body, None)
+    assert prepared.head == (
+        b"PUT /path HTTP/1.1\r\nHost: other:81\r\nAuthorization: Bearer t\r\nX: y\r\nContent-Length: 3\r\n\r\n"
+    )
+    answered = source.follow("GET", url, HeaderList(), Fixed("Bearer t"), None, None, authorization="Digest d")
+    assert field_of(answered, "Authorization") == "Digest d"
+
+
+def test_request_with_a_cookie_is_kept_while_the_cookie_is_the_same() -> None:
+    source = preparer()
+    plain = source.prepare("GET", URL)
+    one = source.with_cookie(plain, "a=b")
+    assert field_of(one, "Cookie") == "a=b"
+    assert source.with_cookie(plain, "a=b") is one
+    assert source.with_cookie(plain, "a=c") is not one
+    own = source.prepare("GET", URL, headers={"Cookie": "c=d"})
+    assert source.with_cookie(own, "a=b") is own
 
 
 # Bodies
@@ -453,7 +485,7 @@ def test_equal_requests_without_a_body_are_prepared_once() -> None:
 
 def test_requests_with_a_body_params_or_credentials_are_not_kept() -> None:
     source = preparer()
-    for arguments in ({"params": {"a": 1}}, {"auth": ("a", "b")}):
+    for arguments in ({"params": {"a": 1}}, {"secrets": Fixed("Bearer t")}):
         first = source.prepare("GET", URL, **arguments)
         assert source.prepare("GET", URL, **arguments) is not first
     body, _ = request_body(b"x", None, None)

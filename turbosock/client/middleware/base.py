@@ -6,7 +6,7 @@ clients, or a Client and a Loop together; a link with state of its own guards it
 
 The order of calls for one exchange, links from first to last, `leave` from last to first:
 
-    prepare(draft)              once, before the request is serialised
+    prepare(draft)              before the request is serialised; perhaps twice, each time with a new draft
     enter(exchange, now_ns)     until it answers GO; again before each further attempt
     answered(exchange)          when the head of an answer is there
     again(exchange, now_ns)     after an answer's head, or an error: whether to try once more, from this link on
@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Final
 from turbosock.reactor.timers import NEVER
 
 if TYPE_CHECKING:
+    from turbosock.client.auth.argument import AuthArgument
     from turbosock.client.middleware.chained import Chained
-    from turbosock.client.request import Auth, Headers
+    from turbosock.client.request import Headers
     from turbosock.client.url import Params
 
 # What `enter` answers: go on at once; or ask again when `exchange.wake()` was called, and not before.
@@ -50,7 +51,7 @@ class Draft:
     __slots__ = ("auth", "headers", "method", "params", "url")
 
     def __init__(
-        self, method: str, url: str, params: Params | None, headers: Headers | None, auth: Auth | None
+        self, method: str, url: str, params: Params | None, headers: Headers | None, auth: AuthArgument | None
     ) -> None:
         self.method = method
         self.url = url

@@ -34,6 +34,9 @@ from turbosock.protocol.http1.headers import HeaderList
 # Empty lines skipped before a request line: RFC 9112 §2.2 asks for one at least, and endless ones are an attack.
 MAX_LEADING_EMPTY_LINES = 4
 
+# RFC 9110 §15.4 and §15.5.2: answers that ask for another request.
+_SPECIAL_STATUSES = frozenset((301, 302, 303, 307, 308, 401))
+
 _CLOSE = Framing.CLOSE
 _LENGTH = Framing.LENGTH
 _NONE = Framing.NONE
@@ -60,6 +63,7 @@ class ResponseHead:
         keep_alive: whether this response lets the connection carry another exchange.
         interim: 1xx other than 101: another head follows.
         upgrade: the bytes that follow are not HTTP: 101, or 2xx to CONNECT.
+        special: it asks for more than being read: a redirect, a challenge, or a cookie to keep.
         raw: the head's own bytes; `buffer.startswith(head.raw, start)` recognises the same head again.
     """
 
@@ -73,6 +77,7 @@ class ResponseHead:
         "raw",
         "reason",
         "size",
+        "special",
         "status_code",
         "upgrade",
         "version",
@@ -104,6 +109,7 @@ class ResponseHead:
         self.keep_alive = keep_alive
         self.interim = status_code < 200 and status_code != 101
         self.upgrade = upgrade
+        self.special = status_code in _SPECIAL_STATUSES or headers.count(b"set-cookie") > 0
         self.raw = raw
 
     def __repr__(self) -> str:

@@ -1,0 +1,43 @@
+"""HoldTimer: until when an exchange of a Loop waits by its own choice: before another attempt, or for middleware."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turbosock.client.queue_timer import QueueTimer
+from turbosock.errors import ClientClosed
+
+if TYPE_CHECKING:
+    from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.loop_services import LoopServices
+
+
+class HoldTimer(QueueTimer):
+    """Makes the exchange proceed, and lets the loop find it when it closes: nothing else holds it meanwhile."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, exchange: Exchange, loop: LoopServices, due_ns: int) -> None:
+        super().__init__(exchange, loop.reactor.timers, due_ns)
+        self._loop = loop
+        loop.held.add(self)
+
+    def cancel(self) -> None:
+        self._loop.held.discard(self)
+        super().cancel()
+
+    def on_timer(self, now_ns: int) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.on_hold_timer()
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """Whose time it bounds."""
+        return self._exchange
+
+    def close(self) -> None:
+        """The loop is closed."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(ClientClosed("the loop was closed while the request waited to be sent"))
