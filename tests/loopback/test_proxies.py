@@ -439,6 +439,21 @@ def test_timeline_has_the_moment_of_the_proxies(pki: Pki) -> None:
     assert found[0][0] > 0
 
 
+def test_redirect_goes_through_the_requests_own_proxy(kind: str, pki: Pki) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % SECURE_ORIGIN.encode()
+    forwarding = (read_request, send(moved), await_close)
+    tunnelling = (accept_connect, secure(pki.context), *serve(b"end"))
+    with scripted(forwarding, tunnelling) as server:
+        proxy = hop(server, username="alice", password="secret")
+        with face(kind, tls=pki.trusting) as user:
+            assert user.get(ORIGIN, proxy=proxy, follow_redirects=True).content == b"end"
+        forwarded, tunnel, request = server.requests
+    assert forwarded.startswith(b"GET http://origin.example/path?q=1 ") and b"Proxy-Authorization" in forwarded
+    assert tunnel.startswith(b"CONNECT ") and b"Proxy-Authorization" in tunnel
+    # What was for the proxy is not for the origin, once it is spoken with itself.
+    assert b"roxy" not in request
+
+
 # The pool, and what decides
 
 
