@@ -66,7 +66,7 @@ class ChainedExchange(Chained, Exchange):
                     return
                 if self._held:
                     self._end_hold()
-                now_ns = self._now_ns()
+                    now_ns = self._now_ns()
         except TurbosockError as error:
             self.fail(error)
             return

@@ -85,14 +85,15 @@ class _ChainedPerformance(Chained, Response):
     def _attempt(self, chain: Chain, source: BodySource | None) -> bool:
         """Send the request once; False: a link wants another attempt, and its time has come."""
         count = len(chain.standing)
+        now_ns = _monotonic_ns()
         while self._entered < count:
             index = self._entered
             self._entered = index + 1
             self._woken = False
-            now_ns = _monotonic_ns()
             due_ns = chain.enter(index, self, now_ns)
             if due_ns != GO:
                 self._wait_for_link(chain, index, due_ns, now_ns)
+                now_ns = _monotonic_ns()
         self.begin_attempt()
         failure = None
         try:

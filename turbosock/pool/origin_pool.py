@@ -84,17 +84,19 @@ class OriginPool:
     """The connections to one origin.
 
     Attributes:
+        host: what the host is called in limiters: with its port, or a Unix socket's path.
         idle: connections that wait for an exchange, the one used last at the right.
         places: those of its connections and dials.
         waiters: who stands in line for it.
         missed: how often nothing was idle, and a place was asked for.
     """
 
-    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "idle", "key", "missed", "places", "waiters")
+    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "host", "idle", "key", "missed", "places", "waiters")
 
     def __init__(self, pool: ConnectionPool, key: OriginKey) -> None:
         self._pool = pool
         self.key = key
+        self.host = f"{key.host}:{key.port}" if key.path is None else f"unix:{key.path}"
         self.idle: deque[Http1Connection] = deque()
         # Bound once, for the two calls of every request.
         self._take = self.idle.pop

@@ -146,8 +146,7 @@ class ConcurrencyLimit(Middleware):
 
 def host_of(exchange: Chained) -> str:
     """What an exchange's host is called in limiters."""
-    key = exchange.prepared.origin.key
-    return f"{key.host}:{key.port}" if key.path is None else f"unix:{key.path}"
+    return exchange.prepared.origin.host
 
 
 # After the limiter, which has let go of the tickets by then.

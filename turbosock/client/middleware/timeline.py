@@ -81,24 +81,14 @@ class Timeline:
         """Forget everything."""
         self.recorder: TimelineRecorder | None = None
         self.outer: Timeline | None = None
-        self.method = ""
-        self.url = ""
-        self.started_ns = 0
-        self.held_ns = 0
-        self.done_ns = 0
-        self.attempts = 0
-        self.status_code = 0
-        self.nbytes = 0
-        self.error = ""
-        self.queued_ns = 0
-        self.resolve_ns = 0
-        self.connect_ns = 0
-        self.proxy_ns = 0
-        self.tls_ns = 0
-        self.send_ns = 0
-        self.sent_ns = 0
-        self.first_byte_ns = 0
-        self.head_ns = 0
+        self.error = self.url = self.method = ""
+        self.nbytes = self.status_code = self.attempts = 0
+        self.done_ns = self.held_ns = self.started_ns = 0
+        self._forget_attempt()
+
+    def _forget_attempt(self) -> None:
+        self.tls_ns = self.proxy_ns = self.connect_ns = self.resolve_ns = self.queued_ns = 0
+        self.head_ns = self.first_byte_ns = self.sent_ns = self.send_ns = 0
 
     def begin(self, exchange: Chained, recorder: TimelineRecorder) -> None:
         """Record this exchange from now on."""
@@ -113,9 +103,7 @@ class Timeline:
     def begin_attempt(self) -> None:
         """The request is sent, for the first time or again."""
         if self.attempts:
-            # The moments of the last one.
-            self.queued_ns = self.resolve_ns = self.connect_ns = self.proxy_ns = self.tls_ns = 0
-            self.send_ns = self.sent_ns = self.first_byte_ns = self.head_ns = 0
+            self._forget_attempt()
         self.attempts += 1
 
     def reach(self, phase: Phase, now_ns: int) -> None:
