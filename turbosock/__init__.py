@@ -1,5 +1,6 @@
 """turbosock: synchronous, zero-copy networking. One engine; a thread may block on it, a tick may poll() it."""
 
+from turbosock.buffers.segments import SegmentedSequence
 from turbosock.buffers.writer import BufferWriter
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.client import Client
@@ -152,6 +153,7 @@ __all__ = [
     "Response",
     "ResponseClosed",
     "RetryHook",
+    "SegmentedSequence",
     "Send",
     "Serializer",
     "StateError",

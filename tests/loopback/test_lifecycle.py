@@ -224,7 +224,10 @@ RULES: dict[str, Rule] = {
         {
             **dict.fromkeys(("close", "cancel"), ENDS),
             **dict.fromkeys(
-                ("iter_bytes", "iter_lines", "json", "raise_for_status", "read", "readinto", "view"),
+                (
+                    "iter_bytes", "iter_lines", "iter_raw", "json", "raise_for_status", "read", "reader", "readinto",
+                    "segments", "view",
+                ),
                 "of an answer that was had; ResponseClosed where it was not: see below",
             ),
             **dict.fromkeys(

@@ -17,6 +17,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
+from turbosock.client.charset import MAX_MARK_BYTES, codec_for, named_charset, usable_codec
+from turbosock.client.links import parse_links
+from turbosock.client.redirects import REDIRECT_STATUSES
 from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.errors import (
     Cancelled,
@@ -66,6 +69,7 @@ class ClientExchange:
 
     __slots__ = (
         "_content",
+        "_encoding",
         "_guard",
         "cancelled",
         "connection",
@@ -91,6 +95,8 @@ class ClientExchange:
 
     # Each face sets every slot in its own `forget()`: one assignment a slot is all that a new exchange costs.
     _content: bytes | None
+    # As it was set, or None.
+    _encoding: str | None
     # Held while a connection leaves an exchange that another thread may cancel, so that cancel() never shuts down one
     # that is another's already. None: nobody else can reach the exchange.
     _guard: threading.Lock | None
@@ -177,20 +183,34 @@ class ClientExchange:
         )
 
     @property
-    def encoding(self) -> str:
-        """The charset of the Content-Type, or "utf-8"."""
-        for parameter in (self.headers.get("content-type") or "").split(";")[1:]:
-            name, _, value = parameter.partition("=")
-            if name.strip().lower() == "charset":
-                return value.strip().strip("\"'") or "utf-8"
-        return "utf-8"
+    def is_redirect(self) -> bool:
+        """Whether the answer is one that redirects, and says where to."""
+        head = self._answer()
+        return head.status_code in REDIRECT_STATUSES and head.headers.count(b"location") > 0
 
-    def _decode(self, content: bytes) -> str:
-        try:
-            return content.decode(self.encoding, "replace")
-        except (LookupError, UnicodeError):
-            # A charset that nobody knows, or that cannot replace, says nothing; UTF-8 is what the web means.
-            return content.decode("utf-8", "replace")
+    @property
+    def links(self) -> dict[str, dict[str, str]]:
+        """The Link fields (RFC 8288) by relation: each link's parameters, and its absolute target as "url"."""
+        return parse_links(self.headers.get_all("link"), self.url)
+
+    @property
+    def encoding(self) -> str:
+        """The charset of the text: what was set, the Content-Type's, that of a byte order mark once the content is
+        here, or "utf-8". Set it to read `text` and lines by another one; None: back to what the answer says.
+        """
+        charset = self._charset()
+        if charset is not None:
+            return charset
+        return codec_for(None, (self._content or b"")[:MAX_MARK_BYTES])
+
+    @encoding.setter
+    def encoding(self, charset: str | None) -> None:
+        if charset is not None and (not isinstance(charset, str) or usable_codec(charset) != charset):
+            raise InvalidOption(f"encoding={charset!r}: give the name of a charset that Python knows, or None")
+        self._encoding = charset
+
+    def _charset(self) -> str | None:
+        return self._encoding or named_charset(self.headers.get("content-type"))
 
     # Cancelling
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
+from turbosock.client.charset import decoded
 from turbosock.client.events import Event, EventKind
 from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange
 from turbosock.client.flow import Flow
@@ -126,6 +127,7 @@ class Exchange(ClientExchange, Event):
         self.trailers = None
         self.tls = None
         self._content = None
+        self._encoding = None
         self.cancelled = False
         self.nbytes = 0
         self.retries = 0
@@ -891,8 +893,8 @@ class Exchange(ClientExchange, Event):
 
     @property
     def text(self) -> str:
-        """The gathered body as text, by its charset or UTF-8."""
-        return self._decode(self.content)
+        """The gathered body as text, by `encoding`; what does not decode is replaced."""
+        return decoded(self.content, self._charset())
 
     @property
     def elapsed(self) -> timedelta:

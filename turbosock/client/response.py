@@ -5,48 +5,33 @@ you keep it. `client.stream()` returns one whose body is still in the connection
 `readinto()` without a copy, or by the iterators. Its Response object is used again for a later request once you hold
 it no more, never before.
 
-Waiting is one loop: step the connection, and when the step could do nothing, let the transport wait until the nearer
-of the read limit and the total deadline. On a kernel-blocking socket the step itself waits.
-
-Lent memory: `view()` is valid until the response is closed; `readinto()` writes into your own buffer.
+What is here is the exchange from its beginning to the head, and its end. How it waits is in `blocking_exchange.py`,
+how its body is read in `response_body.py`.
 """
 
 from __future__ import annotations
 
-import json as json_module
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turbosock import limits
 from turbosock.client.blocking_dial import BlockingWaiter
-from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange, writable_bytes
-from turbosock.client.gather import Gatherer, too_large
-from turbosock.config import check_count
+from turbosock.client.exchange import CONTINUE_WAIT_NS
+from turbosock.client.response_body import ResponseBody
 from turbosock.errors import (
-    BodyTooLarge,
-    Cancelled,
-    ClientClosed,
-    InvalidOption,
     LeaseError,
     Origin,
     Phase,
-    ReadError,
-    ReadTimeout,
-    ResponseClosed,
-    TotalTimeout,
     TurbosockError,
     WriteError,
     WriteTimeout,
 )
-from turbosock.protocol.http1.framing import Framing
 
 if TYPE_CHECKING:
-    from turbosock.buffers import ObjectPool, PooledBuffer
-    from turbosock.client.blocking_dial import Interruptible
+    from turbosock.buffers import ObjectPool
     from turbosock.client.client import Client
     from turbosock.client.flow import Flow
     from turbosock.client.request import PreparedRequest
@@ -69,26 +54,16 @@ _UPLOAD_LOOK_NS = int(limits.UPLOAD_LOOK_S * NS_PER_S)
 _SMALL_BODY_BYTES = 16 * limits.KIB
 
 
-class Response(ClientExchange):
+class Response(ResponseBody):
     """An answer; see the module for the two ways to get one."""
 
-    __slots__ = (
-        "_bytes_seen",
-        "_client",
-        "_lease",
-        "_lock",
-        "_pool",
-        "_quiet_since_ns",
-        "_view",
-        "closed",
-        "waiter",
-    )
+    __slots__ = ("_pool",)
 
     def __init__(self, client: Client, pool: ObjectPool[StreamedResponse] | None = None) -> None:
         self._client = client
         # Where a streamed response goes when it is closed; None for one that is its user's for good.
         self._pool = pool
-        self._lock: threading.Lock | None = None if pool is None else threading.Lock()
+        self._lock = None if pool is None else threading.Lock()
         self.forget()
 
     # The same assignments as Exchange.forget(), written out: one function, one call, for every request.
@@ -113,10 +88,10 @@ class Response(ClientExchange):
         self.deadline_ns = 0
         self._bytes_seen = 0
         self._quiet_since_ns = 0
-        self._view: memoryview | None = None
-        self._lease: PooledBuffer | None = None
-        # What the exchange waits for before it has a connection, so that cancel() can wake it.
-        self.waiter: Interruptible | None = None
+        self._encoding = None
+        self._view = None
+        self._lent = None
+        self.waiter = None
         self.closed = False
 
     # From nothing to the head
@@ -358,339 +333,6 @@ class Response(ClientExchange):
             if head is not None:
                 return head
 
-    def check_deadline(self) -> None:
-        """Raise Cancelled, ClientClosed or TotalTimeout where it is time."""
-        if self.cancelled:
-            raise Cancelled("the exchange was cancelled")
-        if self._client.closed:
-            raise ClientClosed("the client was closed while the request was under way")
-        if _monotonic_ns() >= self.deadline_ns:
-            raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it or ask for less")
-
-    def _within_deadline(self, limit_ns: int, now_ns: int) -> int:
-        """`limit_ns`, or what is left until the deadline where that is less; raises as check_deadline."""
-        left_ns = self.deadline_ns - now_ns
-        if left_ns <= 0 or self.cancelled:
-            self.check_deadline()
-        return limit_ns if limit_ns < left_ns else left_ns
-
-    def explained(self, error: TurbosockError) -> TurbosockError:
-        # Client.close() shuts the sockets of calls under way down: what they meet then is its doing.
-        if self._client.closed and not self.cancelled and not isinstance(error, ClientClosed):
-            error = ClientClosed("the client was closed while the request was under way")
-        return super().explained(error)
-
-    def make_cancellable(self) -> None:
-        """Another thread will be able to reach the response before its request is done; for Client."""
-        if self._lock is None:
-            self._lock = threading.Lock()
-        self._guard = self._lock
-
-    def cancel(self) -> None:
-        """End the exchange from any thread: a blocked call wakes up at once and raises Cancelled."""
-        if self.closed:
-            # Over; the object may be another request's next.
-            return
-        super().cancel()
-        waiter = self.waiter
-        if waiter is not None:
-            waiter.interrupt()
-
-    def _wait(self, connection: Http1Connection) -> None:
-        """Let the transport wait for bytes, no longer than the read limit and the total deadline allow."""
-        transport = connection.transport
-        timeouts = self.timeouts
-        now_ns = _monotonic_ns()
-        if transport.bytes_in != self._bytes_seen:
-            self._bytes_seen = transport.bytes_in
-            self._quiet_since_ns = now_ns
-        if self.cancelled or now_ns >= self.deadline_ns:
-            self.check_deadline()
-        left_ns = min(self._quiet_since_ns + timeouts.read_ns, self.deadline_ns) - now_ns
-        if left_ns <= 0:
-            raise ReadTimeout(f"the peer sent nothing for {timeouts.read_s} s; raise read_s or try later")
-        transport.await_readable(left_ns)
-
-    # The body
-
-    def _await_body(self, connection: Http1Connection, view: memoryview, bytes_before: int) -> int:
-        reader = connection.decoded or connection
-        transport = connection.transport
-        self._bytes_seen = transport.bytes_in
-        self._quiet_since_ns = _monotonic_ns()
-        if transport.blocking and transport.bytes_in == bytes_before and not reader.busy:
-            # The receive that brought nothing has waited already.
-            self._quiet_since_ns -= transport.receive_budget_ns
-        while True:
-            if reader.busy:
-                # Nothing to wait for; but what decodes to nothing must not outlast the deadline either.
-                self._quiet_since_ns = _monotonic_ns()
-                left_ns = self._within_deadline(self.timeouts.read_ns, self._quiet_since_ns)
-                if transport.blocking and left_ns < transport.receive_budget_ns:
-                    transport.await_readable(left_ns)
-            else:
-                self._wait(connection)
-            count = reader.read_body(view)
-            if count >= 0:
-                return count
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Read what has arrived into your buffer, waiting for the first byte; 0 is the end of the body.
-
-        Nothing is allocated, and payload that has not arrived yet is received straight into the buffer. At the end
-        of the body the connection is given back.
-
-        Raises:
-            InvalidOption: the buffer is read-only or empty.
-            ResponseClosed: after close().
-            TurbosockError: as the exchange ends.
-        """
-        if type(buffer) is not memoryview or buffer.readonly or buffer.format != "B" or not buffer.c_contiguous:
-            buffer = writable_bytes(buffer, "buffer")
-        ring = self.ring
-        if ring is not None and self._view is None:
-            count = ring.length
-            room = len(buffer)
-            if count > room:
-                count = room
-            start = ring.start
-            buffer[:count] = ring.root[start : start + count]
-            ring.start = start + count
-            ring.length -= count
-            self.nbytes += count
-            if count or not ring.length:
-                return count
-        return self._read_on(buffer)
-
-    def _read_on(self, buffer: memoryview) -> int:
-        """readinto() of a body that is still coming, or over."""
-        if not len(buffer):
-            raise InvalidOption("buffer: it has no room; give at least one byte")
-        connection = self.connection
-        if connection is None:
-            if self._content is not None:
-                return self._replay(buffer)
-            if self.error is not None:
-                # Not an end: what failed once stays failed, however often it is asked.
-                raise self.error
-            if self.closed:
-                raise ResponseClosed("the response is closed; read its body inside the with block")
-            return 0
-        try:
-            # Before each receive: a peer that drips, or never ends, must not outlast the deadline.
-            transport = connection.transport
-            left_ns = self._within_deadline(self.timeouts.read_ns, _monotonic_ns())
-            if left_ns < transport.receive_budget_ns:
-                transport.await_readable(left_ns)
-            bytes_before = transport.bytes_in
-            count = (connection.decoded or connection).read_body(buffer)
-            if count < 0:
-                count = self._await_body(connection, buffer, bytes_before)
-            if not count and (self.cancelled or self._client.closed):
-                # A body that ends with its connection: this end was made here.
-                self.check_deadline()
-        except TurbosockError as error:
-            self.drop_connection()
-            raise self.explained(error) from error.__cause__
-        except BaseException as error:
-            self.drop_connection()
-            # What comes next must not look like the end of the body.
-            self.explained(
-                ReadError(
-                    f"an earlier read was broken off by {type(error).__name__}, and the rest of the body with it",
-                    origin=Origin.LOCAL,
-                    code="broken_off",
-                )
-            )
-            raise
-        self.nbytes += count
-        if connection.body.complete and connection.decoded is None:
-            self.release_connection(_monotonic_ns())
-        return count
-
-    def _replay(self, view: memoryview) -> int:
-        """readinto() of a body that is in memory already."""
-        content = self._content
-        assert content is not None, "asked for by _read_on"
-        count = min(len(view), len(content) - self.nbytes)
-        view[:count] = memoryview(content)[self.nbytes : self.nbytes + count]
-        self.nbytes += count
-        return count
-
-    def gather(self) -> None:
-        """Read the body whole into `content`; for Client, which then lets the connection go."""
-        ring = self.ring
-        if ring is not None:
-            if ring.length > self._client.config.max_body_bytes:
-                raise self.explained(too_large(self._client.config.max_body_bytes))
-            start = ring.start
-            self._content = bytes(ring.root[start : start + ring.length])
-            self.ring = None
-            self._client.rings.give_back(ring)
-        elif self.connection is not None:
-            self._content = self._gather_rest(self.connection)
-        elif self._content is None:
-            self._content = b""
-
-    def _gather_rest(self, connection: Http1Connection) -> bytes:
-        body = connection.body
-        if body.complete:
-            self.release_connection(_monotonic_ns())
-            return b""
-        gatherer = None
-        try:
-            known = body.framing is Framing.LENGTH and connection.decoded is None
-            gatherer = Gatherer(body.run if known else -1, self._client.config.max_body_bytes)
-            while self.connection is not None:
-                gatherer.advance(self._read_on(gatherer.writable()))
-        except BaseException as error:
-            # No memory for it, for one.
-            if gatherer is not None:
-                gatherer.abandon()
-            self.drop_connection()
-            if isinstance(error, TurbosockError):
-                raise self.explained(error) from error.__cause__
-            raise
-        # From here on it is where the next readinto() begins.
-        self.nbytes = 0
-        return gatherer.take()
-
-    @property
-    def content(self) -> bytes:
-        """The body as owned bytes, read whole at first use.
-
-        Raises:
-            ResponseClosed: the response was closed, or partly read by other means, before.
-            BodyTooLarge: above `Config.max_body_bytes`.
-        """
-        if self._content is None:
-            if self.error is not None:
-                raise self.error
-            if self.closed:
-                raise ResponseClosed("the response is closed; read its content inside the with block")
-            if self.nbytes or self._view is not None:
-                raise ResponseClosed("part of the body was read already; use either content or the stream")
-            self.gather()
-        assert self._content is not None, "gathered above"
-        return self._content
-
-    def read(self) -> bytes:
-        """The body as owned bytes; the same as `content`."""
-        return self.content
-
-    @property
-    def text(self) -> str:
-        """The body as text, by the charset of its Content-Type or UTF-8; what does not decode is replaced."""
-        return self._decode(self.content)
-
-    def json(self) -> Any:
-        """The body as JSON.
-
-        Raises:
-            ValueError: it is not JSON.
-        """
-        serializer = self._client.config.serializer
-        return json_module.loads(self.content) if serializer is None else serializer.deserialize(self.content)
-
-    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """The body in pieces of owned bytes, as they arrive, or of exactly `chunk_size` but for the last.
-
-        Raises:
-            InvalidOption: `chunk_size` is not a number of bytes above 0.
-            ResponseClosed, TurbosockError: as readinto(), while it is iterated.
-        """
-        if chunk_size is not None:
-            check_count("chunk_size", chunk_size, 1, limits.MAX_WRITER_BYTES)
-        return self._pieces(chunk_size)
-
-    def _pieces(self, chunk_size: int | None) -> Iterator[bytes]:
-        if self._content is not None:
-            step = chunk_size or max(1, len(self._content))
-            for start in range(0, len(self._content), step):
-                yield self._content[start : start + step]
-            return
-        with self._client.buffers.rent(chunk_size or limits.SEGMENT_BYTES) as lease:
-            view = lease.view
-            filled = 0
-            while True:
-                if filled:
-                    # Released, since the frames of an error would hold it beyond the lease.
-                    with view[filled:] as rest:
-                        count = self.readinto(rest)
-                else:
-                    count = self.readinto(view)
-                filled += count
-                if filled and (not count or chunk_size is None or filled == chunk_size):
-                    yield bytes(view[:filled])
-                    filled = 0
-                if not count:
-                    return
-
-    def iter_lines(self) -> Iterator[str]:
-        """The body's lines as text without their ends; CR, LF and CRLF end a line.
-
-        Raises:
-            BodyTooLarge: a line is longer than `Config.max_body_bytes`.
-        """
-        # The pieces of a line whose end has not come, put together once it has.
-        begun: list[bytes] = []
-        length = 0
-        ended_with_cr = False
-        for piece in self._pieces(None):
-            if ended_with_cr and piece.startswith(b"\n"):
-                # The line ended with the piece before.
-                piece = piece[1:]
-            ended_with_cr = piece.endswith(b"\r") if piece else False
-            lines = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-            rest = lines.pop()
-            for line in lines:
-                begun.append(line)
-                yield self._decode(b"".join(begun))
-                begun.clear()
-                length = 0
-            if rest:
-                begun.append(rest)
-                length += len(rest)
-                if length > self._client.config.max_body_bytes:
-                    self.drop_connection()
-                    raise self.explained(BodyTooLarge("a line is longer than max_body_bytes; use iter_bytes()"))
-        if begun:
-            yield self._decode(b"".join(begun))
-
-    def view(self) -> memoryview:
-        """The body as a read-only view of pooled memory, read whole at first use; lent until close().
-
-        A short body is not copied at all: the view is of the receive ring itself.
-
-        Raises:
-            ResponseClosed, BodyTooLarge: as `content`.
-        """
-        if self._view is None:
-            if self._content is not None:
-                self._view = memoryview(self._content)
-            elif self.closed or self.nbytes:
-                raise ResponseClosed("the response is closed or partly read; call view() first, inside the with block")
-            else:
-                self._view = self._lend_body()
-        return self._view
-
-    def _lend_body(self) -> memoryview:
-        ring = self.ring
-        if ring is not None:
-            return ring.readable().toreadonly()
-        connection = self.connection
-        if connection is None or connection.body.complete:
-            return memoryview(self.content)
-        body = connection.body
-        if body.framing is not Framing.LENGTH or body.run > limits.MAX_BUCKET_BYTES or connection.decoded is not None:
-            return memoryview(self.content)
-        self._lease = lease = self._client.buffers.rent(body.run)
-        while self.connection is not None:
-            # As in _pieces().
-            with lease.view[self.nbytes :] as rest:
-                self._read_on(rest)
-        return lease.view.toreadonly()
-
     # The end
 
     def close(self) -> None:
@@ -713,8 +355,8 @@ class Response(ClientExchange):
         if ring is not None:
             self.ring = None
             self._client.rings.give_back(ring)
-        if self._view is not None or self._lease is not None:
-            self._end_view()
+        if self._view is not None or self._lent is not None:
+            self._end_lending()
         # Whoever gathered the content may still read it: that response is an ordinary object from now on.
         # One that failed is not kept either: its error holds the frames of its traceback, and their buffers.
         if self._pool is not None and self._content is None and self.error is None:
@@ -727,10 +369,10 @@ class Response(ClientExchange):
             self.drop_connection()
             self.finished_ns = _monotonic_ns()
 
-    def _end_view(self) -> None:
+    def _end_lending(self) -> None:
         view = self._view
-        lease = self._lease
-        self._view = self._lease = None
+        lent = self._lent
+        self._view = self._lent = None
         try:
             if view is not None:
                 view.release()
@@ -740,8 +382,8 @@ class Response(ClientExchange):
                 "before the with block ends, or copy them"
             ) from error
         finally:
-            if lease is not None:
-                lease.release()
+            if lent is not None:
+                lent.release()
 
     def __repr__(self) -> str:
         status = self.head.status_code if self.head is not None else "no answer"

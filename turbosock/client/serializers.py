@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from codecs import BOM_UTF8
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -140,5 +141,6 @@ def _library(name: str) -> ModuleType:
 
 def _contiguous(source: Body) -> bytes | bytearray | memoryview:
     if isinstance(source, SegmentedSequence):
-        return bytes(source)
-    return source
+        source = bytes(source)
+    # RFC 8259 §8.1 lets a reader ignore a mark, and neither library does.
+    return memoryview(source)[len(BOM_UTF8) :] if source[: len(BOM_UTF8)] == BOM_UTF8 else source

@@ -676,6 +676,9 @@ class Http1Connection:
         if ring is not None:
             self.ring = None
             self.rings.give_back(ring)
+        if self.decoded is not None:
+            # The payload was read, and its content was not wanted.
+            self.decoded.close()
         self.owner = None
         self.served += 1
         return reusable
