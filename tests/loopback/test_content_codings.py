@@ -205,6 +205,16 @@ def test_deflate_of_both_kinds_is_undone(client: Client) -> None:
             assert client.get(server.url()).content == TEXT
 
 
+def test_bomb_in_a_redirect_is_not_decoded(client: Client) -> None:
+    redirect = gzipped(BOMB, "Location: /next", status="302 Found")
+    with scripted([read_request, send(redirect), read_request, send(answer(b"there")), await_close]) as server:
+        response = client.get(server.url())
+        assert response.content == b"there"
+        assert server.requests[1].startswith(b"GET /next ")
+        rings = client.rings.stats()
+        assert rings.idle == rings.made or not client.config.zero_alloc
+
+
 # The ticking face
 
 
