@@ -443,7 +443,8 @@ class Loop:
         """One turn: wait at most `timeout`, then work within the budgets.
 
         Args:
-            timeout: seconds to wait when nothing is ready; None waits for the next event or deadline.
+            timeout: seconds to wait when nothing is ready, and no event of an earlier turn was left in `events`; None
+                waits for the next event or deadline.
             max_time: seconds of work, the wait not counted.
             max_events: events that this turn may deliver.
             max_bytes: bytes that this turn may receive.
