@@ -150,12 +150,19 @@ class Timeouts:
         )
 
 
+class _Default(int):
+    """A number that nobody gave: it gives way where another setting leaves no room for it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
     """How many connections are kept, and for how long.
 
     Attributes:
-        max_connections, max_connections_per_origin: open at once, those being dialled included.
+        max_connections, max_connections_per_origin: open at once, those being dialled included. Unless given, the
+            second is not above the first.
         max_idle, max_idle_s: how many wait for the next request, and how long each does.
         max_lifetime_s: the age at which a connection is closed instead of kept, up to a tenth less at random; None: it
             may live for as long as it is used. Set it where names or balancers move to other addresses.
@@ -163,7 +170,7 @@ class PoolConfig:
     """
 
     max_connections: int = limits.MAX_CONNECTIONS
-    max_connections_per_origin: int = limits.MAX_CONNECTIONS_PER_ORIGIN
+    max_connections_per_origin: int = _Default(limits.MAX_CONNECTIONS_PER_ORIGIN)
     max_idle: int = limits.MAX_IDLE_CONNECTIONS
     max_idle_s: float = limits.MAX_IDLE_S
     max_lifetime_s: float | None = None
@@ -171,6 +178,9 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         check_count("max_connections", self.max_connections, 1, 65_536)
+        if isinstance(self.max_connections_per_origin, _Default):
+            per_origin = _Default(min(limits.MAX_CONNECTIONS_PER_ORIGIN, self.max_connections))
+            object.__setattr__(self, "max_connections_per_origin", per_origin)
         check_count("max_connections_per_origin", self.max_connections_per_origin, 1, 65_536)
         check_count("max_idle", self.max_idle, 0, 65_536)
         check_seconds("max_idle_s", self.max_idle_s)

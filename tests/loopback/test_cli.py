@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -19,7 +20,9 @@ from urllib.parse import quote
 import pytest
 
 from support.peers import SMALL_BODY, Peer, big_body, http_server, nginx, unused_port
+from support.proxies import accept_socks5
 from support.running_listener import RunningListener
+from support.scripted_server import answer, await_close, close, read_request, scripted
 from support.terminal import FakeTerminal
 from support.tls import Authority
 from turbosock.cli.demo import command
@@ -227,6 +230,33 @@ def test_get_status_400_and_above_with_fail_writes_nothing(
 def test_get_status_below_400_with_fail_writes_the_body(peer: Peer, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["get", "--fail", peer.url("/100")]) == ExitStatus.OK
     assert capfdbinary.readouterr().out == SMALL_BODY
+
+
+def test_get_goes_through_proxies_and_shows_no_credential(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted((read_request, answer(b"proxied"), await_close)) as proxy:
+        url = f"http://alice:hunter2@{proxy.host}:{proxy.port}"
+        assert main(["get", "-v", "-x", url, "http://origin.example/"]) == ExitStatus.OK
+        monkeypatch.setenv("http_proxy", url)
+        assert main(["get", "http://origin.example/"]) == ExitStatus.OK
+        assert main(["get", "-x", "", "http://origin.invalid/"]) == ExitStatus.RESOLVE
+        assert main(["get", "--noproxy", "invalid", "http://origin.invalid/"]) == ExitStatus.RESOLVE
+        assert main(["get", "-x", "ftp://alice:hunter2@a", "http://origin.example/"]) == ExitStatus.USAGE
+    shown = capfdbinary.readouterr()
+    assert shown.out == b"proxied" * 2
+    assert b"GET http://origin.example/ HTTP/1.1" in shown.err
+    assert b"hunter2" not in shown.err
+    assert base64.b64encode(b"alice:hunter2") not in shown.err
+
+
+def test_get_through_a_chain_tells_of_the_proxy_that_is_away(capfd: pytest.CaptureFixture[str]) -> None:
+    with scripted((accept_socks5, close)) as near:
+        hops = [f"socks5h://{near.host}:{near.port}", "http://far.example:3128"]
+        arguments = ["get", "-x", hops[0], "--proxy", hops[1], "https://origin.example/"]
+        assert main(arguments) == ExitStatus.PROXY
+    # Whether the nearest one closed the way, or the next one did, cannot be told from here.
+    assert "far.example:3128" in capfd.readouterr().err
 
 
 def test_get_refused_connection_has_its_status(capfd: pytest.CaptureFixture[str]) -> None:

@@ -148,4 +148,4 @@ def test_documentation_names_every_option_and_no_other(command: str, capsys: pyt
     # The usage names each option by its first name alone.
     assert options <= documented
     long = {name for name in documented if name.startswith("--")} - options
-    assert long <= {"--output", "--verbose", "--header", "--request", "--data", "--head"}
+    assert long <= {"--output", "--verbose", "--header", "--request", "--data", "--head", "--proxy"}

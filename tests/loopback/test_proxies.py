@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import threading
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 from support import peers
 from support.faces import FACES, face
-from support.https import Pki, Seen, secure, serve
+from support.https import Pki, Seen, secure, serve, tls_of
 from support.proxies import ACCEPTING, OPEN, accept_connect, accept_socks5, take_connect, take_socks5
 from support.scripted_server import (
+    Peer,
     Script,
     ScriptedServer,
     answer,
@@ -33,10 +35,12 @@ from turbosock import (
     Cancelled,
     CancelToken,
     Client,
+    ClientClosed,
     Config,
     ConnectTimeout,
     InvalidHeader,
     InvalidOption,
+    Loop,
     Proxy,
     ProxyError,
     ResolveError,
@@ -45,6 +49,7 @@ from turbosock import (
     Timeouts,
     TlsConfig,
     TlsProviderMode,
+    TlsTruncated,
     TlsVerificationError,
     TotalTimeout,
 )
@@ -212,6 +217,50 @@ def test_certificate_and_pins_for_origins_are_not_for_proxies(kind: str, pki: Pk
     assert outer.certificates == [None]
     assert inner.certificates != [None]
     assert outer.names == ["localhost"]
+
+
+@pytest.mark.parametrize("provider", [TlsProviderMode.SYSTEM_ONLY, TlsProviderMode.PYOPENSSL_ONLY])
+def test_records_inside_that_come_in_one_outside_are_all_read(kind: str, provider: TlsProviderMode, pki: Pki) -> None:
+    # No poller tells of the second one: it is here when the first one is.
+    def answer_in_pieces(peer: Peer) -> None:
+        inner = tls_of(peer)
+        pieces = (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", b"one", b"two")
+        inner.raw.sendall(b"".join(inner.encrypt(piece) for piece in pieces))
+
+    script = (secure(pki.context), accept_connect, secure(pki.context), *(read_request, answer_in_pieces) * 3)
+    with scripted((*script, await_close)) as server:
+        tls = TlsConfig(ca_file=pki.trusting.ca_file, provider=provider)
+        with face(kind, proxy=f"https://localhost:{server.port}", tls=tls) as user:
+            for _ in range(3):
+                assert user.get(SECURE_ORIGIN).content == b"onetwo"
+        assert server.accepted == 1
+
+
+def test_tls_inside_tls_is_kept_ready_though_tickets_came(kind: str, pki: Pki) -> None:
+    script = (secure(pki.context), accept_connect, secure(pki.context), *serve(b"one", b"two"))
+    with scripted(script) as server:
+        with face(kind, proxy=f"https://localhost:{server.port}", tls=pki.trusting) as user:
+            warm = user.owner.prewarm(SECURE_ORIGIN)
+            if isinstance(warm, ThreadPrewarming):
+                assert warm.wait(10)
+            else:
+                user.turn_until(lambda: warm.ready == 1)
+            warm.close()
+            assert [user.get(SECURE_ORIGIN).content for _ in range(2)] == [b"one", b"two"]
+            stats = user.owner.stats().connections
+        assert server.accepted == 1
+        assert stats.unfit == 0
+
+
+def test_body_that_the_outer_session_cuts_short_is_not_whole(kind: str, pki: Pki) -> None:
+    def cut(peer: Peer) -> None:
+        inner = tls_of(peer)
+        inner.raw.sendall(inner.encrypt(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf"))
+        tls_of(Peer(peer.server, inner.raw)).raw.shutdown(socket.SHUT_WR)
+
+    script = (secure(pki.context), accept_connect, secure(pki.context), read_request, cut, await_close)
+    with scripted(script) as server, face(kind, proxy=f"https://localhost:{server.port}", tls=pki.trusting) as user:
+        assert isinstance(user.error(SECURE_ORIGIN), TlsTruncated)
 
 
 # Chains
@@ -410,6 +459,29 @@ def test_cancel_ends_a_wait_for_a_proxy() -> None:
         token.cancel()
         thread.join(10)
         assert len(errors) == 1
+        server.stopping.set()
+
+
+def test_cancel_of_an_exchange_ends_its_way_through_a_proxy() -> None:
+    with scripted((take_connect, stall)) as server, face("loop", proxy=hop(server, tunnel=True)) as user:
+        assert isinstance(user.owner, Loop)
+        exchange = user.owner.get(ORIGIN)
+        user.turn_until(lambda: bool(server.requests))
+        exchange.cancel()
+        user.turn_until(lambda: exchange.done)
+        assert isinstance(exchange.error, Cancelled)
+        assert exchange.error.phase is Phase.PROXY
+        assert user.owner.stats()[:3] == (0, 0, 0)
+        server.stopping.set()
+
+
+def test_close_of_a_loop_ends_ways_through_proxies() -> None:
+    with scripted((take_connect, stall)) as server, face("loop", proxy=hop(server, tunnel=True)) as user:
+        assert isinstance(user.owner, Loop)
+        exchange = user.owner.get(ORIGIN)
+        user.turn_until(lambda: bool(server.requests))
+        user.owner.close()
+        assert isinstance(exchange.error, ClientClosed)
         server.stopping.set()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from support import peers, proxy_peers
 from support.faces import FACES, face
 from support.https import Pki
+from support.proxies import ACCEPTING
+from support.scripted_server import Script, answer, await_close, read_request, scripted
 from support.tls import dns, ip
 from turbosock import Proxy, ProxyError, TlsConfig
 from turbosock.tls.selfsigned import make_self_signed
@@ -151,3 +155,30 @@ def test_chain_goes_through_all_of_them(
             tinyproxy,
         )
         check(kind, origin, plain, hops)
+
+
+@pytest.mark.parametrize("scheme", sorted(ACCEPTING.keys() - {"https"}))
+@pytest.mark.parametrize("tunnel", [False, True])
+def test_proxies_are_asked_as_curl_asks_them(scheme: str, tunnel: bool) -> None:
+    curl = peers.require("curl", "apt-get install -y curl")
+    opened: Script = () if scheme == "http" and not tunnel else (ACCEPTING[scheme],)
+    url = "http://192.0.2.7/path?q=1" if scheme in ("socks4", "socks5") else "http://origin.example/path?q=1"
+    with scripted((*opened, read_request, answer(), await_close)) as server:
+        secret = "" if scheme.startswith("socks4") else ":pw"
+        proxy = f"{scheme}://alice{secret}@{server.host}:{server.port}"
+        command = [curl, "-s", "-x", proxy, *(["-p"] if tunnel and scheme == "http" else []), url]
+        assert subprocess.run(command, capture_output=True, timeout=20, check=True).stdout == b"ok"
+        theirs = list(server.requests)
+        server.requests.clear()
+        ours = replace(Proxy.parse(proxy), tunnel=tunnel and scheme == "http")
+        with face("stream", proxy=ours) as user:
+            assert user.get(url).content == b"ok"
+    assert [asked(request) for request in server.requests] == [asked(request) for request in theirs]
+
+
+def asked(request: bytes) -> object:
+    """What a request says, but for fields that are a client's own."""
+    if b" HTTP/1.1\r\n" not in request:
+        return request
+    line, *fields = request.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    return line, sorted(field for field in fields if field.startswith((b"Host: ", b"Proxy-Authorization: ")))

@@ -1,7 +1,7 @@
 """Real proxies for tests: tinyproxy, microsocks, Dante, and HAProxy that puts TLS before one of them.
 
 Each is a child process on loopback, without state outside the directory it is given. They bind their ports themselves:
-a port that another process takes in between makes for another try.
+where another process was faster, there is another try.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,18 +59,34 @@ backend proxy
 def started(command: Callable[[int], list[str]]) -> Iterator[int]:
     """Run `command(port)` for the length of a with block; the port, once something answers there."""
     for _ in range(TRIES):
-        port = peers.unused_port()
-        process = subprocess.Popen(
-            command(port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            if _answers(process, port):
-                yield port
-                return
-            said = process.stderr.read().decode(errors="replace") if process.stderr is not None else ""
-        finally:
-            peers.stop(process)
+        with _claimed_port() as port:
+            process = subprocess.Popen(
+                command(port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            try:
+                if _answers(process, port):
+                    yield port
+                    return
+                said = process.stderr.read().decode(errors="replace") if process.stderr is not None else ""
+            finally:
+                peers.stop(process)
     raise RuntimeError(f"{command(0)[0]} did not start: {said.strip()}")
+
+
+@contextlib.contextmanager
+def _claimed_port() -> Iterator[int]:
+    """A free port that no other process of the tests takes meanwhile: it would be taken for the one that is started."""
+    while True:
+        port = peers.unused_port()
+        with socket.socket(socket.AF_UNIX) as claim:
+            if sys.platform == "linux":
+                try:
+                    # A name without a file, which goes with its process.
+                    claim.bind(f"\0turbosock-tests-port-{port}")
+                except OSError:
+                    continue
+            yield port
+            return
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support import proxy_peers
 from support.http_stage import Stage
 from support.http_stage import request as request_bytes
 from support.labelled_server import LabelledServer, body_of, labelled_server
@@ -29,6 +30,7 @@ from turbosock import (
     HttpExchange,
     Loop,
     PoolConfig,
+    Proxy,
     Timeouts,
     TlsConfig,
     TransportMode,
@@ -104,6 +106,7 @@ class Torture:
         begin: what goes before, in which nothing fails; its result is given to `run` and `after`.
         run: the scenario; it raises what a user would see.
         after: sees that everything works again, and closes.
+        codes: the errors.
     """
 
     def __init__(
@@ -112,8 +115,10 @@ class Torture:
         begin: Callable[[], object],
         run: Callable[[object], object],
         after: Callable[[object], object],
+        codes: tuple[int, ...] = CODES,
     ) -> None:
         self.kinds = kinds
+        self.codes = codes
         self.begin = begin
         self.run = run
         self.after = after
@@ -123,7 +128,7 @@ class Torture:
 
     def everywhere(self) -> None:
         """Fail every call; AssertionError with all that went wrong."""
-        for code in CODES:
+        for code in self.codes:
             for number in range(1, MAX_CALLS):
                 if not self._once(number, code):
                     break
@@ -201,6 +206,7 @@ def torture_client(
     scenario: Callable[[Client, LabelledServer], None],
     *,
     kept: bool,
+    codes: tuple[int, ...] = CODES,
 ) -> None:
     def begin() -> object:
         client = Client(config)
@@ -224,7 +230,7 @@ def torture_client(
         finally:
             subject.close()
 
-    Torture(kinds, begin, run, after).everywhere()
+    Torture(kinds, begin, run, after, codes).everywhere()
 
 
 @fresh_or_kept
@@ -263,6 +269,32 @@ def test_client_that_races_any_call_fails_the_next_request_works(
 ) -> None:
     config = roundabout(tls=pki.trusting)
     torture_client(kinds, config, secure_server if secure else server, get, kept=False)
+
+
+@pytest.fixture(scope="module")
+def hops(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, ...]]:
+    """SOCKS5, then CONNECT over TLS: what is https beyond them is TLS inside TLS."""
+    directory = tmp_path_factory.mktemp("proxies")
+    with (
+        proxy_peers.microsocks(("alice", "secret")) as socks,
+        proxy_peers.tinyproxy(directory) as http,
+        proxy_peers.haproxy(directory, os.fspath(pki.certificate), http) as https,
+    ):
+        near = Proxy("socks5h", "127.0.0.1", socks, "alice", "secret")
+        yield near, Proxy("https", "127.0.0.1", https, tunnel=True)
+
+
+# Each run shakes hands with four programs.
+PROXIED_KINDS = [traffic, settings, watching, unlikely] if LONG else [traffic]
+PROXIED_CODES = CODES if LONG else (errno.ECONNRESET,)
+
+
+@pytest.mark.parametrize("kinds", PROXIED_KINDS)
+def test_client_through_proxies_any_call_fails_the_next_request_works(
+    secure_server: LabelledServer, pki: Pki, hops: tuple[Proxy, ...], kinds: frozenset[str]
+) -> None:
+    config = Config(timeouts=TIMEOUTS, pool=POOL, tls=pki.trusting, proxy=hops)
+    torture_client(kinds, config, secure_server, get, kept=False, codes=PROXIED_CODES)
 
 
 @fresh_or_kept
@@ -317,7 +349,23 @@ def test_loop_that_races_any_call_fails_the_next_request_works(server: LabelledS
     torture_loop(kinds, roundabout(), server, "gather", kept=False)
 
 
-def torture_loop(kinds: frozenset[str], config: Config, server: LabelledServer, way: str, *, kept: bool) -> None:
+@pytest.mark.parametrize("kinds", PROXIED_KINDS)
+def test_loop_through_proxies_any_call_fails_the_next_request_works(
+    secure_server: LabelledServer, pki: Pki, hops: tuple[Proxy, ...], kinds: frozenset[str]
+) -> None:
+    config = Config(timeouts=TIMEOUTS, pool=POOL, tls=pki.trusting, proxy=hops)
+    torture_loop(kinds, config, secure_server, "gather", kept=False, codes=PROXIED_CODES)
+
+
+def torture_loop(
+    kinds: frozenset[str],
+    config: Config,
+    server: LabelledServer,
+    way: str,
+    *,
+    kept: bool,
+    codes: tuple[int, ...] = CODES,
+) -> None:
     def begin() -> object:
         loop = Loop(config)
         if kept:
@@ -339,7 +387,7 @@ def torture_loop(kinds: frozenset[str], config: Config, server: LabelledServer, 
         finally:
             subject.close()
 
-    Torture(kinds, begin, run, after).everywhere()
+    Torture(kinds, begin, run, after, codes).everywhere()
 
 
 @pytest.mark.parametrize("kinds", [watching])

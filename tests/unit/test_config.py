@@ -97,6 +97,23 @@ def test_pool_config_that_contradicts_itself_is_refused_naming_both() -> None:
         PoolConfig(max_connections=8, max_connections_per_origin=9)
 
 
+@pytest.mark.parametrize(("total", "per_origin"), [(1, 1), (10, 10), (128, 128), (129, 128), (4096, 128)])
+def test_connections_per_origin_follow_the_total_unless_given(total: int, per_origin: int) -> None:
+    pool = PoolConfig(max_connections=total)
+    assert pool.max_connections_per_origin == per_origin
+    assert pool == PoolConfig(max_connections=total, max_connections_per_origin=per_origin)
+    copied = pickle.loads(pickle.dumps(pool))
+    assert copied == pool and hash(copied) == hash(pool) and repr(copied) == repr(pool)
+    assert dataclasses.replace(copied, max_connections=7).max_connections_per_origin == 7
+    assert dataclasses.replace(copied, max_connections=1000).max_connections_per_origin == 128
+
+
+def test_connections_per_origin_that_were_given_do_not_give_way() -> None:
+    given = PoolConfig(max_connections_per_origin=128)
+    with pytest.raises(InvalidOption, match=r"max_connections_per_origin=128 is above max_connections=10"):
+        dataclasses.replace(given, max_connections=10)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

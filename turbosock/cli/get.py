@@ -23,6 +23,7 @@ from turbosock.client.client import Client
 from turbosock.client.response import Response
 from turbosock.config import Config, Timeouts, TlsConfig
 from turbosock.errors import InvalidOption
+from turbosock.proxy_config import ProxyHops
 from turbosock.tls import TlsInfo
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -71,6 +72,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure", action="store_true", help="do not check the server's certificate: anybody may answer in its place"
     )
+    parser.add_argument(
+        "-x", "--proxy", metavar="URL", action="append", default=[],
+        help="go through this proxy: http, https, socks4, socks4a, socks5 or socks5h; repeated: a chain, the nearest "
+        "first; empty: none, whatever the environment says",
+    )  # fmt: skip
+    parser.add_argument("--noproxy", metavar="LIST", default="", help="hosts that are reached without it, with commas")
     parser.set_defaults(run=run)
 
 
@@ -90,12 +97,14 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers = [*headers, ("Content-Type", FORM_TYPE)]
     tls = _tls(arguments)
+    proxy = _proxy(arguments.proxy)
     timeouts = Timeouts(total_s=None) if arguments.timeout is None else Timeouts.of(arguments.timeout)
     # As curl does: the bytes that the server keeps, whose number is known.
+    config = Config(timeouts=timeouts, tls=tls, proxy=proxy, no_proxy=arguments.noproxy, decode=False)
     # The sink first: an output that cannot be written is known before anything is sent.
     with (
         _sink(arguments.output) as sink,
-        Client(Config(timeouts=timeouts, tls=tls, decode=False)) as client,
+        Client(config) as client,
         client.stream(method, arguments.url, headers=headers or None, content=content) as response,
     ):
         head_s = response.elapsed.total_seconds()
@@ -130,6 +139,13 @@ def _method(arguments: argparse.Namespace) -> str:
     if method is not None:
         return method
     return "GET" if arguments.data is None else "POST"
+
+
+def _proxy(urls: list[str]) -> ProxyHops | bool | None:
+    """What -x asks for; None: what the environment says."""
+    if urls == [""]:
+        return False
+    return tuple(urls) or None
 
 
 def _tls(arguments: argparse.Namespace) -> TlsConfig:

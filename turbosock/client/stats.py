@@ -1,7 +1,10 @@
 """What `client.stats()` returns: one snapshot, nested by who keeps the counts.
 
-Each part is exact by itself; parts are read one after the other, so that a busy program may see a connection in neither
-or both of two states. Nothing is counted for this on the way of a request that is not counted anyway.
+The counts of connections are kept and read under the lock of their pool. What a request takes and gives back without a
+lock (an idle connection, a ring, a buffer, a reusable object) is counted without one: those counts are exact while no
+other thread is in the middle of that. The parts are read one after the other, so that a busy program may see a
+connection in neither or both of two states. Nothing is counted for this on the way of a request that is not counted
+anyway.
 """
 
 from __future__ import annotations

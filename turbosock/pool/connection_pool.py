@@ -152,6 +152,8 @@ class ConnectionPool:
             ClientClosed: the pool is closed.
         """
         with self.lock:
+            if not spare:
+                origin.missed += 1
             if self.closed:
                 raise closed_error()
             # A prepared request may know an origin that was forgotten here meanwhile, and wait in its line next.
@@ -215,7 +217,7 @@ class ConnectionPool:
     def _close_victim(self, victim: Http1Connection | None) -> None:
         """Close a connection whose place was taken already: nobody else may be offered it."""
         if victim is not None:
-            self.evicted_count += 1
+            self.count_evicted()
             victim.close()
 
     def admit(self, connection: Http1Connection) -> None:
@@ -265,7 +267,7 @@ class ConnectionPool:
                 victim = self._oldest_idle()
             if victim is None:
                 return
-            self.evicted_count += 1
+            self.count_evicted()
             owner = victim.origin
             assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
             owner.discard(victim)
@@ -334,8 +336,9 @@ class ConnectionPool:
         for origin in origins:
             try:
                 while now_ns - origin.idle[0].idle_since_ns > self.max_idle_ns:
-                    self.expired_count += 1
-                    origin.discard(origin.idle.popleft())
+                    expired = origin.idle.popleft()
+                    self.count_expired()
+                    origin.discard(expired)
             except IndexError:
                 # None is left, or another thread took it.
                 continue
@@ -350,8 +353,25 @@ class ConnectionPool:
                 except ValueError:
                     # Taken meanwhile; it is looked at again when it comes back.
                     continue
-                self.expired_count += 1
+                self.count_expired()
                 origin.discard(connection)
+
+    # Counts
+
+    def count_expired(self) -> None:
+        """A connection is closed that was idle, or alive, for too long, or had served enough."""
+        with self.lock:
+            self.expired_count += 1
+
+    def count_unfit(self) -> None:
+        """An idle connection is closed whose peer has spoken or closed."""
+        with self.lock:
+            self.unfit_count += 1
+
+    def count_evicted(self) -> None:
+        """An idle connection is closed to make room."""
+        with self.lock:
+            self.evicted_count += 1
 
     # The end
 
@@ -398,19 +418,19 @@ class ConnectionPool:
     def stats(self) -> PoolStats:
         """Counts at this moment."""
         with self.lock:
-            origins = tuple(self._origins.values())
             places = len(self.places)
             connections = len(self.connections)
-        idle = sum(len(origin.idle) for origin in origins)
-        return PoolStats(
-            open=places,
-            idle=idle,
-            waiting=sum(len(origin.waiters) for origin in origins),
-            in_use=max(0, connections - idle),
-            dialling=max(0, places - connections),
-            origins=len(origins),
-            opened=self.opened_count,
-            expired=self.expired_count,
-            unfit=self.unfit_count,
-            evicted=self.evicted_count,
-        )
+            # Of all this, threads take and give back idle connections alone without the lock.
+            idle = sum(len(origin.idle) for origin in self._origins.values())
+            return PoolStats(
+                open=places,
+                idle=idle,
+                waiting=sum(len(origin.waiters) for origin in self._origins.values()),
+                in_use=max(0, connections - idle),
+                dialling=max(0, places - connections),
+                origins=len(self._origins),
+                opened=self.opened_count,
+                expired=self.expired_count,
+                unfit=self.unfit_count,
+                evicted=self.evicted_count,
+            )

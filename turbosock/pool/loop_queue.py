@@ -179,12 +179,16 @@ class LoopQueue(QueueCore[E]):
     def _may_wait(self) -> bool:
         return threading.get_ident() != self._thread
 
-    def _check_may_wait_for(self, handle: Handle[E]) -> None:
+    def _look_after(self, handle: Handle[E]) -> None:
         if self._may_wait():
             return
+        # The user's own object: what it does when it is asked is not for our lock.
         exchange = self._exchanges.get(handle)
         if exchange is not None and exchange.done:
             self._end_exchange(handle, exchange)
+
+    def _check_may_wait_for(self, handle: Handle[E]) -> None:
+        if self._may_wait():
             return
         raise StateError(
             f"the request is {handle.state.value}, and this thread is the loop's: waiting here would be for ever; "

@@ -143,7 +143,7 @@ class OriginPool:
         """Keep a reusable connection for the next exchange, or hand it to who waits."""
         pool = self._pool
         if pool.wears and pool.is_worn(connection, now_ns):
-            pool.expired_count += 1
+            pool.count_expired()
             self.discard(connection)
             return
         connection.idle_since_ns = now_ns
@@ -177,11 +177,11 @@ class OriginPool:
 
     def count_expired(self) -> None:
         """Its user closes one that was idle, or alive, for too long."""
-        self._pool.expired_count += 1
+        self._pool.count_expired()
 
     def count_unfit(self) -> None:
         """Its user closes an idle one whose peer has spoken or closed."""
-        self._pool.unfit_count += 1
+        self._pool.count_unfit()
 
     def close_idle(self) -> None:
         """Close every idle connection; for ConnectionPool."""
@@ -198,7 +198,6 @@ class OriginPool:
         Raises:
             ClientClosed: the pool is closed.
         """
-        self.missed += 1
         return self._pool.reserve(self)
 
     def reserve_spare(self) -> Place | None:
@@ -237,11 +236,11 @@ class OriginPool:
         """Whether a connection taken out of `idle` is fit to be idle on; it is closed otherwise."""
         pool = self._pool
         if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
-            pool.expired_count += 1
+            pool.count_expired()
         elif connection.transport.is_quiet():
             return True
         else:
-            pool.unfit_count += 1
+            pool.count_unfit()
         self.discard(connection)
         return False
 

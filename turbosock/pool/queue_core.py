@@ -137,6 +137,9 @@ class QueueCore(Generic[T]):
         """Whether the calling thread may wait for others to drain the queue."""
         raise AssertionError("a queue says who may wait")
 
+    def _look_after(self, handle: Handle[T]) -> None:
+        """Settle `handle` where only a look of the calling thread tells that it has ended; without the lock."""
+
     def _check_may_wait_for(self, handle: Handle[T]) -> None:
         """Raise StateError where waiting for `handle` would be for ever; under the lock."""
 
@@ -312,13 +315,11 @@ class QueueCore(Generic[T]):
         Raises:
             StateError: waiting would be for ever.
         """
+        self._look_after(handle)
         with self._lock:
             if handle.done:
                 return None
             self._check_may_wait_for(handle)
-            if handle.done:
-                # The loop's thread may look for itself.
-                return None
             if handle.event is None:
                 handle.event = Latch()
             return handle.event

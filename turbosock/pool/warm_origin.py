@@ -6,7 +6,9 @@ owns the WarmOrigin asks `builds_due()` when `wake` was called, and once an inte
 Demand is the depth to which the idle ones were drawn in an interval, plus the callers who found none: a busy connection
 that is taken and comes back a thousand times is one connection's worth.
 
-Invariant: until `close()`, every taking of an idle connection is seen here.
+Invariant: until `close()`, every caller who takes an idle connection is seen here, once. What goes otherwise is not
+seen as it goes: those that expired, that were found unfit (by a caller too, who then gets an older one) or that made
+room. They are no demand, and are replaced once an interval, or with the next that is taken.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Final
 
 from turbosock import limits
 from turbosock.errors import InvalidOption, LimitError, ProtocolError
+from turbosock.pool.queue_handle import check_wait
 from turbosock.protocol.http1.body import BodyFraming
 from turbosock.protocol.http1.head import RequestHead, parse_request_head
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
@@ -46,10 +47,12 @@ class HttpAnswer:
     reset: bool = False
 
     def __post_init__(self) -> None:
-        if self.delay_s < 0:
-            raise InvalidOption(f"delay_s={self.delay_s}: give 0 or more seconds")
-        if self.cut_after is not None and self.cut_after < 0:
-            raise InvalidOption(f"cut_after={self.cut_after}: give 0 or more bytes, or None")
+        check_wait("delay_s", self.delay_s)
+        cut_after = self.cut_after
+        if cut_after is not None and (isinstance(cut_after, bool) or not isinstance(cut_after, int) or cut_after < 0):
+            raise InvalidOption(f"cut_after={cut_after!r}: give 0 or more bytes, or None")
+        if not isinstance(self.reset, bool):
+            raise InvalidOption(f"reset={self.reset!r}: give True or False")
         self.serialized("GET")
 
     def serialized(self, method: str) -> bytes:

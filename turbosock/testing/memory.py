@@ -635,7 +635,7 @@ class MemoryConnector:
         opened_count, closed_count: connections made, and closed by the client, so far.
 
     Raises:
-        InvalidOption: `handler` is neither.
+        InvalidOption: an argument is none of these.
     """
 
     def __init__(
@@ -647,6 +647,10 @@ class MemoryConnector:
     ) -> None:
         if not isinstance(handler, MemoryPeer) and not callable(handler):
             raise InvalidOption(f"handler={handler!r}: give a function of the bytes sent, or a MemoryPeer")
+        if not callable(getattr(clock, "now_ns", None)):
+            raise InvalidOption(f"clock={clock!r}: give a clock, such as a ManualClock")
+        if not isinstance(mode, TransportMode):
+            raise InvalidOption(f"mode={mode!r}: give a TransportMode")
         self._peer = handler if isinstance(handler, MemoryPeer) else _FunctionPeer(handler)
         self._clock = clock
         self._mode = mode

@@ -193,7 +193,7 @@ class ProxyPath:
             error.code = "proxy_early_bytes"
             raise error
         if count == 0:
-            raise tunnel.ended()
+            raise tunnel.error("proxy_closed", "opened the way and closed it at once")
 
     def _converse(self, tunnel: Tunnel) -> int:
         """Send and read until the proxy has opened the way, or the carrier waits."""

@@ -146,6 +146,40 @@ def test_connection_discarded_frees_its_place_once() -> None:
     assert (pool.open, origin.open, transport_of(connection).closed) == (0, 0, True)
 
 
+# Counts
+
+
+class CountsUnderLock(ConnectionPool):
+    """A pool that sees to it that nothing is counted without its lock, which would lose counts of other threads."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.endswith("_count"):
+            assert value == 0 or self.lock.locked(), name
+        super().__setattr__(name, value)
+
+
+def test_every_connection_that_ends_is_counted_under_the_lock() -> None:
+    pool = CountsUnderLock(PoolConfig(max_connections=2, max_idle=1, max_idle_s=5, max_lifetime_s=60, max_requests=2))
+    origin, other = pool.origin(key("a")), pool.origin(key("b"))
+    # One too many to be idle, one that makes room, one that spoke, one that was idle too long, one that is worn.
+    first, second = opened(origin), opened(origin)
+    origin.give_back(first, 0)
+    origin.give_back(second, 0)
+    third, fourth = opened(other), opened(other)
+    transport_of(third).quiet = False
+    other.give_back(third, 0)
+    other.check_idle(0)
+    other.give_back(fourth, 0)
+    pool.close_expired(6 * SECOND_NS)
+    fifth = opened(origin, 6 * SECOND_NS)
+    fifth.served = 2
+    origin.give_back(fifth, 6 * SECOND_NS)
+    stats = pool.stats()
+    assert (stats.open, stats.opened, stats.evicted, stats.unfit, stats.expired) == (0, 5, 2, 1, 2)
+
+
 # Limits
 
 

@@ -225,6 +225,42 @@ def test_unfinished_result_in_the_loops_own_thread_is_refused(loop: FakeLoop) ->
     assert queue.poll() == 0
 
 
+class AskingExchange:
+    """An exchange of the user's own, which has another thread look at the queue whenever it is asked something."""
+
+    def __init__(self) -> None:
+        self.queue: LoopQueue[AskingExchange] | None = None
+        self.ended = False
+
+    def _ask(self) -> None:
+        if self.queue is not None:
+            InThread(self.queue.stats).outcome()
+
+    @property
+    def done(self) -> bool:
+        self._ask()
+        return self.ended
+
+    @property
+    def error(self) -> BaseException | None:
+        self._ask()
+        return None
+
+    def cancel(self) -> None:
+        self._ask()
+
+
+def test_exchange_is_asked_whether_it_is_done_without_the_lock() -> None:
+    exchange = AskingExchange()
+    exchange.queue = queue = LoopQueue(lambda: exchange)
+    handle = queue.submit()
+    queue.poll()
+    with pytest.raises(StateError):
+        handle.result()
+    exchange.ended = True
+    assert handle.result() is exchange
+
+
 def test_loops_own_thread_is_the_one_that_polled_last(loop: FakeLoop) -> None:
     queue, (handle,) = queue_of(loop, "a")
 

@@ -145,6 +145,16 @@ def test_connections_found_dead_by_a_caller_are_never_given_out() -> None:
     assert (stage.warm.ready, stage.pool.open, stage.wakes) == (0, 0, 1)
 
 
+def test_caller_who_finds_the_first_dead_is_one_of_demand_and_the_dead_one_waits_for_the_interval() -> None:
+    stage = Stage(3)
+    stage.build()
+    transport_of(stage.origin.idle[-1]).quiet = False
+    stage.take(HEALTH_CHECK_AFTER_NS)
+    assert (stage.warm.ready, stage.wakes) == (1, 1)
+    assert stage.build(HEALTH_CHECK_AFTER_NS) == 1
+    assert stage.build(SECOND_NS) == 1
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_closed_it_leaves_the_origin_to_its_users(times: int) -> None:
     stage = Stage(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -194,11 +194,21 @@ def test_answers_differ_by_request_in_threads_of_one_client() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"delay_s": -1}, "delay_s"), ({"cut_after": -1}, "cut_after"), ({"status_code": 99}, "status_code")],
+    [
+        ({"delay_s": -1}, "delay_s=-1"),
+        ({"delay_s": float("nan")}, "delay_s=nan"),
+        ({"delay_s": True}, "delay_s=True"),
+        ({"delay_s": "1"}, "delay_s='1'"),
+        ({"cut_after": -1}, "cut_after=-1"),
+        ({"cut_after": True}, "cut_after=True"),
+        ({"cut_after": 1.5}, "cut_after=1.5"),
+        ({"reset": 1}, "reset=1"),
+        ({"status_code": 99}, "status_code"),
+    ],
 )
-def test_answer_that_cannot_be_is_refused_where_it_is_made(settings: dict[str, int], word: str) -> None:
+def test_answer_that_cannot_be_is_refused_where_it_is_made(settings: dict[str, Any], word: str) -> None:
     with pytest.raises(InvalidOption, match=word):
-        HttpAnswer(**settings)  # type: ignore[arg-type]  # the point of it
+        HttpAnswer(**settings)
 
 
 def test_answer_with_a_field_that_cannot_be_sent_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -623,6 +623,13 @@ def test_wait_on_a_manual_clock_spends_the_time_that_it_skips(peer: Recorder) ->
 
 
 def test_connector_refuses_what_cannot_answer() -> None:
+    for options, word in (
+        ({"mode": "STREAM"}, "mode='STREAM'"),
+        ({"clock": 5}, "clock=5"),
+        ({"clock": None}, "clock="),
+    ):
+        with pytest.raises(InvalidOption, match=word):
+            MemoryConnector(lambda data: None, **cast(Any, options))
     with pytest.raises(InvalidOption, match="handler=3"):
         MemoryConnector(cast(MemoryPeer, 3))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from turbosock.client.middleware.base import Draft, Middleware
 from turbosock.errors import InvalidOption
+from turbosock.protocol.http1.headers import HeaderList
 
 
 class HeaderDefaults(Middleware):
@@ -17,6 +18,7 @@ class HeaderDefaults(Middleware):
 
     Raises:
         InvalidOption: `headers` is no mapping, a name is no str, or a value is neither a str nor a function.
+        InvalidHeader: a name or a value cannot be sent. Of what a function makes the request says so.
     """
 
     def __init__(self, headers: Mapping[str, str | Callable[[], str]]) -> None:
@@ -25,6 +27,8 @@ class HeaderDefaults(Middleware):
         for name, value in headers.items():
             if not isinstance(name, str) or not (isinstance(value, str) or callable(value)):
                 raise InvalidOption(f"headers: field {name!r} needs a str name, and a str or a function as its value")
+            # It says what cannot be sent.
+            HeaderList(((name, value if isinstance(value, str) else ""),))
         self._headers = tuple(headers.items())
 
     def prepare(self, draft: Draft) -> None:

@@ -34,6 +34,8 @@ class RetryHook(Middleware):
         if not callable(decide):
             raise InvalidOption(f"decide={decide!r}: give a function that takes the exchange")
         check_count("max_attempts", max_attempts, 1, limits.MAX_ATTEMPTS)
+        if not isinstance(any_method, bool):
+            raise InvalidOption(f"any_method={any_method!r}: give True or False")
         self._decide = decide
         self._max_attempts = max_attempts
         self._any_method = any_method

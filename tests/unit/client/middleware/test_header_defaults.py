@@ -8,7 +8,7 @@ import pytest
 
 from turbosock import HeaderDefaults
 from turbosock.client.middleware import Draft
-from turbosock.errors import InvalidOption
+from turbosock.errors import InvalidHeader, InvalidOption
 
 
 def prepared(link: HeaderDefaults, headers: Any = None) -> Any:
@@ -38,3 +38,16 @@ def test_later_changes_of_the_mapping_change_nothing() -> None:
 def test_headers_that_are_no_defaults_are_refused(headers: Any) -> None:
     with pytest.raises(InvalidOption, match="headers"):
         HeaderDefaults(headers)
+
+
+@pytest.mark.parametrize("value", ["1", lambda: "1"], ids=["str", "function"])
+@pytest.mark.parametrize("name", ["", "A b", "A:", "\u00e9"])
+def test_name_that_cannot_be_sent_is_refused_where_it_is_given(name: str, value: Any) -> None:
+    with pytest.raises(InvalidHeader, match=r"^headers: "):
+        HeaderDefaults({name: value})
+
+
+@pytest.mark.parametrize("value", ["1\r\nB: 2", "\0", "\u20ac"])
+def test_value_that_cannot_be_sent_is_refused_where_it_is_given(value: str) -> None:
+    with pytest.raises(InvalidHeader, match=r"^headers: .*'A'"):
+        HeaderDefaults({"A": value})

@@ -47,6 +47,8 @@ def test_hook_is_asked_for_other_methods_where_it_is_told_so(method: str) -> Non
         ({"max_attempts": 0}, "max_attempts"),
         ({"max_attempts": limits.MAX_ATTEMPTS + 1}, "max_attempts"),
         ({"max_attempts": 1.5}, "max_attempts"),
+        ({"any_method": 1}, "any_method=1"),
+        ({"any_method": ("POST",)}, "any_method="),
     ],
 )
 def test_argument_that_cannot_work_is_refused_by_name(options: dict[str, Any], name: str) -> None:
