@@ -22,9 +22,10 @@ from turbosock.config import SECOND_NS
 from turbosock.errors import Cancelled, ClientClosed, DeadlineError, QueueFull, StateError, TurbosockError
 from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.priority_line import Priority, PriorityLine
-from turbosock.pool.queue_handle import Handle, Latch
+from turbosock.pool.queue_handle import Handle
 from turbosock.pool.request_queue import RequestQueue
 from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.latch import Latch
 
 A_MOMENT_S = 1e-6
 

@@ -15,6 +15,7 @@ from turbosock.config import Timeouts, TransportMode
 from turbosock.errors import ConnectTimeout, Phase, ResolveError
 from turbosock.pool.origin_pool import OriginKey, Place
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
+from turbosock.reactor.latch import Latch
 from turbosock.reactor.poller import wait_for_any
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, connect_with
@@ -48,10 +49,7 @@ class BlockingWaiter:
     __slots__ = ("_gave_up", "_latch", "_lock", "_offered", "closed", "interrupted")
 
     def __init__(self) -> None:
-        # Held until the thread is to wake up. A lock and no Event: an interrupt inside Event.set() may leave the lock
-        # of its condition held, and whoever waits would wait for ever.
-        self._latch = threading.Lock()
-        self._latch.acquire()
+        self._latch = Latch()
         self._lock = threading.Lock()
         self._gave_up = False
         self._offered: Http1Connection | Place | None = None
@@ -64,30 +62,22 @@ class BlockingWaiter:
             if self._gave_up:
                 return False
             self._offered = place if connection is None else connection
-        self._wake()
+        self._latch.set()
         return True
 
     def interrupt(self) -> None:
         """Wake the thread up with nothing."""
         self.interrupted = True
-        self._wake()
+        self._latch.set()
 
     def close(self) -> None:
         """The pool is closed: wake the thread up with nothing."""
         self.closed = True
-        self._wake()
+        self._latch.set()
 
     def wait(self, timeout_ns: int) -> bool:
         """Wait for an offer or an interruption; False when the time passed first."""
-        return self._latch.acquire(timeout=min(max(timeout_ns, 0) / NS_PER_S, threading.TIMEOUT_MAX))
-
-    def _wake(self) -> None:
-        if self._latch.locked():
-            try:
-                self._latch.release()
-            except RuntimeError:
-                # Another thread was faster.
-                pass
+        return self._latch.wait(timeout_ns / NS_PER_S)
 
     def take(self) -> Http1Connection | Place:
         """What was offered."""

@@ -37,6 +37,7 @@ from turbosock.errors import ClientClosed, InvalidOption, LimitError, PoolTimeou
 from turbosock.forks import renewed_in_child
 from turbosock.pool.origin_pool import OriginKey
 from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
+from turbosock.reactor.latch import Latch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -480,7 +481,7 @@ class Permit(Ticket):
         self._timeout_s = timeout_s
         self._entered = False
         # What its thread waits on, made when it must.
-        self._wake: threading.Lock | None = None
+        self._wake: Latch | None = None
 
     def __enter__(self) -> Permit:
         """Wait for the permit.
@@ -516,12 +517,10 @@ class Permit(Ticket):
 
     def _stand_in_line(self) -> None:
         """Wait for the permit, for the limiter's end, or for the time to pass."""
-        wake = threading.Lock()
-        wake.acquire()
-        self._wake = wake
-        # Who grants sets the state and then looks for the lock; whoever comes second sees the other.
+        self._wake = wake = Latch()
+        # Who grants sets the state and then looks for the latch; whoever comes second sees the other.
         if self.state == WAITING:
-            wake.acquire(timeout=min(self._timeout_s, threading.TIMEOUT_MAX))
+            wake.wait(self._timeout_s)
         state = self.state
         if state == CLOSED:
             raise ClientClosed("permit(): the concurrency limiter was closed while this call stood in line")
@@ -534,8 +533,7 @@ class Permit(Ticket):
         """Wake the thread."""
         wake = self._wake
         if wake is not None:
-            self._wake = None
-            wake.release()
+            wake.set()
 
     def on_closed(self) -> None:
         """Wake the thread."""

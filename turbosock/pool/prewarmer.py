@@ -35,6 +35,7 @@ from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, StateErro
 from turbosock.forks import renewed_in_child
 from turbosock.pool.refill import Refill
 from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
+from turbosock.reactor.latch import Latch
 from turbosock.reactor.timers import NEVER
 
 T = TypeVar("T")
@@ -75,13 +76,13 @@ class _Entry(Generic[T]):
 
 
 class _Waiter(Generic[T]):
-    """A caller in line. `entry` is what it was given; without one, a set `event` means that the keeper closed."""
+    """A caller in line. `entry` is what it was given; without one, a set `latch` means that the keeper closed."""
 
-    __slots__ = ("entry", "event")
+    __slots__ = ("entry", "latch")
 
     def __init__(self) -> None:
         self.entry: _Entry[T] | None = None
-        self.event = threading.Event()
+        self.latch = Latch()
 
 
 class Prewarmer(Generic[T]):
@@ -186,7 +187,7 @@ class Prewarmer(Generic[T]):
 
     def _start_clean(self) -> None:
         self._lock = threading.Lock()
-        self._settled = threading.Event()
+        self._settled = Latch()
         self._thread: threading.Thread | None = None
         self._bell: queue.SimpleQueue[None] | None = None
         self._rung = False
@@ -304,7 +305,7 @@ class Prewarmer(Generic[T]):
 
     def _wait(self, waiter: _Waiter[T], timeout_s: float) -> T:
         try:
-            waiter.event.wait(timeout_s)
+            waiter.latch.wait(timeout_s)
             with self._lock:
                 entry = waiter.entry
                 if entry is None:
@@ -541,7 +542,7 @@ class Prewarmer(Generic[T]):
                     waiter = self._waiters.popleft()
                     waiter.entry = entry
                     self._taken += 1
-                    waiter.event.set()
+                    waiter.latch.set()
                     return
                 if len(self._ready) < self._refill.max_ready:
                     self._ready.append(entry)
@@ -604,7 +605,7 @@ class Prewarmer(Generic[T]):
             inside = threading.get_ident() in self._builders
             thread = self._thread
         for waiter in waiters:
-            waiter.event.set()
+            waiter.latch.set()
         self._ring()
         for entry in ready:
             self._discard(entry, 0)
@@ -613,7 +614,7 @@ class Prewarmer(Generic[T]):
             self._settled.wait(wait_s)
             if thread is not None and thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(max(0.0, end_s - time.monotonic()))
-        return self._settled.is_set()
+        return self._settled.is_set
 
     def drop_inherited(self) -> None:
         """In the child of a fork: there is no thread, and what is ready is the parent's; called by itself."""

@@ -28,8 +28,9 @@ from turbosock.config import check_count
 from turbosock.errors import Cancelled, ClientClosed, InvalidOption, QueueFull, StateError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.priority_line import Priority, PriorityLine, check_priority
-from turbosock.pool.queue_handle import Handle, HandleState, Latch, check_wait, seconds_to_ns
+from turbosock.pool.queue_handle import Handle, HandleState, check_wait, seconds_to_ns
 from turbosock.reactor.clock import Clock
+from turbosock.reactor.latch import Latch
 
 T = TypeVar("T")
 

@@ -14,12 +14,12 @@ the queue's.
 from __future__ import annotations
 
 import enum
-import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from turbosock import limits
 from turbosock.config import SECOND_NS, check_seconds
 from turbosock.errors import Cancelled, DeadlineError, TurbosockError
+from turbosock.reactor.latch import Latch
 
 if TYPE_CHECKING:
     from turbosock.pool.priority_line import Priority
@@ -35,31 +35,6 @@ class HandleState(enum.Enum):
     PENDING = "pending"
     RUNNING = "running"
     DONE = "done"
-
-
-class Latch:
-    """What threads wait for: set once, for all of them.
-
-    Not a threading.Event: an interrupt in the middle of its `set()` may leave its lock held, and who waits hangs.
-    """
-
-    __slots__ = ("_gate",)
-
-    def __init__(self) -> None:
-        self._gate = threading.Lock()
-        self._gate.acquire()
-
-    def set(self) -> None:
-        """Let everybody pass; called once."""
-        self._gate.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether it was set before `timeout_s` seconds passed."""
-        if not self._gate.acquire(timeout=timeout_s):
-            return False
-        # For the next one who waits.
-        self._gate.release()
-        return True
 
 
 class Handle(Generic[T]):

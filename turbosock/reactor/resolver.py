@@ -41,6 +41,7 @@ from turbosock.limits import (
 )
 from turbosock.reactor.address import Address, in_attempt_order, literal_addresses, with_port
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.latch import Latch
 from turbosock.reactor.waker import Waker
 
 __all__ = ["Address", "Lookup", "LookupTarget", "Resolver"]
@@ -97,7 +98,7 @@ class _Job:
         self.lookups: list[Lookup] = []
         self.wanted = 0
         self.answer: _Answer | None = None
-        self.finished = threading.Event()
+        self.finished = Latch()
 
 
 class Lookup:
@@ -397,17 +398,18 @@ class Resolver:
         self._workers += 1
 
     def _wait(self, job: _Job, deadline_ns: int, check: Callable[[], object] | None) -> _Answer:
-        longest_s = threading.TIMEOUT_MAX if check is None else CHECK_INTERVAL_S
         try:
-            while not job.finished.is_set():
+            while not job.finished.is_set:
                 remaining_ns = deadline_ns - self._clock.now_ns()
                 if remaining_ns <= 0:
                     raise ConnectTimeout(
                         f"no name server answered for {job.name[0]} in time: check the network and /etc/resolv.conf, "
                         "or allow more time"
                     )
-                job.finished.wait(min(remaining_ns / NS_PER_S, longest_s))
-                if check is not None:
+                if check is None:
+                    job.finished.wait(remaining_ns / NS_PER_S)
+                else:
+                    job.finished.wait(min(remaining_ns / NS_PER_S, CHECK_INTERVAL_S))
                     check()
         finally:
             with self._lock:

@@ -15,8 +15,9 @@ from turbosock import limits
 from turbosock.errors import Cancelled, ClientClosed, InvalidOption, QueueFull, ReadError, StateError, TurbosockError
 from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.priority_line import Priority
-from turbosock.pool.queue_handle import Handle, Latch
+from turbosock.pool.queue_handle import Handle
 from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.latch import Latch
 
 CRITICAL, HIGH, NORMAL, LOW = Priority
 

@@ -14,6 +14,7 @@ from turbosock.config import SECOND_NS
 from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, StateError
 from turbosock.pool.prewarmer import Prewarmer
 from turbosock.reactor.clock import SYSTEM_CLOCK, ManualClock
+from turbosock.reactor.latch import Latch
 from turbosock.reactor.timers import NEVER
 
 # No test waits for so long; one that would hang fails instead.
@@ -477,10 +478,10 @@ def test_close_with_a_wait_that_is_no_time_is_refused(bench: Bench, wait_s: Any)
         bench.keeper().close(wait_s)
 
 
-class NeverWaited(threading.Event):
-    """An event that nobody may wait for: it would be for itself."""
+class NeverWaited(Latch):
+    """A latch that nobody may wait for: it would be for itself."""
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout_s: float) -> bool:
         raise AssertionError("waited for itself")
 
 
@@ -492,7 +493,7 @@ def test_close_inside_a_build_lets_it_arrive_and_closes_it(bench: Bench) -> None
     assert keeper.step(bench.clock.now_ns()) == NEVER
     assert (closed, bench.works.closed, len(bench.works.items)) == ([False], [0], 1)
     assert keeper.close(0)
-    keeper._settled = threading.Event()
+    keeper._settled = Latch()
 
 
 def test_close_during_a_take_on_the_spot_closes_the_item(bench: Bench) -> None:
@@ -513,7 +514,7 @@ def test_close_waits_for_a_take_on_the_spot_in_another_thread(bench: Bench) -> N
     caller = Caller(keeper.take)
     wait_until(bench.works.entered)
     assert not keeper.close(0)
-    bench.works.in_close = lambda: closing.append(keeper._settled.is_set())
+    bench.works.in_close = lambda: closing.append(keeper._settled.is_set)
     closing: list[bool] = []
     bench.works.gate.set()
     assert keeper.close(GUARD_S)
@@ -656,7 +657,7 @@ def test_caller_interrupted_in_line_leaves_it(bench: Bench) -> None:
         def wait(self, timeout_s: float) -> bool:
             raise KeyboardInterrupt
 
-    waiter.event = Interrupted()
+    waiter.latch = Interrupted()
     with pytest.raises(KeyboardInterrupt):
         keeper._wait(waiter, GUARD_S)
     assert not keeper._waiters

@@ -29,9 +29,10 @@ from turbosock.errors import (
     StateError,
     TurbosockError,
 )
-from turbosock.pool.queue_handle import Handle, Latch
+from turbosock.pool.queue_handle import Handle
 from turbosock.pool.request_queue import Priority, RequestQueue, StopReport
 from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.latch import Latch
 
 CRITICAL, HIGH, NORMAL, LOW = Priority
 A_MOMENT_S = 1e-6
