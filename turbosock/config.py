@@ -10,7 +10,7 @@ import enum
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from turbosock import limits
 from turbosock.errors import InvalidOption
@@ -31,8 +31,8 @@ from turbosock.tls_config import (
 )
 
 __all__ = [
+    "NS_PER_S",
     "POLLERS",
-    "SECOND_NS",
     "ClientAuth",
     "Config",
     "NameResolver",
@@ -52,7 +52,7 @@ __all__ = [
     "check_seconds",
 ]
 
-SECOND_NS = 1_000_000_000
+NS_PER_S: Final = 1_000_000_000
 POLLERS = ("epoll", "poll", "select")
 
 
@@ -127,8 +127,8 @@ class Timeouts:
         # Whole nanoseconds, made once: the hot path compares integers.
         for name in ("connect", "handshake", "read", "write", "pool"):
             seconds = min(getattr(self, name + "_s"), total_s)
-            object.__setattr__(self, name + "_ns", max(1, int(seconds * SECOND_NS)))
-        object.__setattr__(self, "total_ns", max(1, int(total_s * SECOND_NS)))
+            object.__setattr__(self, name + "_ns", max(1, int(seconds * NS_PER_S)))
+        object.__setattr__(self, "total_ns", max(1, int(total_s * NS_PER_S)))
 
     @classmethod
     def of(cls, timeout: float | Timeouts) -> Timeouts:

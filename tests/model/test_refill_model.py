@@ -7,10 +7,9 @@ import random
 import pytest
 
 from support.seeds import seeds
-from turbosock.config import SECOND_NS
 from turbosock.pool.prewarmer import Prewarmer
 from turbosock.pool.refill import Refill
-from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.clock import NS_PER_S, ManualClock
 from turbosock.reactor.timers import NEVER
 
 MS = 1_000_000
@@ -36,9 +35,9 @@ class PolicyModel:
         self.policy = Refill(
             self.min_ready,
             self.max_ready,
-            interval_s=self.interval_ns / SECOND_NS,
-            backoff_first_s=self.first_ns / SECOND_NS,
-            backoff_cap_s=self.cap_ns / SECOND_NS,
+            interval_s=self.interval_ns / NS_PER_S,
+            backoff_first_s=self.first_ns / NS_PER_S,
+            backoff_cap_s=self.cap_ns / NS_PER_S,
             max_building=self.max_building,
             adaptive=self.adaptive,
             rng=random.Random(seed + 1),

@@ -18,13 +18,12 @@ import pytest
 
 from support.in_thread import GUARD_S, InThread
 from support.seeds import seeds
-from turbosock.config import SECOND_NS
 from turbosock.errors import Cancelled, ClientClosed, DeadlineError, QueueFull, StateError, TurbosockError
 from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.priority_line import Priority, PriorityLine
 from turbosock.pool.queue_handle import Handle
 from turbosock.pool.request_queue import RequestQueue
-from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.clock import NS_PER_S, ManualClock
 from turbosock.reactor.latch import Latch
 
 A_MOMENT_S = 1e-6
@@ -47,7 +46,7 @@ class Asked:
         self.handle: Handle[Any] | None = None
 
     def rank(self, now_ns: int, ageing_s: int | None) -> tuple[int, int, int]:
-        aged = (now_ns - self.since_ns) // (ageing_s * SECOND_NS) if ageing_s else 0
+        aged = (now_ns - self.since_ns) // (ageing_s * NS_PER_S) if ageing_s else 0
         return max(0, self.priority - aged), self.since_ns, self.number
 
 
@@ -79,7 +78,7 @@ def test_line_under_random_operations_agrees_with_the_model(seed: int) -> None:
     model: list[Asked] = []
     now_ns = 0
     for name in range(400):
-        now_ns += chance.choice([0, 0, SECOND_NS // 3, SECOND_NS])
+        now_ns += chance.choice([0, 0, NS_PER_S // 3, NS_PER_S])
         operation = chance.random()
         if operation < 0.5:
             asked = Asked(name, chance.choice(list(Priority)), now_ns)
@@ -206,7 +205,7 @@ class TickModel:
         if not self.stopped:
             self.left_at_stop = self.pending + self.running
         self.stopped = True
-        self.deadline_ns = self.clock.now_ns() + 2 * SECOND_NS
+        self.deadline_ns = self.clock.now_ns() + 2 * NS_PER_S
         report = self.queue.stop(drain, 2)
         if not drain:
             self.give_up()

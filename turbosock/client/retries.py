@@ -32,7 +32,7 @@ from typing import Final, NamedTuple
 from turbosock import limits
 from turbosock.client.request import IDEMPOTENT_METHODS
 from turbosock.client.retry_after import retry_after_ns
-from turbosock.config import SECOND_NS, check_count, check_seconds
+from turbosock.config import check_count, check_seconds
 from turbosock.errors import (
     Cancelled,
     ConnectError,
@@ -54,6 +54,7 @@ from turbosock.forks import renewed_in_child
 from turbosock.pool.token_bucket import TokenBucket
 from turbosock.protocol.http1.grammar import checked_method
 from turbosock.protocol.http1.headers import HeaderList
+from turbosock.reactor.clock import NS_PER_S
 
 # What `RetryState.next` answers: no.
 NOT_AGAIN: Final = -1
@@ -263,10 +264,10 @@ class RetryState:
         # The module's own generator is seeded anew in the child of a fork, which must not draw its parent's pauses.
         self._draw: Callable[[], float] = random.random if rng is None else rng.random
         self._errors = tuple(policy.errors)
-        self._first_ns = max(1, int(policy.backoff_first_s * SECOND_NS))
-        self._cap_ns = max(1, int(policy.backoff_cap_s * SECOND_NS))
+        self._first_ns = max(1, int(policy.backoff_first_s * NS_PER_S))
+        self._cap_ns = max(1, int(policy.backoff_cap_s * NS_PER_S))
         max_retry_after_s = limits.RETRY_AFTER_CAP_S if policy.max_retry_after_s is None else policy.max_retry_after_s
-        self._max_retry_after_ns = int(max_retry_after_s * SECOND_NS)
+        self._max_retry_after_ns = int(max_retry_after_s * NS_PER_S)
         budget = policy.budget
         self._earned = 0 if budget is None else int(budget.ratio * _WHOLE)
         self._reserve: TokenBucket | None = None

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet, WeakValueDictionary
 
 from turbosock import limits
-from turbosock.config import SECOND_NS, PoolConfig
+from turbosock.config import PoolConfig
 from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, Waiter, closed_error
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.timers import NEVER
 
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
 
-_SWEEP_NS = int(limits.IDLE_SWEEP_S * SECOND_NS)
+_SWEEP_NS = int(limits.IDLE_SWEEP_S * NS_PER_S)
 
 
 class PoolStats(NamedTuple):
@@ -95,8 +96,8 @@ class ConnectionPool:
 
     def __init__(self, config: PoolConfig) -> None:
         self.config = config
-        self.max_idle_ns = int(config.max_idle_s * SECOND_NS)
-        self._max_lifetime_ns = NEVER if config.max_lifetime_s is None else int(config.max_lifetime_s * SECOND_NS)
+        self.max_idle_ns = int(config.max_idle_s * NS_PER_S)
+        self._max_lifetime_ns = NEVER if config.max_lifetime_s is None else int(config.max_lifetime_s * NS_PER_S)
         self._max_requests = NEVER if config.max_requests is None else config.max_requests
         self.lock = threading.Lock()
         self.quiet_ns = 0

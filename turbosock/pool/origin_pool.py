@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakSet
 
 from turbosock import limits
-from turbosock.config import SECOND_NS
 from turbosock.errors import ClientClosed
+from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.proxy_config import Proxy
 
-HEALTH_CHECK_AFTER_NS = int(limits.HEALTH_CHECK_AFTER_S * SECOND_NS)
+HEALTH_CHECK_AFTER_NS = int(limits.HEALTH_CHECK_AFTER_S * NS_PER_S)
 
 
 class OriginKey(NamedTuple):

@@ -30,11 +30,11 @@ from types import TracebackType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from turbosock import limits
-from turbosock.config import SECOND_NS, check_seconds
+from turbosock.config import check_seconds
 from turbosock.errors import ClientClosed, InvalidOption, PoolTimeout, StateError, TurbosockError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.refill import Refill
-from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.latch import Latch
 from turbosock.reactor.timers import NEVER
 
@@ -177,7 +177,7 @@ class Prewarmer(Generic[T]):
         self._check = check
         self._close = close
         self._drop = drop
-        self._max_age_ns = int(max_age_s * SECOND_NS)
+        self._max_age_ns = int(max_age_s * NS_PER_S)
         self._now_ns = clock.now_ns
         self._closed = False
         self._generation = 0
@@ -431,7 +431,7 @@ class Prewarmer(Generic[T]):
                 continue
             if wait_ns > 0 and not self._closed:
                 try:
-                    bell.get(timeout=min(wait_ns / SECOND_NS, limits.MAX_POLL_WAIT_S))
+                    bell.get(timeout=min(wait_ns / NS_PER_S, limits.MAX_POLL_WAIT_S))
                 except queue.Empty:
                     pass
 

@@ -17,8 +17,9 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from turbosock import limits
-from turbosock.config import SECOND_NS, check_count, check_seconds
+from turbosock.config import check_count, check_seconds
 from turbosock.errors import InvalidOption, QueueFull, StateError
+from turbosock.reactor.clock import NS_PER_S
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class PriorityLine(Generic[T]):
         check_seconds("ageing_s", ageing_s, optional=True)
         self.max_items = max_items
         self.name = name
-        self._ageing_ns = 0 if ageing_s is None else max(1, int(ageing_s * SECOND_NS))
+        self._ageing_ns = 0 if ageing_s is None else max(1, int(ageing_s * NS_PER_S))
         # Each item with its place in the order of coming. An OrderedDict forgets any item, and shows the first one,
         # in constant time; a dict searches for its first past all that were removed there.
         self._levels: tuple[OrderedDict[T, tuple[int, int]], ...] = tuple(OrderedDict() for _ in Priority)

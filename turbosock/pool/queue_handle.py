@@ -17,8 +17,9 @@ import enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from turbosock import limits
-from turbosock.config import SECOND_NS, check_seconds
+from turbosock.config import check_seconds
 from turbosock.errors import Cancelled, DeadlineError, TurbosockError
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.latch import Latch
 
 if TYPE_CHECKING:
@@ -187,4 +188,4 @@ def interrupted_error(error: BaseException) -> TurbosockError:
 
 def seconds_to_ns(seconds: float) -> int:
     """Whole nanoseconds, 1 at least."""
-    return max(1, int(seconds * SECOND_NS))
+    return max(1, int(seconds * NS_PER_S))

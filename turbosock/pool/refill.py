@@ -26,8 +26,9 @@ import random
 from typing import Final
 
 from turbosock import limits
-from turbosock.config import SECOND_NS, check_count, check_seconds
+from turbosock.config import check_count, check_seconds
 from turbosock.errors import InvalidOption
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.timers import NEVER
 
 # The weight of the latest interval in the demand: after ten of them a tenth of what was before is left.
@@ -109,9 +110,9 @@ class Refill:
             raise InvalidOption(f"rng: a {type(rng).__name__} was given; give a random.Random, or None")
         self.min_ready = min_ready
         self.max_ready = max_ready
-        self.interval_ns = max(1, int(interval_s * SECOND_NS))
-        self.backoff_first_ns = max(1, int(backoff_first_s * SECOND_NS))
-        self.backoff_cap_ns = max(1, int(backoff_cap_s * SECOND_NS))
+        self.interval_ns = max(1, int(interval_s * NS_PER_S))
+        self.backoff_first_ns = max(1, int(backoff_first_s * NS_PER_S))
+        self.backoff_cap_ns = max(1, int(backoff_cap_s * NS_PER_S))
         self.max_building = max_building
         self.adaptive = adaptive
         self._given_rng = rng

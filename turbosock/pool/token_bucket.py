@@ -30,11 +30,11 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from turbosock import limits
-from turbosock.config import SECOND_NS, check_count, check_seconds
+from turbosock.config import check_count, check_seconds
 from turbosock.errors import InvalidOption, LimitError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.limiter import shown_host
-from turbosock.reactor.clock import SYSTEM_CLOCK, Clock
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 
 
 class TokenBucket:
@@ -66,7 +66,7 @@ class TokenBucket:
             )
         # The unit of time is 1/scale of a nanosecond.
         self._scale = rate.numerator
-        self._step = rate.denominator * SECOND_NS
+        self._step = rate.denominator * NS_PER_S
         self._depth = (burst - 1) * self._step
         self._fill()
 
@@ -235,7 +235,7 @@ class RateLimiter:
         check_count("max_hosts", max_hosts, 1, limits.MAX_LIMITER_COUNT)
         self._per_host = per_host
         self._max_wait_s = max_wait_s
-        self._max_wait_ns = int(max_wait_s * SECOND_NS)
+        self._max_wait_ns = int(max_wait_s * NS_PER_S)
         self._max_hosts = max_hosts
         self._now_ns = clock.now_ns
         self._lock = threading.Lock()
@@ -265,7 +265,7 @@ class RateLimiter:
                 self._refused += 1
                 raise LimitError(
                     f"reserve(): the next turn for {shown_host(host)} is "
-                    f"{(bucket.next_ns(now_ns) - now_ns) / SECOND_NS:.3g} s away, more than "
+                    f"{(bucket.next_ns(now_ns) - now_ns) / NS_PER_S:.3g} s away, more than "
                     f"max_wait_s={self._max_wait_s:g}: raise max_wait_s or rate_per_s, or ask less often"
                 )
             due_ns = bucket.reserve(now_ns)

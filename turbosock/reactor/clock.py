@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
+# Here too, beside its kind: settings are on a floor below.
+from turbosock.config import NS_PER_S as NS_PER_S
 from turbosock.errors import InvalidOption
 
-NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 NS_PER_US: Final = 1_000
 

@@ -16,10 +16,11 @@ from weakref import WeakSet
 
 from turbosock import limits
 from turbosock.forks import renewed_in_child
+from turbosock.reactor.clock import NS_PER_S
 
 Value = TypeVar("Value")
 
-SESSION_READ_NS: Final = int(limits.SESSION_READ_INTERVAL_S * 1_000_000_000)
+SESSION_READ_NS: Final = int(limits.SESSION_READ_INTERVAL_S * NS_PER_S)
 
 
 class LruCache(Generic[Value]):

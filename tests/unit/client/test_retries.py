@@ -15,7 +15,6 @@ from support.seeds import seeds
 from turbosock import limits
 from turbosock.client.request import IDEMPOTENT_METHODS
 from turbosock.client.retries import NOT_AGAIN, RETRY_STATUSES, RetryBudget, RetryPolicy, RetryState
-from turbosock.config import SECOND_NS
 from turbosock.errors import (
     BodyTruncated,
     Cancelled,
@@ -42,7 +41,7 @@ from turbosock.errors import (
     WriteTimeout,
 )
 from turbosock.protocol.http1.headers import HeaderList
-from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.clock import NS_PER_S, ManualClock
 
 FAR_NS = 10**18
 EXAMPLE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -175,16 +174,16 @@ def test_attempts_end_with_the_count(count: int) -> None:
 def test_pause_is_bounded_by_doubling_up_to_the_cap() -> None:
     state = of(count=15, backoff_first_s=0.5, backoff_cap_s=3.0)
     bounds = [asked(state, attempt=attempt) for attempt in range(1, 8)]
-    assert [round(bound / SECOND_NS, 6) for bound in bounds] == [0.5, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+    assert [round(bound / NS_PER_S, 6) for bound in bounds] == [0.5, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0]
 
 
 @pytest.mark.parametrize("seed", seeds(5))
 def test_pause_is_drawn_evenly_below_its_bound(seed: int) -> None:
     state = of(random.Random(seed), backoff_first_s=1.0)
     pauses = [asked(state) for _ in range(4000)]
-    assert all(0 <= pause < SECOND_NS for pause in pauses)
+    assert all(0 <= pause < NS_PER_S for pause in pauses)
     for quarter in range(4):
-        share = sum(quarter <= 4 * pause / SECOND_NS < quarter + 1 for pause in pauses) / len(pauses)
+        share = sum(quarter <= 4 * pause / NS_PER_S < quarter + 1 for pause in pauses) / len(pauses)
         # Seven standard deviations of an even draw.
         assert abs(share - 0.25) < 0.05
 
@@ -196,7 +195,7 @@ def test_pauses_of_equal_seeds_are_equal() -> None:
 
 def test_pause_of_the_longest_settings_stays_a_number() -> None:
     state = of(count=15, backoff_first_s=limits.MAX_TIMEOUT_S, backoff_cap_s=limits.MAX_TIMEOUT_S)
-    assert 0 <= asked(state, attempt=15) <= limits.MAX_TIMEOUT_S * SECOND_NS
+    assert 0 <= asked(state, attempt=15) <= limits.MAX_TIMEOUT_S * NS_PER_S
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ def test_pause_of_the_longest_settings_stays_a_number() -> None:
 @pytest.mark.parametrize("status_code", sorted(RETRY_STATUSES))
 def test_retry_after_decides_the_pause(status_code: int, value: str, delay_s: float) -> None:
     headers = HeaderList([("retry-AFTER", value)])
-    assert asked(of(), status_code, headers) == delay_s * SECOND_NS
+    assert asked(of(), status_code, headers) == delay_s * NS_PER_S
 
 
 @pytest.mark.parametrize(
@@ -220,7 +219,7 @@ def test_retry_after_that_is_garbage_leaves_the_pause_as_it_is(fields: list[tupl
 
 
 def test_retry_after_is_cut_to_its_own_cap() -> None:
-    assert asked(of(max_retry_after_s=2.5), 429, HeaderList([("Retry-After", "9")])) == 2.5 * SECOND_NS
+    assert asked(of(max_retry_after_s=2.5), 429, HeaderList([("Retry-After", "9")])) == 2.5 * NS_PER_S
 
 
 def test_retry_after_is_not_read_where_it_is_not_respected() -> None:
@@ -236,10 +235,10 @@ def test_retry_after_makes_no_retry_of_another_status() -> None:
 def test_pause_that_would_meet_the_deadline_is_not_begun(deadline_s: float, again: bool) -> None:
     state = RetryState(RetryPolicy(budget=RetryBudget(ratio=1.0, min_per_s=0)), Highest())
     state.begin()
-    now_ns = 5 * SECOND_NS
+    now_ns = 5 * NS_PER_S
     headers = HeaderList([("Retry-After", "7")])
 
-    delay_ns = asked(state, 503, headers, now_ns=now_ns, deadline_ns=now_ns + int(deadline_s * SECOND_NS))
+    delay_ns = asked(state, 503, headers, now_ns=now_ns, deadline_ns=now_ns + int(deadline_s * NS_PER_S))
 
     assert (delay_ns >= 0) == again
     assert state.stats().too_late == (not again)
@@ -272,15 +271,15 @@ def test_budget_without_requests_gives_its_rate() -> None:
     at_once = int(2 * limits.RETRY_BUDGET_WINDOW_S)
     assert sum(asked(state) >= 0 for _ in range(100)) == at_once
     for second in (1, 2, 3):
-        assert sum(asked(state, now_ns=second * SECOND_NS) >= 0 for _ in range(100)) == 2
-    rested_ns = 10_000 * SECOND_NS
+        assert sum(asked(state, now_ns=second * NS_PER_S) >= 0 for _ in range(100)) == 2
+    rested_ns = 10_000 * NS_PER_S
     assert sum(asked(state, now_ns=rested_ns) >= 0 for _ in range(100)) == at_once
 
 
 def test_budget_of_the_slowest_rate_gives_one_at_first() -> None:
     state = of(budget=RetryBudget(ratio=0, min_per_s=0.001))
     assert [asked(state) >= 0, asked(state) >= 0] == [True, False]
-    assert asked(state, now_ns=1000 * SECOND_NS) >= 0
+    assert asked(state, now_ns=1000 * NS_PER_S) >= 0
 
 
 def test_budget_is_not_spent_on_what_is_not_retried() -> None:
@@ -299,13 +298,13 @@ def outage(state: RetryState, rng: random.Random, requests: int, rate_per_s: flo
     Virtual time: each event is (time, request's attempt), in order.
     """
     clock = ManualClock()
-    events = [(int(number / rate_per_s * SECOND_NS), number, 1) for number in range(requests)]
+    events = [(int(number / rate_per_s * NS_PER_S), number, 1) for number in range(requests)]
     counts = {"up": 0, "down": 0, "first_down": 0, "first": 0}
     while events:
         events.sort(reverse=True)
         at_ns, number, attempt = events.pop()
         clock.advance(ns=at_ns - clock.now_ns())
-        is_down = down[0] <= at_ns / SECOND_NS < down[1]
+        is_down = down[0] <= at_ns / NS_PER_S < down[1]
         if attempt == 1:
             state.begin()
             counts["first"] += 1
@@ -314,7 +313,7 @@ def outage(state: RetryState, rng: random.Random, requests: int, rate_per_s: flo
         if not is_down:
             continue
         outcomes: list[TurbosockError | int] = [503, 429, ReadError("reset"), ConnectError("refused")]
-        deadline_ns = at_ns + 60 * SECOND_NS
+        deadline_ns = at_ns + 60 * NS_PER_S
         delay_ns = asked(state, rng.choice(outcomes), attempt=attempt, now_ns=at_ns, deadline_ns=deadline_ns)
         if delay_ns >= 0:
             events.append((at_ns + delay_ns, number, attempt + 1))

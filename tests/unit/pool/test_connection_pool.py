@@ -13,12 +13,13 @@ import pytest
 
 from support.scripted_transport import ScriptedTransport
 from turbosock import limits
-from turbosock.config import SECOND_NS, PoolConfig
+from turbosock.config import PoolConfig
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool, Place
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.transport.transport import Transport
 
 RINGS = RingPool()
@@ -119,9 +120,9 @@ def test_connection_idle_for_too_long_is_closed_at_its_taking() -> None:
     origin = pool.origin(key())
     connection = opened(origin)
     origin.give_back(connection, 0)
-    assert origin.take_idle(5 * SECOND_NS) is connection
+    assert origin.take_idle(5 * NS_PER_S) is connection
     origin.give_back(connection, 0)
-    assert origin.take_idle(5 * SECOND_NS + 1) is None
+    assert origin.take_idle(5 * NS_PER_S + 1) is None
     assert transport_of(connection).closed
 
 
@@ -130,9 +131,9 @@ def test_expired_connections_of_every_origin_are_closed_by_the_way() -> None:
     a, b = pool.origin(key("a")), pool.origin(key("b"))
     old, fresh, other = opened(a), opened(a), opened(b)
     a.give_back(old, 0)
-    a.give_back(fresh, 3 * SECOND_NS)
+    a.give_back(fresh, 3 * NS_PER_S)
     b.give_back(other, 0)
-    pool.close_expired(6 * SECOND_NS)
+    pool.close_expired(6 * NS_PER_S)
     assert [transport_of(one).closed for one in (old, fresh, other)] == [True, False, True]
     assert pool.stats()[:3] == (1, 1, 0)
 
@@ -172,10 +173,10 @@ def test_every_connection_that_ends_is_counted_under_the_lock() -> None:
     other.give_back(third, 0)
     other.check_idle(0)
     other.give_back(fourth, 0)
-    pool.close_expired(6 * SECOND_NS)
-    fifth = opened(origin, 6 * SECOND_NS)
+    pool.close_expired(6 * NS_PER_S)
+    fifth = opened(origin, 6 * NS_PER_S)
     fifth.served = 2
-    origin.give_back(fifth, 6 * SECOND_NS)
+    origin.give_back(fifth, 6 * NS_PER_S)
     stats = pool.stats()
     assert (stats.open, stats.opened, stats.evicted, stats.unfit, stats.expired) == (0, 5, 2, 1, 2)
 
@@ -411,8 +412,8 @@ def test_connection_past_its_lifetime_is_not_kept() -> None:
     pool = ConnectionPool(PoolConfig(max_lifetime_s=100))
     origin = pool.origin(key())
     connection = opened(origin)
-    earliest_ns = int(100 * SECOND_NS * (1 - limits.LIFETIME_JITTER))
-    assert earliest_ns <= connection.retire_ns <= 100 * SECOND_NS
+    earliest_ns = int(100 * NS_PER_S * (1 - limits.LIFETIME_JITTER))
+    assert earliest_ns <= connection.retire_ns <= 100 * NS_PER_S
     origin.give_back(connection, earliest_ns - 1)
     assert origin.take_idle(earliest_ns - 1) is connection
     origin.give_back(connection, connection.retire_ns)
@@ -425,9 +426,9 @@ def test_connection_that_came_of_age_while_idle_is_not_taken_and_is_swept() -> N
     first, second = opened(origin), opened(other)
     origin.give_back(first, 0)
     other.give_back(second, 0)
-    assert origin.take_idle(10 * SECOND_NS) is None
+    assert origin.take_idle(10 * NS_PER_S) is None
     assert transport_of(first).closed and not transport_of(second).closed
-    pool.close_expired(10 * SECOND_NS)
+    pool.close_expired(10 * NS_PER_S)
     assert transport_of(second).closed and pool.stats().expired == 2
 
 
@@ -455,8 +456,8 @@ def test_expired_connections_of_others_are_closed_when_one_comes_back() -> None:
     idle, used = opened(forgotten), opened(busy)
     forgotten.give_back(idle, 0)
     for now_s in range(1, 8):
-        busy.give_back(used, now_s * SECOND_NS)
-        assert busy.take_idle(now_s * SECOND_NS) is used
+        busy.give_back(used, now_s * NS_PER_S)
+        assert busy.take_idle(now_s * NS_PER_S) is used
     assert transport_of(idle).closed
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from turbosock.config import SECOND_NS
 from turbosock.errors import InvalidOption, QueueFull, StateError
 from turbosock.pool.priority_line import Priority, PriorityLine
+from turbosock.reactor.clock import NS_PER_S
 
 CRITICAL, HIGH, NORMAL, LOW = Priority
 
@@ -15,13 +15,13 @@ def line_of(*items: tuple[str, Priority, int], ageing_s: float | None = None) ->
     """A line with items pushed at times in seconds."""
     line: PriorityLine[str] = PriorityLine(100, ageing_s)
     for item, priority, second in items:
-        line.push(item, priority, second * SECOND_NS)
+        line.push(item, priority, second * NS_PER_S)
     return line
 
 
 def all_of(line: PriorityLine[str], second: int = 0) -> list[str]:
     left = []
-    while (item := line.pop(second * SECOND_NS)) is not None:
+    while (item := line.pop(second * NS_PER_S)) is not None:
         left.append(item)
     return left
 
@@ -43,7 +43,7 @@ def test_item_without_ageing_waits_for_every_higher_one() -> None:
 @pytest.mark.parametrize(("second", "first"), [(29, "new"), (30, "old")])
 def test_low_item_that_waited_for_three_agings_goes_before_a_critical_one(second: int, first: str) -> None:
     line = line_of(("old", LOW, 0), ("new", CRITICAL, 29), ageing_s=10)
-    assert line.pop(second * SECOND_NS) == first
+    assert line.pop(second * NS_PER_S) == first
 
 
 def test_items_of_equal_effective_priority_leave_by_their_age() -> None:
@@ -59,8 +59,8 @@ def test_age_before_the_push_counts_for_nothing() -> None:
 def test_low_item_under_a_flood_of_critical_ones_is_not_starved() -> None:
     line = line_of(("low", LOW, 0), ageing_s=10)
     for second in range(100):
-        line.push(f"critical {second}", CRITICAL, second * SECOND_NS)
-        if line.pop(second * SECOND_NS) == "low":
+        line.push(f"critical {second}", CRITICAL, second * NS_PER_S)
+        if line.pop(second * NS_PER_S) == "low":
             break
     assert second == 30
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from turbosock import limits
-from turbosock.config import SECOND_NS
 from turbosock.errors import InvalidOption
 from turbosock.pool.refill import Refill
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.timers import NEVER
 
 
@@ -74,9 +74,9 @@ def test_refill_wrong_options_are_refused_by_name(options: dict[str, Any], named
 
 def test_refill_defaults_are_the_limits() -> None:
     policy = Refill(1, 1)
-    assert policy.interval_ns == limits.PREWARM_INTERVAL_S * SECOND_NS
-    assert policy.backoff_first_ns == limits.PREWARM_BACKOFF_FIRST_S * SECOND_NS
-    assert policy.backoff_cap_ns == limits.PREWARM_BACKOFF_CAP_S * SECOND_NS
+    assert policy.interval_ns == limits.PREWARM_INTERVAL_S * NS_PER_S
+    assert policy.backoff_first_ns == limits.PREWARM_BACKOFF_FIRST_S * NS_PER_S
+    assert policy.backoff_cap_ns == limits.PREWARM_BACKOFF_CAP_S * NS_PER_S
     assert policy.max_building == limits.PREWARM_BUILDING
 
 
@@ -136,13 +136,13 @@ def test_taken_many_are_all_replaced_at_once() -> None:
 def test_vanished_ones_are_replaced_once_an_interval() -> None:
     policy = refill(2)
     filled(policy)
-    assert policy.builds_due(0, SECOND_NS - 1) == 0
-    assert policy.next_due_ns(0) == SECOND_NS
-    assert policy.builds_due(0, SECOND_NS) == 2
-    filled(policy, SECOND_NS)
+    assert policy.builds_due(0, NS_PER_S - 1) == 0
+    assert policy.next_due_ns(0) == NS_PER_S
+    assert policy.builds_due(0, NS_PER_S) == 2
+    filled(policy, NS_PER_S)
     # An origin that accepts and closes at once gets two more in the next interval, and not before.
-    assert policy.builds_due(0, 2 * SECOND_NS - 1) == 0
-    assert policy.builds_due(0, 2 * SECOND_NS) == 2
+    assert policy.builds_due(0, 2 * NS_PER_S - 1) == 0
+    assert policy.builds_due(0, 2 * NS_PER_S) == 2
 
 
 def test_vanished_ones_come_back_one_for_each_taken() -> None:
@@ -164,16 +164,16 @@ def test_callers_who_found_none_do_not_add_up() -> None:
 def test_interval_skipped_by_time_is_made_up_once() -> None:
     policy = refill(2)
     filled(policy)
-    assert filled(policy, 10 * SECOND_NS) == 2
-    assert policy.builds_due(0, 10 * SECOND_NS) == 0
-    assert policy.next_due_ns(0) == 11 * SECOND_NS
+    assert filled(policy, 10 * NS_PER_S) == 2
+    assert policy.builds_due(0, 10 * NS_PER_S) == 0
+    assert policy.next_due_ns(0) == 11 * NS_PER_S
 
 
 # When builds fail
 
 
 def test_failure_pauses_within_its_bound() -> None:
-    for rng, pause_ns in ((Longest(), SECOND_NS), (Shortest(), 1)):
+    for rng, pause_ns in ((Longest(), NS_PER_S), (Shortest(), 1)):
         policy = refill(2, backoff_first_s=1.0, backoff_cap_s=60.0, rng=rng)
         assert policy.builds_due(0, 0) == 2
         policy.began()
@@ -194,7 +194,7 @@ def test_pauses_double_up_to_the_cap() -> None:
         policy.failed(now_ns)
         pauses.append(policy.next_due_ns(0) - now_ns)
         now_ns = policy.next_due_ns(0)
-    assert pauses == [SECOND_NS, 2 * SECOND_NS, 4 * SECOND_NS] + [6 * SECOND_NS] * 97
+    assert pauses == [NS_PER_S, 2 * NS_PER_S, 4 * NS_PER_S] + [6 * NS_PER_S] * 97
 
 
 def test_failures_of_one_pause_are_one() -> None:
@@ -205,8 +205,8 @@ def test_failures_of_one_pause_are_one() -> None:
     policy.failed(0)
     assert policy.next_due_ns(0) == NEVER, "the others are still to end"
     for _ in range(3):
-        policy.failed(SECOND_NS // 2)
-    assert policy.next_due_ns(0) == SECOND_NS
+        policy.failed(NS_PER_S // 2)
+    assert policy.next_due_ns(0) == NS_PER_S
 
 
 def test_origin_that_is_down_is_tried_once_at_a_time_and_filled_when_it_is_back() -> None:
@@ -224,15 +224,15 @@ def test_origin_that_is_down_is_tried_once_at_a_time_and_filled_when_it_is_back(
 def test_success_ends_the_doubling() -> None:
     policy = refill(1, backoff_first_s=1.0, backoff_cap_s=60.0, rng=Longest())
     policy.builds_due(0, 0)
-    for now_ns in (0, 10 * SECOND_NS, 20 * SECOND_NS):
+    for now_ns in (0, 10 * NS_PER_S, 20 * NS_PER_S):
         policy.began()
         policy.failed(now_ns)
     policy.began()
-    policy.built(21 * SECOND_NS)
-    policy.taken(22 * SECOND_NS)
+    policy.built(21 * NS_PER_S)
+    policy.taken(22 * NS_PER_S)
     policy.began()
-    policy.failed(22 * SECOND_NS)
-    assert policy.next_due_ns(0) == 23 * SECOND_NS
+    policy.failed(22 * NS_PER_S)
+    assert policy.next_due_ns(0) == 23 * NS_PER_S
 
 
 def test_build_given_up_is_due_again_without_a_pause() -> None:
@@ -271,7 +271,7 @@ def test_target_without_adaption_is_the_minimum() -> None:
     policy = refill(2)
     filled(policy)
     policy.taken(0, 100)
-    policy.builds_due(0, SECOND_NS)
+    policy.builds_due(0, NS_PER_S)
     assert policy.target() == 2
 
 
@@ -280,16 +280,16 @@ def test_target_follows_demand_between_its_bounds() -> None:
     filled(policy)
     targets = []
     for second in range(30):
-        policy.taken(second * SECOND_NS, 5)
-        policy.builds_due(2, (second + 1) * SECOND_NS)
+        policy.taken(second * NS_PER_S, 5)
+        policy.builds_due(2, (second + 1) * NS_PER_S)
         targets.append(policy.target())
     assert targets == sorted(targets)
     assert (targets[0], targets[-1]) == (2, 5)
     for second in range(30, 60):
-        policy.taken(second * SECOND_NS, 50)
-        policy.builds_due(2, (second + 1) * SECOND_NS)
+        policy.taken(second * NS_PER_S, 50)
+        policy.builds_due(2, (second + 1) * NS_PER_S)
     assert policy.target() == 8
-    policy.builds_due(2, 120 * SECOND_NS)
+    policy.builds_due(2, 120 * NS_PER_S)
     assert policy.target() == 2
 
 
@@ -299,8 +299,8 @@ def test_target_after_silence_falls_as_if_each_interval_had_been_seen() -> None:
         policy.builds_due(0, 0)
         policy.taken(0, 300)
     for second in range(1, 8):
-        often.builds_due(0, second * SECOND_NS)
-    seldom.builds_due(0, 7 * SECOND_NS)
+        often.builds_due(0, second * NS_PER_S)
+    seldom.builds_due(0, 7 * NS_PER_S)
     assert often.target() == seldom.target() == 16
 
 
@@ -309,8 +309,8 @@ def test_target_after_a_burst_falls_to_the_demand_and_not_one_above() -> None:
     policy.builds_due(0, 0)
     policy.taken(0, 300)
     for second in range(1, 60):
-        policy.taken(second * SECOND_NS, 3)
-    policy.builds_due(0, 60 * SECOND_NS)
+        policy.taken(second * NS_PER_S, 3)
+    policy.builds_due(0, 60 * NS_PER_S)
     assert policy.target() == 3
 
 
@@ -319,8 +319,8 @@ def test_rising_demand_is_due_when_its_interval_ends() -> None:
     filled(policy)
     assert policy.next_due_ns(2) == NEVER
     policy.taken(10, 20)
-    assert policy.next_due_ns(2) == SECOND_NS
-    assert policy.builds_due(2, SECOND_NS) == 2
+    assert policy.next_due_ns(2) == NS_PER_S
+    assert policy.builds_due(2, NS_PER_S) == 2
     assert policy.target() == 4
 
 
@@ -333,10 +333,10 @@ def test_restart_forgets_builds_failures_and_demand() -> None:
     policy.taken(0, 100)
     policy.began()
     policy.began()
-    policy.failed(2 * SECOND_NS)
+    policy.failed(2 * NS_PER_S)
     policy.restart()
     assert (policy.building, policy.target(), policy.next_due_ns(0)) == (0, 2, 0)
-    assert policy.builds_due(0, 2 * SECOND_NS) == 2
+    assert policy.builds_due(0, 2 * NS_PER_S) == 2
 
 
 def test_restart_draws_other_pauses_than_before_the_fork() -> None:

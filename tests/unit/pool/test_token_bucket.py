@@ -12,20 +12,19 @@ import pytest
 from support.forks import NEEDS_FORK, held_elsewhere, in_child
 from support.seeds import seeds
 from turbosock import limits
-from turbosock.config import SECOND_NS
 from turbosock.errors import InvalidOption, LimitError
 from turbosock.pool.origin_pool import OriginKey
 from turbosock.pool.token_bucket import RateLimiter, TokenBucket
-from turbosock.reactor.clock import ManualClock
+from turbosock.reactor.clock import NS_PER_S, ManualClock
 
-YEAR_NS = 365 * 86_400 * SECOND_NS
+YEAR_NS = 365 * 86_400 * NS_PER_S
 
 
 class NaiveBucket:
     """Tokens in fractions: the bucket as the textbooks have it, which may owe some."""
 
     def __init__(self, rate_per_s: float, burst: int) -> None:
-        self.per_ns = Fraction(str(rate_per_s)) / SECOND_NS
+        self.per_ns = Fraction(str(rate_per_s)) / NS_PER_S
         self.burst = Fraction(burst)
         self.level = self.burst
         self.then_ns = 0
@@ -41,7 +40,7 @@ class NaiveBucket:
 
 def check_rate(used_ns: list[int], rate_per_s: float, burst: int) -> None:
     """No span of time holds more than its tokens and the burst; times are whole nanoseconds, so to one of them."""
-    per_ns = Fraction(str(rate_per_s)) / SECOND_NS
+    per_ns = Fraction(str(rate_per_s)) / NS_PER_S
     level = Fraction(burst)
     then_ns = 0
     for now_ns in sorted(used_ns):
@@ -66,8 +65,8 @@ def test_bucket_of_one_spaces_every_turn() -> None:
 
 def test_bucket_rested_holds_no_more_than_its_burst() -> None:
     bucket = TokenBucket(1, 2)
-    now_ns = 1000 * SECOND_NS
-    assert [bucket.reserve(now_ns) - now_ns for _ in range(3)] == [0, 0, SECOND_NS]
+    now_ns = 1000 * NS_PER_S
+    assert [bucket.reserve(now_ns) - now_ns for _ in range(3)] == [0, 0, NS_PER_S]
 
 
 def test_next_turn_is_what_reserve_returns_and_takes_nothing() -> None:
@@ -83,7 +82,7 @@ def test_turn_is_told_in_whole_nanoseconds_rounded_up_and_never_drifts() -> None
     bucket = TokenBucket(3)
     turns = [bucket.reserve(0) for _ in range(3001)]
     assert turns[1:4] == [333_333_334, 666_666_667, 1_000_000_000]
-    assert turns[3000] == 1000 * SECOND_NS
+    assert turns[3000] == 1000 * NS_PER_S
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.7, 3, 7, 1 / 3, 99.9, 1e6 + 0.1, 999_999_937])
@@ -100,12 +99,12 @@ def test_bucket_kept_busy_for_centuries_loses_no_nanosecond() -> None:
     now_ns = due_ns = 500 * YEAR_NS
     for _ in range(7000):
         due_ns = bucket.reserve(due_ns)
-    assert due_ns - now_ns == -(-6999 * 10 * SECOND_NS // 7)
+    assert due_ns - now_ns == -(-6999 * 10 * NS_PER_S // 7)
 
 
 def test_float_rate_means_the_decimal_number_that_it_is_written_as() -> None:
     bucket = TokenBucket(0.1)
-    assert [bucket.reserve(0) for _ in range(4)] == [0, 10 * SECOND_NS, 20 * SECOND_NS, 30 * SECOND_NS]
+    assert [bucket.reserve(0) for _ in range(4)] == [0, 10 * NS_PER_S, 20 * NS_PER_S, 30 * NS_PER_S]
 
 
 @pytest.mark.parametrize("seed", seeds(40))
@@ -117,7 +116,7 @@ def test_bucket_agrees_with_tokens_counted_in_fractions(seed: int) -> None:
     now_ns = chance.randrange(100 * YEAR_NS)
     last_ns = 0
     for _ in range(300):
-        now_ns += int(chance.choice([0, 0.1, 1, 1, 2, burst + 1]) * chance.random() * SECOND_NS / rate)
+        now_ns += int(chance.choice([0, 0.1, 1, 1, 2, burst + 1]) * chance.random() * NS_PER_S / rate)
         due_ns = bucket.reserve(now_ns)
         assert due_ns == naive.reserve(now_ns)
         assert due_ns >= last_ns, "a later caller goes first"
@@ -150,14 +149,14 @@ def test_turn_given_back_among_others_goes_to_the_next_who_asks_and_delays_nobod
     turns = [bucket.reserve(0) for _ in range(4)]
     bucket.give_back(turns[2])
     bucket.give_back(turns[1])
-    assert [bucket.reserve(50) for _ in range(3)] == [turns[1], turns[2], turns[3] + SECOND_NS // 10]
+    assert [bucket.reserve(50) for _ in range(3)] == [turns[1], turns[2], turns[3] + NS_PER_S // 10]
 
 
 def test_turn_given_back_while_others_wait_is_lost_once_its_time_has_passed() -> None:
     bucket = TokenBucket(10)
     turns = [bucket.reserve(0) for _ in range(3)]
     bucket.give_back(turns[1])
-    assert bucket.reserve(turns[1] + 1) == turns[2] + SECOND_NS // 10
+    assert bucket.reserve(turns[1] + 1) == turns[2] + NS_PER_S // 10
 
 
 def test_token_put_back_does_not_make_the_bucket_hold_more_than_it_holds() -> None:
@@ -183,18 +182,18 @@ def test_room_for_what_is_put_back_is_not_that_of_a_time_before_the_bucket_was_f
     bucket = TokenBucket(10, 3)
     bucket.reserve(0)
     bucket.reserve(99_000_000)
-    first = bucket.reserve(10 * SECOND_NS)
-    bucket.reserve(10 * SECOND_NS + 20_000_000)
+    first = bucket.reserve(10 * NS_PER_S)
+    bucket.reserve(10 * NS_PER_S + 20_000_000)
     bucket.give_back(first)
-    assert bucket.full_ns() == 10 * SECOND_NS + 120_000_000
+    assert bucket.full_ns() == 10 * NS_PER_S + 120_000_000
 
 
 def test_token_put_back_after_the_bucket_was_full_again_is_no_more() -> None:
     bucket = TokenBucket(10, 2)
     first = bucket.reserve(0)
-    assert bucket.reserve(SECOND_NS) == SECOND_NS
+    assert bucket.reserve(NS_PER_S) == NS_PER_S
     bucket.give_back(first)
-    assert [bucket.reserve(SECOND_NS) for _ in range(2)] == [SECOND_NS, SECOND_NS + 100_000_000]
+    assert [bucket.reserve(NS_PER_S) for _ in range(2)] == [NS_PER_S, NS_PER_S + 100_000_000]
 
 
 def test_returned_turns_are_bounded() -> None:
@@ -203,7 +202,7 @@ def test_returned_turns_are_bounded() -> None:
     for turn in turns[:-1]:
         bucket.give_back(turn)
     again = [bucket.reserve(0) for _ in range(limits.MAX_RETURNED_TURNS + 1)]
-    assert again == [*turns[: limits.MAX_RETURNED_TURNS], turns[-1] + SECOND_NS // 10]
+    assert again == [*turns[: limits.MAX_RETURNED_TURNS], turns[-1] + NS_PER_S // 10]
 
 
 @pytest.mark.parametrize("seed", seeds(150))
@@ -211,7 +210,7 @@ def test_turns_taken_and_given_back_at_random_never_exceed_the_rate(seed: int) -
     chance = random.Random(seed)
     rate = chance.choice([1, 3, 0.7, 1000 / 7])
     burst = chance.randrange(1, 5)
-    step_ns = SECOND_NS / rate
+    step_ns = NS_PER_S / rate
     bucket = TokenBucket(rate, burst)
     held: list[int] = []
     used: list[int] = []

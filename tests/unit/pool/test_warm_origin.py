@@ -7,13 +7,14 @@ from typing import cast
 import pytest
 
 from support.scripted_transport import ScriptedTransport
-from turbosock.config import SECOND_NS, PoolConfig
+from turbosock.config import PoolConfig
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool
 from turbosock.pool.refill import Refill
 from turbosock.pool.warm_origin import WarmOrigin
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.transport.transport import Transport
 
 RINGS = RingPool()
@@ -111,17 +112,17 @@ def test_callers_who_found_none_are_demand() -> None:
     for second in range(1, 12):
         for _ in range(4):
             assert stage.origin.reserve() is not None
-        stage.warm.builds_due(second * SECOND_NS)
+        stage.warm.builds_due(second * NS_PER_S)
     assert stage.refill.target() >= 4
 
 
 def test_one_busy_connection_is_one_of_demand() -> None:
     stage = Stage(1, 8, adaptive=True)
     for second in range(20):
-        stage.build(second * SECOND_NS)
+        stage.build(second * NS_PER_S)
         stage.warm.begin_interval()
         for _ in range(100):
-            stage.give_back(stage.take(second * SECOND_NS), second * SECOND_NS)
+            stage.give_back(stage.take(second * NS_PER_S), second * NS_PER_S)
     assert stage.refill.target() == 1
 
 
@@ -132,8 +133,8 @@ def test_connection_that_died_is_replaced_after_the_interval_and_not_before() ->
         transport_of(connection).quiet = False
     stage.origin.check_idle(HEALTH_CHECK_AFTER_NS)
     assert stage.warm.ready == 0 and stage.pool.stats().unfit == 2
-    assert stage.build(SECOND_NS // 2) == 0
-    assert stage.build(SECOND_NS) == 2
+    assert stage.build(NS_PER_S // 2) == 0
+    assert stage.build(NS_PER_S) == 2
 
 
 def test_connections_found_dead_by_a_caller_are_never_given_out() -> None:
@@ -152,7 +153,7 @@ def test_caller_who_finds_the_first_dead_is_one_of_demand_and_the_dead_one_waits
     stage.take(HEALTH_CHECK_AFTER_NS)
     assert (stage.warm.ready, stage.wakes) == (1, 1)
     assert stage.build(HEALTH_CHECK_AFTER_NS) == 1
-    assert stage.build(SECOND_NS) == 1
+    assert stage.build(NS_PER_S) == 1
 
 
 @pytest.mark.parametrize("times", [1, 2])

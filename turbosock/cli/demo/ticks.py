@@ -15,13 +15,13 @@ from turbosock.cli.quantity import time_text
 from turbosock.client.events import EventKind
 from turbosock.errors import LimitError, TotalTimeout
 from turbosock.loop import Loop
+from turbosock.reactor.clock import NS_PER_S
 
 FRAMES_PER_SECOND: Final = 60
-FRAME_NS: Final = 1_000_000_000 // FRAMES_PER_SECOND
+FRAME_NS: Final = NS_PER_S // FRAMES_PER_SECOND
 IN_FLIGHT: Final = 100
 # What a frame gives to the network: a quarter of it.
 POLL_BUDGET_S: Final = 0.004
-NS_PER_S: Final = 1_000_000_000
 
 
 class _Slot:
