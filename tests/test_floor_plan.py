@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("connection",),
     ("pool",),
     ("client", "server"),
-    ("loop_stats", "loop"),
+    ("loop_stats", "loop", "api"),
     ("observe", "testing", "integrations", "cli", "examples"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

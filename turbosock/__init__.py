@@ -1,5 +1,6 @@
 """turbosock: synchronous, zero-copy networking. One engine; a thread may block on it, a tick may poll() it."""
 
+from turbosock.api import delete, get, head, options, patch, post, put, request, stream
 from turbosock.buffers.segments import SegmentedSequence
 from turbosock.buffers.writer import BufferWriter
 from turbosock.client.cancel_token import CancelToken
@@ -181,4 +182,13 @@ __all__ = [
     "WriteError",
     "WriteTimeout",
     "__version__",
+    "delete",
+    "get",
+    "head",
+    "options",
+    "patch",
+    "post",
+    "put",
+    "request",
+    "stream",
 ]

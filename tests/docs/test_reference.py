@@ -23,8 +23,13 @@ NAMES_PAGE = ROOT / "docs" / "reference" / "api.md"
 ERRORS = {
     name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, errors.TurbosockError)
 }
-# The errors stand in one table.
-CLASSES = {name: getattr(turbosock, name) for name in turbosock.__all__ if name not in ERRORS | {"__version__"}}
+# The errors stand in one table, and the functions in another.
+FUNCTIONS = {name: getattr(turbosock, name) for name in turbosock.__all__ if inspect.isfunction(vars(turbosock)[name])}
+CLASSES = {
+    name: getattr(turbosock, name)
+    for name in turbosock.__all__
+    if name not in ERRORS | FUNCTIONS.keys() | {"__version__"}
+}
 CLASSES |= {each.__name__: each for each in (HeaderList, PooledBuffer)}
 SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
 
@@ -56,6 +61,12 @@ def test_signatures_of_a_class_are_those_of_the_code(name: str) -> None:
     }
 
     assert documented == actual
+
+
+def test_signatures_of_the_functions_are_those_of_the_code() -> None:
+    documented = dict(SIGNATURE.findall(section("Functions")))
+
+    assert documented == {name: plain_signature(function) for name, function in FUNCTIONS.items()}
 
 
 @pytest.mark.parametrize("name", ["Client", "Loop", "Response", "Exchange"])
