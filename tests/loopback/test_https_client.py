@@ -7,7 +7,6 @@ import dataclasses
 import os
 import select
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from support.https import (
     Seen,
     at_loopback,
     drip_records,
+    keep_little_in_kernel,
     secure,
     send_part,
     serve,
@@ -41,6 +41,8 @@ from support.scripted_server import (
     scripted,
     send,
     stall,
+    take_body,
+    take_slowly,
 )
 from support.scripted_server import (
     signal as tell,
@@ -552,21 +554,6 @@ def test_https_large_download_is_whole(client: Client, pki: Pki, chunk: int) -> 
         assert server.accepted == 1
 
 
-def take_body(peer: Peer) -> bytes:
-    """Read a request and return its body, chunked or not."""
-    before = len(peer.server.requests)
-    read_request(peer)
-    head, _, body = peer.server.requests[before].partition(b"\r\n\r\n")
-    if b"chunked" not in head:
-        return body
-    found = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        found += body[: int(size, 16)]
-        body = body[int(size, 16) + 2 :]
-    return found
-
-
 @pytest.mark.parametrize("kind", ["bytes", "memoryview", "iterable"])
 def test_https_large_upload_is_whole(client: Client, pki: Pki, kind: str) -> None:
     body = big_body(SIZE)
@@ -594,19 +581,9 @@ def test_https_upload_to_a_slow_reader_outlives_the_write_limit(
     client = make(pki.trusting, replace(TIMEOUTS, write_s=0.4))
     body = big_body(200_000)
     taken = bytearray()
-    # The kernel holds little, so that the engine has to wait.
-    monkeypatch.setattr(
-        "turbosock.transport.connect_race.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    )
-
-    def take_slowly(peer: Peer) -> None:
-        read_head(peer)
-        taken.extend(peer.received)
-        while len(taken) < len(body):
-            taken.extend(peer.receive())
-            peer.server.stopping.wait(0.08)
-
-    with scripted((secure(pki.context), take_slowly, answer(b"at last"), await_close), receive_buffer=4096) as server:
+    keep_little_in_kernel(monkeypatch)
+    script = (secure(pki.context), take_slowly(taken, len(body), 0.08), answer(b"at last"), await_close)
+    with scripted(script, receive_buffer=4096) as server:
         assert client.post(url(server.port), content=body).content == b"at last"
         assert taken == body
 

@@ -21,6 +21,7 @@ from support.https import (
     TlsSocket,
     at_loopback,
     drip_records,
+    keep_little_in_kernel,
     secure,
     send_part,
     send_raw,
@@ -41,6 +42,8 @@ from support.scripted_server import (
     scripted,
     send,
     stall,
+    take_body,
+    take_slowly,
 )
 from support.scripted_server import signal as tell
 from support.tls import HOST, Authority, dns
@@ -506,17 +509,7 @@ def test_https_large_upload_is_whole(loop: Loop, pki: Pki, kind: str) -> None:
     found: list[bytes] = []
 
     def take(peer: Peer) -> None:
-        before = len(peer.server.requests)
-        read_request(peer)
-        head, _, rest = peer.server.requests[before].partition(b"\r\n\r\n")
-        if b"chunked" in head:
-            plain = b""
-            while rest:
-                size, _, rest = rest.partition(b"\r\n")
-                plain += rest[: int(size, 16)]
-                rest = rest[int(size, 16) + 2 :]
-            rest = plain
-        found.append(rest)
+        found.append(take_body(peer))
 
     with scripted((secure(pki.context), take, answer(b"1"), take, answer(b"2"), await_close)) as server:
         for number in (b"1", b"2"):
@@ -534,19 +527,9 @@ def test_https_upload_to_a_slow_reader_outlives_the_write_limit(
     loop = make(pki.trusting, replace(TIMEOUTS, write_s=0.4))
     body = big_body(200_000)
     taken = bytearray()
-    # The kernel holds little, so that the engine has to wait.
-    monkeypatch.setattr(
-        "turbosock.transport.connect_race.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    )
-
-    def take_slowly(peer: Peer) -> None:
-        read_head(peer)
-        taken.extend(peer.received)
-        while len(taken) < len(body):
-            taken.extend(peer.receive())
-            peer.server.stopping.wait(0.08)
-
-    with scripted((secure(pki.context), take_slowly, answer(b"at last"), await_close), receive_buffer=4096) as server:
+    keep_little_in_kernel(monkeypatch)
+    script = (secure(pki.context), take_slowly(taken, len(body), 0.08), answer(b"at last"), await_close)
+    with scripted(script, receive_buffer=4096) as server:
         exchange = loop.request("POST", url(server.port), content=body)
         done(loop, exchange)
         assert exchange.content == b"at last"

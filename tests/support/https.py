@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import pytest
 from cryptography import x509
 from OpenSSL import SSL
 
@@ -186,6 +187,13 @@ def vanish(peer: Peer) -> None:
     """Close the connection without a close_notify."""
     tls_of(peer).raw.shutdown(socket.SHUT_WR)
     raise Stopped
+
+
+def keep_little_in_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the kernel hold little of what a client sends, so that the engine has to wait."""
+    monkeypatch.setattr(
+        "turbosock.transport.connect_race.tune", lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    )
 
 
 def take_hello(peer: Peer) -> None:

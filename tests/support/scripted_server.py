@@ -142,6 +142,34 @@ def read_body(count: int) -> Step:
     return step
 
 
+def take_body(peer: Peer) -> bytes:
+    """Read a request and return its body, chunked or not."""
+    before = len(peer.server.requests)
+    read_request(peer)
+    head, _, body = peer.server.requests[before].partition(b"\r\n\r\n")
+    if b"chunked" not in head:
+        return body
+    found = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        found += body[: int(size, 16)]
+        body = body[int(size, 16) + 2 :]
+    return found
+
+
+def take_slowly(taken: bytearray, count: int, interval_s: float) -> Step:
+    """Read a head and `count` bytes of a body into `taken`, with a pause after each receive."""
+
+    def step(peer: Peer) -> None:
+        read_head(peer)
+        taken.extend(peer.received)
+        while len(taken) < count:
+            taken.extend(peer.receive())
+            peer.server.stopping.wait(interval_s)
+
+    return step
+
+
 def await_close(peer: Peer) -> None:
     """Read until the client closes or resets."""
     while peer.receive():

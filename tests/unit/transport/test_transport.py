@@ -292,7 +292,8 @@ def test_stream_waits_in_the_receive_itself() -> None:
         thread.join(10)
 
 
-# What a non-blocking transport does beside
+# What a non-blocking transport does beside, on a plain socket; the contract of every kind is in
+# tests/conformance/test_transport.py.
 
 
 class Noted:
@@ -324,132 +325,6 @@ def turn(reactor: Reactor, timeout_s: float = 5.0) -> None:
     reactor.collect(timeout_s)
     while reactor.line:
         reactor.step()
-
-
-def test_saea_receive_pends_until_the_reactor_finds_bytes(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
-    transport, far, reactor = driven
-    context = transport.receive_context
-    context.completed = noted = Noted()
-    buffer = bytearray(10)
-    context.set_buffer(buffer, 0, 10)
-    assert transport.receive(context)
-    assert context.state == PENDING
-    turn(reactor, 0.0)
-    assert noted.results == []
-    far.sendall(b"hello")
-    turn(reactor)
-    assert noted.results == [5]
-    assert bytes(buffer[:5]) == b"hello"
-    assert reactor.bytes_in == 5
-
-
-def test_saea_receive_that_completes_at_once_does_not_call_back(
-    driven: tuple[SaeaTransport, socket.socket, Reactor],
-) -> None:
-    transport, far, reactor = driven
-    context = transport.receive_context
-    context.completed = noted = Noted()
-    far.sendall(b"0123456789")
-    context.set_buffer(b"", 0, 0)
-    assert transport.receive(context)
-    turn(reactor)
-    assert noted.results == [0]
-    context.set_buffer(bytearray(4), 0, 4)
-    assert not transport.receive(context)
-    assert transport.readable
-    context.set_buffer(bytearray(100), 0, 100)
-    assert not transport.receive(context)
-    # A short read says that the socket is drained.
-    assert not transport.readable
-    context.set_buffer(bytearray(100), 0, 100)
-    assert transport.receive(context)
-    assert noted.results == [0]
-
-
-def test_saea_arm_is_told_once_when_bytes_come(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
-    transport, far, reactor = driven
-    transport.receive_context.completed = noted = Noted()
-    transport.arm()
-    transport.arm()
-    far.sendall(b"x")
-    turn(reactor)
-    assert noted.results == [0]
-    assert transport.readable
-
-
-def test_saea_that_nobody_reads_is_not_reported_in_every_turn(
-    driven: tuple[SaeaTransport, socket.socket, Reactor],
-) -> None:
-    transport, far, reactor = driven
-    far.sendall(b"x")
-    turn(reactor)
-    reactor.collect(0.0)
-    assert not reactor.line
-    assert transport.readable
-
-
-def test_saea_send_pends_until_the_peer_reads(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
-    transport, far, reactor = driven
-    context = transport.send_context
-    taken = 0
-    block = b"x" * 65_536
-    context.set_buffer(block, 0, len(block))
-    while not transport.send(context):
-        taken += context.bytes_transferred
-        context.set_buffer(block, 0, len(block))
-    context.completed = noted = Noted()
-    turn(reactor, 0.0)
-    assert noted.results == []
-    drain(far, taken)
-    turn(reactor)
-    assert len(noted.results) == 1
-    assert 0 < noted.results[0] <= len(block)
-    assert reactor.bytes_out == taken + noted.results[0]
-    # Nothing is asked of the poller any more than reading.
-    reactor.collect(0.0)
-    assert not reactor.line
-
-
-def test_saea_send_later_leaves_in_the_next_turn(driven: tuple[SaeaTransport, socket.socket, Reactor]) -> None:
-    transport, far, reactor = driven
-    context = transport.send_context
-    context.completed = noted = Noted()
-    context.set_vector([b"ab", b"c"], 3)
-    transport.send_later(context)
-    assert (context.state, transport.bytes_out) == (PENDING, 0)
-    turn(reactor)
-    assert noted.results == [3]
-    assert far.recv(10) == b"abc"
-
-
-def test_saea_closed_in_its_send_callback_is_not_read_any_more(
-    driven: tuple[SaeaTransport, socket.socket, Reactor],
-) -> None:
-    transport, far, reactor = driven
-    transport.send_context.completed = lambda context: transport.close()
-    transport.receive_context.completed = noted = Noted()
-    transport.arm()
-    transport.send_context.set_buffer(b"x", 0, 1)
-    transport.send_later(transport.send_context)
-    far.sendall(b"both ready in one turn")
-    turn(reactor)
-    assert transport.fd == -1
-    assert noted.results == []
-
-
-def test_saea_closed_while_it_stands_in_line_is_passed_over(
-    driven: tuple[SaeaTransport, socket.socket, Reactor],
-) -> None:
-    transport, far, reactor = driven
-    transport.receive_context.completed = noted = Noted()
-    transport.arm()
-    far.sendall(b"x")
-    reactor.collect(5.0)
-    assert len(reactor.line) == 1
-    transport.close()
-    while reactor.line:
-        reactor.step()
-    assert noted.results == []
 
 
 def test_saea_reset_completes_what_is_pending_with_the_error(
