@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import select
 import signal
 import threading
@@ -14,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from support.https import (
     FAULTS,
     HEAD,
@@ -418,21 +418,18 @@ def test_https_session_of_a_refused_server_is_not_resumed(make: Make, pki: Pki) 
     assert seen.resumed[0::2] == [False, False]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@NEEDS_FORK
 def test_https_sessions_do_not_survive_a_fork(make: Make, pki: Pki) -> None:
     seen = Seen.nothing()
     with scripted((secure(pki.server(), seen), *serve(b"x", b"y"))) as server:
         client = make(pki.trusting)
         client.get(url(server.port))
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                context = provider_for(client.config.tls).client_context(client._secure._config)
-                status = 0 if context.sessions is not None and len(context.sessions) == 0 else 2
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        def look() -> None:
+            context = provider_for(client.config.tls).client_context(client._secure._config)
+            assert context.sessions is not None and len(context.sessions) == 0
+
+        in_child(look)
         # The child let go of the connection without a word: the parent goes on with it.
         assert client.get(url(server.port)).content == b"y"
         assert server.accepted == 1

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ import pytest
 
 import turbosock
 from support.clients import MakeClient
+from support.forks import NEEDS_FORK, in_child
 from support.https import Pki, secure
 from support.in_thread import GUARD_S, InThread
 from support.loop_peer import OK, Peer, connect, settle, turns
@@ -67,7 +67,6 @@ from turbosock.testing.memory import MemoryConnector
 TIMEOUTS = Timeouts(connect_s=60, handshake_s=60, read_s=60, write_s=60, pool_s=60, total_s=80)
 ONE = PoolConfig(max_connections=1, max_connections_per_origin=1)
 BEGUN = send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
-FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 
 @pytest.fixture(scope="module")
@@ -690,23 +689,7 @@ def test_interpreter_that_exits_with_something_open_says_nothing_and_does_not_ha
 # Forks
 
 
-def in_child(run: Callable[[], None]) -> None:
-    """Run in the child of a fork, which has to end well."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(int(GUARD_S))
-            run()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-@FORK
+@NEEDS_FORK
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("phase", ["idle", "head", "body", "in line", "queued"])
 def test_client_forked_in_each_phase_is_new_in_the_child_and_goes_on_in_the_parent(

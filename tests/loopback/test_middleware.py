@@ -370,7 +370,8 @@ def test_end_of_the_client_or_loop_while_held_ends_the_exchange(face: Face) -> N
     spy.check()
 
 
-def test_end_of_the_client_or_loop_before_another_attempt_ends_the_exchange(face: Face) -> None:
+@pytest.mark.parametrize(("how", "expected"), [("cancel", Cancelled), ("end", ClientClosed)])
+def test_exchange_that_waits_for_another_attempt_ends_at_once(face: Face, how: str, expected: type) -> None:
     spy, asked = Spy(), threading.Event()
 
     def decide(exchange: Chained) -> float:
@@ -381,24 +382,11 @@ def test_end_of_the_client_or_loop_before_another_attempt_ends_the_exchange(face
     if face.ticks:
         face.drive(asked.is_set)
     assert asked.wait(GUARD_S)
-    face.end()
-    assert isinstance(call.outcome(), ClientClosed)
-    spy.check()
-
-
-def test_cancel_before_another_attempt_ends_the_exchange(face: Face) -> None:
-    spy, asked = Spy(), threading.Event()
-
-    def decide(exchange: Chained) -> float:
-        asked.set()
-        return 10
-
-    call = face.open(spy, retrying(decide)).begin("GET", f"http://127.0.0.1:{unused_port()}/")
-    if face.ticks:
-        face.drive(asked.is_set)
-    assert asked.wait(GUARD_S)
-    call.cancel()
-    assert isinstance(call.outcome(), Cancelled)
+    if how == "cancel":
+        call.cancel()
+    else:
+        face.end()
+    assert isinstance(call.outcome(), expected)
     spy.check()
 
 

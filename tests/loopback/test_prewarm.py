@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from support.https import Pki, secure
 from support.in_thread import GUARD_S
 from support.loop_peer import OK, Peer, make_clock, settle, turns
@@ -706,23 +704,7 @@ def test_client_closed_while_others_ask_for_prewarming_has_none_left() -> None:
 # Forks
 
 
-def in_child(run: Callable[[], None]) -> None:
-    """Run in the child of a fork, which has to end well."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(int(GUARD_S))
-            run()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@NEEDS_FORK
 @pytest.mark.parametrize("phase", ["ready", "handshaking", "backing off"])
 def test_client_forked_in_each_phase_is_new_in_the_child_and_goes_on_in_the_parent(phase: str) -> None:
     reached = threading.Event()
@@ -756,7 +738,7 @@ def test_client_forked_in_each_phase_is_new_in_the_child_and_goes_on_in_the_pare
             assert origin_of(warm).missed == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@NEEDS_FORK
 def test_loop_forked_while_prewarming_is_closed_in_the_child_and_goes_on_in_the_parent(pki: Pki) -> None:
     with scripted((secure(pki.context), *SERVES)) as server, Peer() as silent, Loop(Config(tls=pki.trusting)) as loop:
         url = f"https://localhost:{server.port}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import queue as plain_queue
-import signal
-import sys
 from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from support.in_thread import GUARD_S, InThread
 from turbosock import limits
 from turbosock.errors import Cancelled, ClientClosed, InvalidOption, QueueFull, ReadError, StateError, TurbosockError
@@ -401,29 +399,22 @@ def test_with_block_cancels_what_is_left(loop: FakeLoop) -> None:
     assert queue.closed
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@NEEDS_FORK
 def test_fork_closes_the_childs_copy_alone(loop: FakeLoop) -> None:
     queue, handles = queue_of(loop, "a", "b", max_in_flight=1)
     queue.poll()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(int(GUARD_S))
-            for handle in handles:
-                assert "forked" in str(handle.exception())
-            assert queue.poll() == 0
-            with pytest.raises(ClientClosed, match="forked"):
-                queue.submit("c")
-            assert queue.stop() == (0, 0, 0, 0)
-            assert loop.exchanges[0].cancels == 0
-            assert not queue._exchanges, "the child keeps what is the parent's"
-            status = 0
-        except BaseException as error:
-            sys.__stderr__.write(f"in the child: {error!r}\n")  # type: ignore[union-attr]  # there is one under pytest
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def use() -> None:
+        for handle in handles:
+            assert "forked" in str(handle.exception())
+        assert queue.poll() == 0
+        with pytest.raises(ClientClosed, match="forked"):
+            queue.submit("c")
+        assert queue.stop() == (0, 0, 0, 0)
+        assert loop.exchanges[0].cancels == 0
+        assert not queue._exchanges, "the child keeps what is the parent's"
+
+    in_child(use)
     loop.exchanges[0].end()
     assert queue.poll() == 1
     assert handles[0].result() is loop.exchanges[0]

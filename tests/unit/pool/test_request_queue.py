@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, held_elsewhere, in_child
 from support.in_thread import GUARD_S, InThread
 from turbosock import limits
 from turbosock.errors import (
@@ -718,25 +719,6 @@ def test_last_worker_that_cannot_be_replaced_ends_the_queue(
 
 # Forks
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-
-
-def in_child(check: Callable[[], None]) -> int:
-    """Fork; the child runs `check` and ends. Returns the child's exit status: 0 is good."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            # A child that hangs ends by this signal.
-            signal.alarm(int(GUARD_S))
-            check()
-            status = 0
-        except BaseException as error:
-            sys.__stderr__.write(f"in the child: {error!r}\n")  # type: ignore[union-attr]  # there is one under pytest
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
 
 def check_closed_by_fork(queue: RequestQueue[Any], *handles: Handle[Any]) -> None:
     for handle in handles:
@@ -753,7 +735,7 @@ def check_closed_by_fork(queue: RequestQueue[Any], *handles: Handle[Any]) -> Non
     assert stats.submitted == stats.completed + stats.failed + stats.cancelled, stats
 
 
-@needs_fork
+@NEEDS_FORK
 def test_fork_with_requests_in_every_state_closes_the_childs_copy_alone(calls: Calls) -> None:
     queue = held_queue(calls, max_pending=2)
     handles = [queue.submit("a"), queue.submit("b")]
@@ -762,7 +744,7 @@ def test_fork_with_requests_in_every_state_closes_the_childs_copy_alone(calls: C
     waiting = InThread(lambda: handles[0].result(GUARD_S))
     queue.watched.get(timeout=GUARD_S)
 
-    assert in_child(lambda: check_closed_by_fork(queue, *handles)) == 0
+    in_child(lambda: check_closed_by_fork(queue, *handles))
 
     calls.release()
     assert waiting.outcome() == "A"
@@ -771,40 +753,29 @@ def test_fork_with_requests_in_every_state_closes_the_childs_copy_alone(calls: C
     assert queue.stats().completed == 4
 
 
-@needs_fork
+@NEEDS_FORK
 @pytest.mark.parametrize("started", [False, True])
 def test_fork_of_a_queue_without_requests_closes_the_childs_copy(calls: Calls, started: bool) -> None:
     queue = RequestQueue(calls)
     if started:
         queue.start()
-    assert in_child(lambda: check_closed_by_fork(queue)) == 0
+    in_child(lambda: check_closed_by_fork(queue))
     handle = queue.submit("a")
     queue.start()
     assert handle.result(GUARD_S) == "A"
     queue.stop()
 
 
-@needs_fork
+@NEEDS_FORK
 def test_fork_while_another_thread_holds_the_lock_does_not_hang_the_child(calls: Calls) -> None:
     queue = held_queue(calls)
     handle = queue.submit("a")
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with queue._lock:
-            held.set()
-            release.wait(GUARD_S)
-
-    holder = InThread(hold)
-    held.wait(GUARD_S)
-    status = in_child(lambda: check_closed_by_fork(queue, handle))
-    release.set()
-    holder.outcome()
-    assert status == 0
+    with held_elsewhere(queue._lock):
+        in_child(lambda: check_closed_by_fork(queue, handle))
     queue.stop(drain=False, timeout_s=0)
 
 
-@needs_fork
+@NEEDS_FORK
 def test_fork_does_not_wake_in_the_child_who_waits_in_the_parent(calls: Calls) -> None:
     parent = os.getpid()
 
@@ -818,21 +789,22 @@ def test_fork_does_not_wake_in_the_child_who_waits_in_the_parent(calls: Calls) -
     queue = held_queue(calls)
     handle = queue.submit("a")
     handle.event = HeldLatch()
-    assert in_child(lambda: check_closed_by_fork(queue, handle)) == 0
+    in_child(lambda: check_closed_by_fork(queue, handle))
     queue.stop(drain=False, timeout_s=0)
 
 
-@needs_fork
+@NEEDS_FORK
 def test_fork_inside_a_call_ends_the_request_in_the_child_and_not_in_the_parent() -> None:
-    def fork() -> int:
-        # check() runs in the only thread that the child has: a copy of the worker.
-        return in_child(lambda: check_closed_by_fork(queue))
+    def fork() -> str:
+        # The check runs in the only thread that the child has: a copy of the worker.
+        in_child(lambda: check_closed_by_fork(queue))
+        return "parent"
 
     with RequestQueue(fork, workers=2) as queue:
-        assert queue.submit().result(GUARD_S) == 0
+        assert queue.submit().result(GUARD_S) == "parent"
 
 
-@needs_fork
+@NEEDS_FORK
 def test_worker_copied_by_a_fork_inside_its_call_ends_in_the_child() -> None:
     parent = os.getpid()
     children: list[int] = []

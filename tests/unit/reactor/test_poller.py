@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import select
 import selectors
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from turbosock.errors import InvalidOption, LimitError, NetworkError, Origin
 from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.poller import (
@@ -426,22 +426,19 @@ def test_single_waiter_is_ended_by_shutdown_on_another_thread(tcp_pair: Pair) ->
     thread.join()
 
 
+@NEEDS_FORK
 def test_child_after_fork_with_its_own_poller_leaves_the_parents_alone(poller: Poller, pair: Pair) -> None:
     left, right = pair
     poller.register(left.fileno(), True, False, None)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            poller.close()
-            own = make_poller()
-            own.register(left.fileno(), True, False, None)
-            own.unregister(left.fileno())
-            own.close()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def use() -> None:
+        poller.close()
+        own = make_poller()
+        own.register(left.fileno(), True, False, None)
+        own.unregister(left.fileno())
+        own.close()
+
+    in_child(use)
     right.send(b"x")
     assert len(poller.wait(LONG_S)) == 1
 

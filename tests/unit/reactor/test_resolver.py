@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from turbosock.errors import ConnectTimeout, InvalidOption, InvalidUrl, LimitError, ResolveError, StateError
 from turbosock.reactor.clock import SYSTEM_CLOCK, ManualClock
 from turbosock.reactor.poller import SingleWaiter
@@ -597,6 +597,7 @@ def test_closed_resolver_refuses_every_host(resolver: Resolver, clock: ManualClo
             resolver.start(host, 1, Target())
 
 
+@NEEDS_FORK
 def test_child_after_fork_resolves_although_every_worker_stayed_in_the_parent(
     make: Callable[..., Resolver], names: Names, waker: Waker, clock: ManualClock
 ) -> None:
@@ -605,18 +606,14 @@ def test_child_after_fork_resolves_although_every_worker_stayed_in_the_parent(
     names.hold()
     resolver.start("stuck.example", 1, Target())
     names.wait_entered()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            resolver.after_fork()
-            resolver._getaddrinfo = Names()
-            resolver.resolve("cached.example", 1, deadline_ns=0)
-            resolver.resolve("fresh.example", 1, clock.now_ns() + LONG_NS)
-            status = 0 if resolver.pending == 0 else 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def use() -> None:
+        resolver._getaddrinfo = Names()
+        resolver.resolve("cached.example", 1, deadline_ns=0)
+        resolver.resolve("fresh.example", 1, clock.now_ns() + LONG_NS)
+        assert resolver.pending == 0
+
+    in_child(use)
     names.release()
     deliver(resolver, waker, 1)
 
