@@ -350,19 +350,25 @@ class Exchange(ClientExchange, Event):
             self._broken(error)
             return
         connection.abandon_request()
-        # As when it is readable with a head: the body goes on from there.
-        self.on_readable()
+        head = connection.head
+        assert head is not None, "it answered"
+        self.head = head
+        self.prepared.note_answer(head)
+        self.phase = _BODY
+        try:
+            self._take_special(connection, head)
+        except TurbosockError as failure:
+            self._broken(failure)
+        except BaseException as failure:
+            self.break_off(failure)
+            raise
 
     def _answered_anyway(self, connection: Http1Connection) -> bool:
         transport = connection.transport
         try:
             while not transport.is_quiet():
                 transport.readable = True
-                head = connection.read_head()
-                if head is not None:
-                    self._check_fits(head.whole_length)
-                    self.head = self.prepared.expected = head
-                    self.phase = _BODY
+                if connection.read_head() is not None:
                     return True
         except TurbosockError:
             # There is no whole answer: the failed write stands as the error.
@@ -402,7 +408,7 @@ class Exchange(ClientExchange, Event):
                 self.phase = _BODY
                 prepared = self.prepared
                 if head is not prepared.expected:
-                    prepared.expected = head
+                    prepared.note_answer(head)
                     if not head.special:
                         self._check_fits(head.whole_length)
                 if head.special or self.flow is not None:

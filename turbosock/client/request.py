@@ -68,9 +68,10 @@ class PreparedRequest:
         idempotent: whether it may be sent again when a connection broke before the answer.
         expect_continue: whether the body waits for a 100.
         expected: the last final head that answered it, which the next answer probably repeats byte for byte.
+        model: the one it was made of, with another body; or None.
     """
 
-    __slots__ = ("expect_continue", "expected", "fields", "head", "idempotent", "method", "origin", "url")
+    __slots__ = ("expect_continue", "expected", "fields", "head", "idempotent", "method", "model", "origin", "url")
 
     def __init__(
         self, method: str, url: Url, origin: OriginPool, head: bytes, fields: HeaderList, *, expect_continue: bool
@@ -83,6 +84,26 @@ class PreparedRequest:
         self.idempotent = method in IDEMPOTENT_METHODS
         self.expect_continue = expect_continue
         self.expected: ResponseHead | None = None
+        self.model: PreparedRequest | None = None
+
+    def note_answer(self, head: ResponseHead) -> None:
+        """The request was answered by a head that was not expected."""
+        self.expected = head
+        if self.model is not None:
+            self.model.expected = head
+
+    def with_body(self, source: BodySource) -> PreparedRequest:
+        """The same request with another body, framed by it alone."""
+        framing = framing_lines(source)
+        # What frames the body stands last.
+        end = self.head.rindex(b"\r\n", 0, len(self.head) - 4) + 2
+        made = PreparedRequest(
+            self.method, self.url, self.origin, self.head[:end] + framing, self.fields,
+            expect_continue=self.expect_continue,
+        )  # fmt: skip
+        made.expected = self.expected
+        made.model = self
+        return made
 
     def __repr__(self) -> str:
         return f"<PreparedRequest {self.method} {self.url.safe}>"
@@ -153,8 +174,10 @@ class Preparer:
         Raises:
             InvalidOption, InvalidUrl, InvalidHeader: naming the argument.
         """
-        if source is not None or params is not None or secrets is not None or routes is not None:
+        if params is not None or secrets is not None or routes is not None:
             return self._make(method, url, params, headers, secrets, source, content_type, routes)
+        if source is not None:
+            return self._prepare_body(method, url, headers, source, content_type)
         if headers is None:
             urls = self.by_method.get(method) if isinstance(method, str) else None
             prepared = urls.get(url) if urls is not None and isinstance(url, str) else None
@@ -162,12 +185,7 @@ class Preparer:
                 prepared = self._make(method, url, None, None, None, None, None, None)
                 self._remember(self.by_method.setdefault(method, {}), url, prepared)
             return prepared
-        if type(headers) is list:
-            # What middleware leaves: no question to an abstract class.
-            pairs = tuple(headers)
-        else:
-            fields = _pairs(headers)
-            pairs = tuple(fields.items() if isinstance(fields, (Mapping, HeaderList)) else fields)
+        pairs = _pairs_of(headers)
         key = (method, url, pairs)
         try:
             prepared = self._with_headers.get(key)
@@ -179,19 +197,41 @@ class Preparer:
             self._remember(self._with_headers, key, prepared)
         return prepared
 
-    def with_cookie(self, prepared: PreparedRequest, cookie: str) -> PreparedRequest:
-        """One of `prepare`, without a body and on the usual way, with a Cookie field unless it has one."""
+    def _prepare_body(
+        self, method: str, url: str, headers: Headers | None, source: BodySource, content_type: str | None
+    ) -> PreparedRequest:
+        """As `prepare`, from an equal request with another body where there was one."""
+        pairs = None if headers is None else _pairs_of(headers)
+        key = (method, url, pairs, content_type)
+        try:
+            model = self._with_headers.get(key)
+        except TypeError:
+            # As in prepare().
+            return self._make(method, url, None, pairs, None, source, content_type, None)
+        if model is not None:
+            return model.with_body(source)
+        prepared = self._make(method, url, None, pairs, None, source, content_type, None)
+        # A length that the headers announce belongs to one body, and a boundary to one form.
+        announced = pairs is not None and HeaderList(pairs).count(b"content-length")
+        if not announced and (content_type is None or "boundary=" not in content_type):
+            self._remember(self._with_headers, key, prepared)
+        return prepared
+
+    def with_cookie(self, prepared: PreparedRequest, cookie: str, source: BodySource | None = None) -> PreparedRequest:
+        """One of `prepare`, on the usual way, with a Cookie field unless it has one; with the same body."""
         if prepared.fields.count(b"cookie"):
             return prepared
-        # By its identity: this is asked for again while the cookies stay what they are.
-        key = (prepared, cookie)
+        # By identity: it is asked for again while the cookies stay what they are.
+        model = prepared.model or prepared
+        key = (model, cookie)
         found = self._with_headers.get(key)
         if found is None:
-            own = _url_authorization(prepared.url, prepared.fields)
+            own = _url_authorization(model.url, model.fields)
             own.append((b"Cookie", cookie.encode("latin-1")))
-            found = self._build(prepared.method, prepared.url, own, prepared.fields, _NO_FIELDS, None, None)
-            self._remember(self._with_headers, key, found)
-        return found
+            found = self._build(model.method, model.url, own, model.fields, _NO_FIELDS, source, None)
+            if source is None or model is not prepared:
+                self._remember(self._with_headers, key, found)
+        return found if source is None else found.with_body(source)
 
     def follow(
         self,
@@ -323,6 +363,22 @@ def _secret_fields(
 
 
 _preparers: Final = renewed_in_child(Preparer.renew_lock)
+
+
+def _pairs_of(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Headers as a key that equal ones have in common, where they can be one."""
+    if type(headers) is list:
+        # What middleware leaves: no question to an abstract class.
+        return tuple(headers)
+    fields = _pairs(headers)
+    return tuple(fields.items() if isinstance(fields, (Mapping, HeaderList)) else fields)
+
+
+def framing_lines(source: BodySource) -> bytes:
+    """What ends the head of a request with this body."""
+    if source.length >= 0:
+        return b"Content-Length: %d\r\n\r\n" % source.length
+    return b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def _pairs(headers: Headers) -> HeaderItems:

@@ -151,7 +151,7 @@ class Response(ResponseBody):
                         head = self._await_head(connection, now_ns)
                 self.head = head
                 if head is not prepared.expected:
-                    prepared.expected = head
+                    prepared.note_answer(head)
                 self.phase = _BODY
                 # A response may be kept for long, and what it sent with it.
                 self.source = None

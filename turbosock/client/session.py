@@ -202,20 +202,17 @@ class Session:
             content, data, json, files, progress, buffers=self._buffers, serializer=self._serializer
         )
         try:
-            if (
-                source is None
-                and own_auth is None
-                and not pairs
-                and follow_redirects is None
-                and routes is None
-                and self.retries is None
-                and (params is None or self._cookies is None)
-            ):
-                prepared = self.preparer.prepare(method, url, params=params, headers=headers)
+            if own_auth is None and not pairs and routes is None and (params is None or self._cookies is None):
+                # Nothing of it is secret but cookies of the jar: an equal request may be in memory.
+                prepared = self.preparer.prepare(
+                    method, url, params=params, headers=headers, source=source, content_type=content_type
+                )
                 cookie = None if self._cookies is None else self.cookie_for(prepared.url, ())
                 if cookie is not None:
-                    prepared = self.preparer.with_cookie(prepared, cookie)
-                return Order(prepared, None, None)
+                    prepared = self.preparer.with_cookie(prepared, cookie, source)
+                if source is None and follow_redirects is None and self.retries is None:
+                    return Order(prepared, None, None)
+                return Order(prepared, source, Flow(self, source, None, (), follow_redirects))
             flow = Flow(self, source, own_auth, pairs, follow_redirects, routes)
             prepared = self.preparer.prepare(
                 method,

@@ -16,9 +16,10 @@ from turbosock.client.request import PreparedRequest, Preparer
 from turbosock.client.request import request_body as bodies_of
 from turbosock.client.url import Url
 from turbosock.config import PoolConfig
-from turbosock.connection.source import BodySource, BufferSource
+from turbosock.connection.source import BodySource, BufferSource, IterableSource
 from turbosock.errors import InvalidHeader, InvalidOption, LimitError
 from turbosock.pool.connection_pool import ConnectionPool
+from turbosock.protocol.http1.head import parse_response_head
 from turbosock.protocol.http1.headers import HeaderList
 
 BUFFERS = BufferPool()
@@ -306,6 +307,15 @@ def test_request_with_a_cookie_is_kept_while_the_cookie_is_the_same() -> None:
     assert source.with_cookie(own, "a=b") is own
 
 
+def test_request_with_a_body_and_a_cookie_is_made_of_the_last_one() -> None:
+    source = preparer()
+    for length in range(3):
+        body = BufferSource(bytes(length))
+        made = source.with_cookie(source.prepare("PUT", URL, source=body), "a=b", body)
+        assert made.head == b"PUT /path HTTP/1.1\r\nHost: host:81\r\nCookie: a=b\r\nContent-Length: %d\r\n\r\n" % length
+    assert kept(source) == 2
+
+
 # Bodies
 
 
@@ -483,13 +493,49 @@ def test_equal_requests_without_a_body_are_prepared_once() -> None:
     assert source.prepare("GET", URL, headers=[["X", "y"]]).head == source.prepare("GET", URL, headers=headers).head  # type: ignore[list-item]  # pairs that are lists are taken too
 
 
-def test_requests_with_a_body_params_or_credentials_are_not_kept() -> None:
+def test_requests_with_params_or_credentials_are_not_kept() -> None:
     source = preparer()
     for arguments in ({"params": {"a": 1}}, {"secrets": Fixed("Bearer t")}):
         first = source.prepare("GET", URL, **arguments)
         assert source.prepare("GET", URL, **arguments) is not first
-    body, _ = request_body(b"x", None, None)
-    assert source.prepare("PUT", URL, source=body) is not source.prepare("PUT", URL, source=body)
+
+
+def test_request_with_another_body_is_made_of_the_last_one_and_expects_the_same_answer() -> None:
+    source = preparer(("User-Agent", "test"))
+    one = source.prepare("PUT", URL, headers={"X": "y"}, source=BufferSource(b"abc"), content_type="text/x")
+    other = source.prepare("PUT", URL, headers={"X": "y"}, source=BufferSource(bytes(1000)), content_type="text/x")
+    assert other is not one and other.model is one
+    assert (
+        other.head
+        == preparer(("User-Agent", "test"))
+        .prepare("PUT", URL, headers={"X": "y"}, source=BufferSource(bytes(1000)), content_type="text/x")
+        .head
+    )
+    chunked = source.prepare("PUT", URL, headers={"X": "y"}, source=IterableSource(iter([b"a"])), content_type="text/x")
+    assert chunked.head.endswith(b"\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n")
+    head = parse_response_head(bytearray(b"HTTP/1.1 204 \r\n\r\n"), 0, 17, "PUT")
+    assert head is not None
+    other.note_answer(head)
+    third = source.prepare("PUT", URL, headers={"X": "y"}, source=BufferSource(b""), content_type="text/x")
+    assert third.expected is head and third.head.endswith(b"\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"headers": {"Content-Length": "3"}}, {"content_type": "multipart/form-data; boundary=x"}, {"params": {"a": "b"}}],
+)
+def test_request_whose_head_belongs_to_one_body_is_not_kept(arguments: dict[str, Any]) -> None:
+    source = preparer()
+    first = source.prepare("PUT", URL, source=BufferSource(b"abc"), **arguments)
+    again = source.prepare("PUT", URL, source=BufferSource(b"def"), **arguments)
+    assert again.model is None and again.head == first.head
+
+
+def test_announced_length_is_compared_with_each_body() -> None:
+    source = preparer()
+    source.prepare("PUT", URL, headers={"Content-Length": "3"}, source=BufferSource(b"abc"))
+    with pytest.raises(InvalidHeader, match="Content-Length"):
+        source.prepare("PUT", URL, headers={"Content-Length": "3"}, source=BufferSource(b"abcd"))
 
 
 def kept(source: Preparer) -> int:
