@@ -226,6 +226,31 @@ def test_deadline_is_one_for_all_redirects(face: Face, site: Site) -> None:
         call.result()
 
 
+def test_way_of_one_request_holds_over_its_redirects_and_no_further(face: Face, site: Site) -> None:
+    site.redirect("/a", "/b")
+    target = f"127.0.0.1:{site.one.port}"
+    face.open()
+    response = face.get("http://elsewhere.example/a", host_map={"elsewhere.example": target})
+    assert (response.content, response.url) == (b"echo of /b", "http://elsewhere.example/b")
+    assert site.field("host") == ["elsewhere.example"] * 2
+    # A connection of its own each: the way is part of what a connection is known by.
+    face.get(site.one.url("/c"))
+    assert site.one.listener.stats().accepted == 2
+    face.get(site.one.url("/c"), local_address="127.0.0.1")
+    assert site.one.listener.stats().accepted == 3
+
+
+def test_way_that_is_none_is_refused_by_name(face: Face, site: Site) -> None:
+    face.open()
+    with pytest.raises(InvalidOption, match="host_map"):
+        face.get(site.one.url(), host_map={"a": 5})
+    with pytest.raises(InvalidOption, match="local_address"):
+        face.get(site.one.url(), local_address="nonsense")
+    with pytest.raises(InvalidOption, match="follow_redirects"):
+        face.get(site.one.url(), follow_redirects=3)
+    assert site.asked == []
+
+
 # Cookies
 
 
