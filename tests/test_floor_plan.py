@@ -131,12 +131,25 @@ def broken_rule(module: tuple[str, ...], imported: str) -> str:
 
 
 def front_page_violations(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """What stands in turbosock/__init__.py beside a docstring, imports and one sorted list of the public names."""
+    """What stands in turbosock/__init__.py beside a docstring, imports and one sorted list of the public names.
+
+    Names that are imported for type checkers alone are given out by `__getattr__` and `__dir__`, which they do not see.
+    """
     names: list[str] | None = None
     imported: set[str] = set()
+    lazy: set[str] = set()
     for index, node in enumerate(tree.body):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             imported |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for each in node.body:
+                if isinstance(each, ast.ImportFrom):
+                    lazy |= {alias.asname or alias.name for alias in each.names}
+                else:
+                    yield each.lineno, "only imports are for type checkers alone"
+            given = {each.name for each in node.orelse if isinstance(each, ast.FunctionDef)}
+            if len(given) != len(node.orelse) or given != {"__getattr__", "__dir__"}:
+                yield node.lineno, "what type checkers import is given out by __getattr__ and __dir__"
         elif isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
             names = ast.literal_eval(node.value)
         elif isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__version__"]:
@@ -148,7 +161,7 @@ def front_page_violations(tree: ast.Module) -> Iterator[tuple[int, str]]:
         return
     if list(names) != sorted(set(names)):
         yield 1, "__all__ is not sorted, or repeats a name"
-    for name in sorted(set(names) - imported):
+    for name in sorted(set(names) - imported - lazy):
         yield 1, f"__all__ names {name}, which is not imported"
 
 

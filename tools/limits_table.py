@@ -32,18 +32,7 @@ Every bound of turbosock, with its reason. This page is written by `tools/limits
 a test compares the two. Many are defaults of settings: see [Config](api.md#config) and
 [Loop.listen](api.md#loop). A bound that is reached raises an error that names it, or pushes back on the peer; nothing
 grows without one.
-
-Some belong to parts that no Client or Loop uses yet ([features](features.md)): their sections say so.
 """
-
-# What stands under the title of a section whose bounds, or some of them, nothing reaches yet.
-NOTES = {
-    "Clients": "No Client or Loop uses redirects or the retry policy yet: `REDIRECTS`, `MAX_REDIRECTS`, "
-    "`MAX_REDIRECT_VISITS`, `RETRIES`, `MAX_RETRY_CREDIT`, `MAX_RETRY_BUDGET_PER_S` and all that begins with `RETRY_` "
-    "wait for them. `MAX_ATTEMPTS` is in use.",
-    "Credentials and cookies": "No Client or Loop uses these yet: none answers a challenge, reads a netrc file or "
-    "keeps a cookie.",
-}
 
 
 class Bound(NamedTuple):
@@ -111,9 +100,8 @@ def render() -> str:
     """The page."""
     parts = [INTRODUCTION]
     for title, bounds in sections(SOURCE.read_text(), load(SOURCE)).items():
-        note = f"{NOTES[title]}\n\n" if title in NOTES else ""
         rows = "".join(f"| `{bound.name}` | {bound.value} | {bound.reason} |\n" for bound in bounds)
-        parts.append(f"## {title}\n\n{note}| bound | value | reason |\n|---|---|---|\n{rows}")
+        parts.append(f"## {title}\n\n| bound | value | reason |\n|---|---|---|\n{rows}")
     return "\n".join(parts)
 
 

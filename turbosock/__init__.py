@@ -1,8 +1,11 @@
 """turbosock: synchronous, zero-copy networking. One engine; a thread may block on it, a tick may poll() it."""
 
+from typing import TYPE_CHECKING
+
 from turbosock.api import delete, get, head, options, patch, post, put, request, stream
 from turbosock.buffers.segments import SegmentedSequence
 from turbosock.buffers.writer import BufferWriter
+from turbosock.client.auth import Auth, AuthView, BasicAuth, BearerAuth, DigestAuth, NetrcAuth
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.client import Client
 from turbosock.client.events import DataEvent, Event, EventKind
@@ -18,8 +21,11 @@ from turbosock.client.middleware import (
     TimelineRecorder,
 )
 from turbosock.client.multipart import MultipartForm
+from turbosock.client.past_answer import PastAnswer
 from turbosock.client.prewarm import Prewarming
+from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.response import Response
+from turbosock.client.retries import RetryBudget, RetryPolicy
 from turbosock.client.serializers import JsonSerializer, MsgspecSerializer, OrjsonSerializer
 from turbosock.config import Config, PoolConfig, Timeouts, TransportMode
 from turbosock.connection.send import Send
@@ -90,7 +96,29 @@ from turbosock.tls_config import (
 )
 from turbosock.version import __version__
 
+if TYPE_CHECKING:
+    from turbosock.client.cookies import Cookies
+else:
+    # Imported when it is first asked for: the standard library's cookies, which it stands on, take a third of the time
+    # that all of the rest takes, and most programs keep none. Not for type checkers, to whom a module with __getattr__
+    # has every name there is.
+    def __getattr__(name):
+        if name != "Cookies":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from turbosock.client.cookies import Cookies
+
+        globals()[name] = Cookies
+        return Cookies
+
+    def __dir__():
+        return sorted({*globals(), "Cookies"})
+
+
 __all__ = [
+    "Auth",
+    "AuthView",
+    "BasicAuth",
+    "BearerAuth",
     "BodyTooLarge",
     "BodyTruncated",
     "BufferWriter",
@@ -105,9 +133,11 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "ConnectionClosed",
+    "Cookies",
     "DataEvent",
     "DeadlineError",
     "DecodingError",
+    "DigestAuth",
     "Event",
     "EventKind",
     "Exchange",
@@ -129,8 +159,10 @@ __all__ = [
     "MisuseError",
     "MsgspecSerializer",
     "MultipartForm",
+    "NetrcAuth",
     "NetworkError",
     "OrjsonSerializer",
+    "PastAnswer",
     "PinScope",
     "PollResult",
     "PoolConfig",
@@ -148,12 +180,15 @@ __all__ = [
     "ReadError",
     "ReadTimeout",
     "RedirectError",
+    "RedirectPolicy",
     "Request",
     "RequestQueue",
     "ResolveError",
     "Response",
     "ResponseClosed",
+    "RetryBudget",
     "RetryHook",
+    "RetryPolicy",
     "SegmentedSequence",
     "Send",
     "Serializer",

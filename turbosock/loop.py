@@ -720,6 +720,7 @@ class Loop:
             objects=self._exchanges.stats(),
             listeners=tuple(handler.stats() for handler in handlers if isinstance(handler, HttpListener)),
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
+            retries=None if self.session.retries is None else self.session.retries.stats(),
         )
 
     # The end

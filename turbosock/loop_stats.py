@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from turbosock.buffers.objects import ObjectPoolStats
     from turbosock.buffers.pool import PoolStats as BufferPoolStats
     from turbosock.client.prewarm import PrewarmStats
+    from turbosock.client.retries import RetryStats
     from turbosock.connection.receive_ring import RingStats
     from turbosock.pool.connection_pool import PoolStats
     from turbosock.server.http_listener import ListenerStats
@@ -18,7 +19,8 @@ class LoopStats(NamedTuple):
 
     Attributes:
         open, idle, waiting: connections to servers, those of them that nobody uses, and exchanges in line for one.
-        exchanges: under way; held: those of them that middleware makes wait; starved: those that wait for memory.
+        exchanges: under way; held: those of them that middleware makes wait, or that wait before another
+            request; starved: those that wait for memory.
         dials: under way, those included that have not begun.
         events: that wait to be taken; timers: that are set; lookups: of names, under way.
         backlog: sockets that were ready and not served yet.
@@ -29,6 +31,7 @@ class LoopStats(NamedTuple):
         objects: the reusable exchanges.
         listeners: each listener's own counts.
         prewarmed: each origin that is kept warm.
+        retries: as in ClientStats.
     """
 
     open: int
@@ -52,3 +55,4 @@ class LoopStats(NamedTuple):
     objects: ObjectPoolStats
     listeners: tuple[ListenerStats, ...]
     prewarmed: tuple[PrewarmStats, ...]
+    retries: RetryStats | None

@@ -151,14 +151,3 @@ def test_value_of_a_bound_has_the_unit_that_its_name_says(
     limits_table: ModuleType, name: str, value: float, expected: str
 ) -> None:
     assert limits_table.shown(name, value) == expected
-
-
-def test_notes_of_the_limits_page_stand_in_sections_with_the_bounds_that_they_name(limits_table: ModuleType) -> None:
-    rows = limits_table.sections(limits_table.SOURCE.read_text(), limits_table.load(limits_table.SOURCE))
-
-    assert limits_table.NOTES
-    for title, note in limits_table.NOTES.items():
-        names = [bound.name for bound in rows[title]]
-        named = re.findall(r"`(\w+)`", note)
-        assert not [prefix for prefix in named if not any(name.startswith(prefix) for name in names)], title
-        assert f"## {title}\n\n{note}\n\n|" in limits_table.PAGE.read_text()

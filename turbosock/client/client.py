@@ -515,6 +515,7 @@ class Client:
             buffers=self.buffers.stats(),
             responses=self._responses.stats(),
             prewarmed=self._prewarmer.stats(),
+            retries=None if self._session.retries is None else self._session.retries.stats(),
         )
 
     def __enter__(self) -> Client:

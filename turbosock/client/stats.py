@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from turbosock.buffers.objects import ObjectPoolStats
     from turbosock.buffers.pool import PoolStats as BufferPoolStats
     from turbosock.client.prewarm import PrewarmStats
+    from turbosock.client.retries import RetryStats
     from turbosock.connection.receive_ring import RingStats
     from turbosock.pool.connection_pool import PoolStats
 
@@ -24,12 +25,13 @@ class ClientStats(NamedTuple):
 
     Attributes:
         open, idle, waiting: connections, those of them that nobody uses, and calls that stand in line for one.
-        held: calls that middleware makes wait.
+        held: calls that middleware makes wait, or that wait before another attempt.
         connections: more of the connections: in use, being dialled, and counts since the client was made.
         rings: receive rings made, and free.
         buffers: what `view()` and the iterators borrowed.
         responses: the reusable objects of `stream()`.
         prewarmed: each origin that is kept warm.
+        retries: attempts made and refused by the RetryPolicy; None without one.
     """
 
     open: int
@@ -41,3 +43,4 @@ class ClientStats(NamedTuple):
     buffers: BufferPoolStats
     responses: ObjectPoolStats
     prewarmed: tuple[PrewarmStats, ...]
+    retries: RetryStats | None
