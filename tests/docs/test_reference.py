@@ -24,7 +24,9 @@ ERRORS = {
     name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, errors.TurbosockError)
 }
 # The errors stand in one table, and the functions in another.
-FUNCTIONS = {name: getattr(turbosock, name) for name in turbosock.__all__ if inspect.isfunction(vars(turbosock)[name])}
+FUNCTIONS = {
+    name: getattr(turbosock, name) for name in turbosock.__all__ if inspect.isfunction(getattr(turbosock, name))
+}
 CLASSES = {
     name: getattr(turbosock, name)
     for name in turbosock.__all__
