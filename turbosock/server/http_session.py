@@ -35,10 +35,10 @@ from turbosock.errors import (
 )
 from turbosock.protocol.http1.serialize import REASONS
 from turbosock.protocol.http1.state import IDLE
-from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
 from turbosock.reactor.sockets import has_left, tune
 from turbosock.server.http_exchange import Callback, HttpExchange
+from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.server.request import PeerAddress, Request, RequestTls
 from turbosock.server.response_heads import CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
 
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turbosock.server")
 
 PLAIN_TEXT: Final = ((b"Content-Type", b"text/plain"),)
-
-LINGER_NS: Final = int(limits.SERVER_LINGER_S * NS_PER_S)
 
 OPEN: Final = 0
 ENDING: Final = 1
@@ -81,6 +79,7 @@ class HttpSession:
         "_bytes_left",
         "_content",
         "_in_head",
+        "_lingering",
         "_out_before",
         "_phase",
         "_request",
@@ -111,6 +110,7 @@ class HttpSession:
         # The body being gathered, or None where none is.
         self._content: bytearray | None = None
         self._bytes_left = 0
+        self._lingering: Lingering | None = None
         self._in_head = False
         # Whether the deadline is that of a client which does not read.
         self._stalled = False
@@ -512,24 +512,17 @@ class HttpSession:
             self.close()
             return
         self._phase = LINGERING
-        self._bytes_left = limits.MAX_SERVER_LINGER_BYTES
+        self._lingering = Lingering()
         self._move_timer(LINGER_NS)
         self._linger()
 
     def _linger(self) -> None:
-        share = limits.TURN_QUANTUM_BYTES
-        while self._bytes_left > 0:
-            count = self.connection.discard()
-            if count < 0:
-                return
-            if count == 0:
-                break
-            self._bytes_left -= count
-            share -= count
-            if share <= 0:
-                self.listener.reactor.requeue(self, IN)
-                return
-        self.close()
+        assert self._lingering is not None, "the phase says so"
+        left = self._lingering.turn(self.connection.discard)
+        if left == OVER:
+            self.close()
+        elif left == MORE:
+            self.listener.reactor.requeue(self, IN)
 
     def lose(self) -> None:
         """The connection is gone or given up, and the handler is told."""

@@ -5,29 +5,26 @@ MAX_HANDSHAKES_PER_TURN of them, and the rest wait in line for the next one. The
 moves: a client that drips is out of time like one that is silent.
 
 A handshake that fails is over without a word beyond the alert that the engine sends. The client may be in the middle
-of a flight, and a close with unread bytes would reset the connection, alert and all: so what still comes is read for a
-moment, and thrown away.
+of a flight, so its connection lingers before it is closed (`lingering.py`).
 
 Invariants: not a byte of HTTP is read here; a handshake ends once, given to its listener or closed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from turbosock import limits
 from turbosock.errors import TlsError, TurbosockError
-from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import IN
 from turbosock.reactor.sockets import discard, end_output
+from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.tls.provider import DONE, WANTS_WRITE
 
 if TYPE_CHECKING:
     from turbosock.server.http_listener import HttpListener
     from turbosock.server.request import PeerAddress
     from turbosock.tls.provider import TlsSession
-
-LINGER_NS: Final = int(limits.SERVER_LINGER_S * NS_PER_S)
 
 
 class TlsHandshake:
@@ -45,7 +42,7 @@ class TlsHandshake:
         LimitError: a timer, or a higher descriptor, than the reactor takes.
     """
 
-    __slots__ = ("_bytes_left", "_fd", "_listener", "_session", "_timer", "_writing", "mask", "peer", "queued")
+    __slots__ = ("_fd", "_lingering", "_listener", "_session", "_timer", "_writing", "mask", "peer", "queued")
 
     def __init__(self, listener: HttpListener, session: TlsSession, peer: PeerAddress) -> None:
         reactor = listener.reactor
@@ -55,8 +52,8 @@ class TlsHandshake:
         self.mask = 0
         self.queued = False
         self._writing = False
-        # How much is still read from a client whose handshake has failed; -1: it has not.
-        self._bytes_left = -1
+        # Of a client whose handshake has failed.
+        self._lingering: Lingering | None = None
         self._fd = session.socket.fileno()
         self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.handshake_ns, self)
         try:
@@ -70,8 +67,8 @@ class TlsHandshake:
         session = self._session
         if session is None:
             return
-        if self._bytes_left >= 0:
-            self._linger(session)
+        if self._lingering is not None:
+            self._linger(session, self._lingering)
             return
         reactor = self._listener.reactor
         if not reactor.handshakes_left:
@@ -92,7 +89,7 @@ class TlsHandshake:
 
     def on_timer(self, now_ns: int) -> None:
         """The client took too long, to shake hands or to go away."""
-        if self._bytes_left < 0:
+        if self._lingering is None:
             self._listener.timeouts += 1
             self._listener.refuse_handshake(None)
         self.close()
@@ -108,25 +105,17 @@ class TlsHandshake:
         if gone or not end_output(session.socket):
             self.close()
             return
-        self._bytes_left = limits.MAX_SERVER_LINGER_BYTES
+        self._lingering = Lingering()
         self._watch(writing=False)
         self._timer.move(self._listener.reactor.clock.now_ns() + LINGER_NS)
 
-    def _linger(self, session: TlsSession) -> None:
-        share = limits.TURN_QUANTUM_BYTES
+    def _linger(self, session: TlsSession, lingering: Lingering) -> None:
         scratch = bytearray(limits.TLS_RECORD_BYTES)
-        while self._bytes_left > 0:
-            count = discard(session.socket, scratch)
-            if count < 0:
-                return
-            if count == 0:
-                break
-            self._bytes_left -= count
-            share -= count
-            if share <= 0:
-                self._listener.reactor.requeue(self, IN)
-                return
-        self.close()
+        left = lingering.turn(lambda: discard(session.socket, scratch))
+        if left == OVER:
+            self.close()
+        elif left == MORE:
+            self._listener.reactor.requeue(self, IN)
 
     def close(self) -> None:
         """Give the client up; a second call does nothing."""
