@@ -76,8 +76,8 @@ from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.prewarmer import Prewarmer
 from turbosock.pool.priority_line import Priority
 from turbosock.pool.queue_handle import Handle
+from turbosock.pool.rate_limiter import RateLimiter
 from turbosock.pool.request_queue import RequestQueue
-from turbosock.pool.token_bucket import RateLimiter
 from turbosock.proxy_config import Proxy
 from turbosock.serializer import Serializer
 from turbosock.server.http_exchange import HttpExchange

@@ -53,7 +53,7 @@ from turbosock.errors import (
     WriteError,
 )
 from turbosock.pool.limiter import ConcurrencyLimiter
-from turbosock.pool.token_bucket import RateLimiter
+from turbosock.pool.rate_limiter import RateLimiter
 from turbosock.reactor.clock import SYSTEM_CLOCK, ManualClock
 from turbosock.reactor.reactor import Reactor
 from turbosock.server.http_exchange import HttpExchange

@@ -20,7 +20,7 @@ known as long as a ticket stands in its list, so len(hosts) <= max_hosts. Nothin
 assignment that make one step: no call stands between them, and an interrupt (KeyboardInterrupt) only comes at a call.
 Every enter() that was answered is counted once: as granted, timed out, cancelled or refused, or it waits still.
 
-How fast a host may be asked is `token_bucket.py`; how many connections it gets is the connection pool's.
+How fast a host may be asked is `rate_limiter.py`; how many connections it gets is the connection pool's.
 """
 
 from __future__ import annotations

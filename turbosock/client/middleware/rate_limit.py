@@ -1,6 +1,6 @@
 """RateLimit: exchanges at a steady rate for each host.
 
-The link over `pool/token_bucket.py`, which says when the next may go; here the turn is reserved in `enter`, and given
+The link over `pool/rate_limiter.py`, which says when the next may go; here the turn is reserved in `enter`, and given
 back in `leave` where the request was never begun.
 """
 
@@ -13,7 +13,7 @@ from turbosock.client.middleware.base import GO, Middleware
 from turbosock.client.middleware.concurrency_limit import host_of
 from turbosock.errors import InvalidOption
 from turbosock.forks import renewed_in_child
-from turbosock.pool.token_bucket import RateLimiter
+from turbosock.pool.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     from turbosock.client.middleware.chained import Chained

@@ -10,7 +10,7 @@ from support.forks import NEEDS_FORK, in_child
 from support.middleware import FakeExchange
 from turbosock.client.middleware import GO, RateLimit
 from turbosock.errors import InvalidOption, LimitError
-from turbosock.pool.token_bucket import RateLimiter
+from turbosock.pool.rate_limiter import RateLimiter
 from turbosock.reactor.clock import NS_PER_S, ManualClock
 
 
