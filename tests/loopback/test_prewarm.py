@@ -30,7 +30,7 @@ from support.scripted_server import (
 from support.scripted_server import signal as signalling
 from turbosock import Client, Config, Loop, Prewarming, Timeouts
 from turbosock.client.loop_prewarm import LoopPrewarmer
-from turbosock.client.prewarm import ThreadPrewarming
+from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.config import PoolConfig
 from turbosock.errors import (
     ClientClosed,

@@ -53,7 +53,7 @@ from turbosock import (
     TlsVerificationError,
     TotalTimeout,
 )
-from turbosock.client.prewarm import ThreadPrewarming
+from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.errors import Origin, Phase
 from turbosock.reactor.resolver import Resolver
 

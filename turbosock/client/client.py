@@ -31,7 +31,7 @@ from turbosock.client.default_headers import default_headers
 from turbosock.client.flow import Flow
 from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import ThreadPrewarmer, ThreadPrewarming, refill_of
+from turbosock.client.prewarm import refill_of
 from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.request import Preparer
 from turbosock.client.request_options import ClientOptions, RequestOptions
@@ -40,6 +40,8 @@ from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
 from turbosock.client.session import REDIRECTS, CookiesArgument, Session
 from turbosock.client.stats import ClientStats
+from turbosock.client.thread_prewarmer import ThreadPrewarmer
+from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.config import Config, Timeouts
 from turbosock.connection.http1 import Http1Connection
