@@ -35,7 +35,9 @@ from turbosock.errors import (
 from turbosock.reactor.context import COMPLETED, FREE, PENDING, Buffer, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE
 from turbosock.reactor.reactor import Reactor
-from turbosock.testing.memory import MemoryPeer, MemorySocket, MemoryTransport
+from turbosock.testing.memory_peer import MemoryPeer
+from turbosock.testing.memory_socket import MemorySocket
+from turbosock.testing.memory_transport import MemoryTransport
 from turbosock.tls import DONE, WANTS_READ, WANTS_WRITE, TlsSession, provider_for
 from turbosock.transport.tls_transport import LONG_RECORD_BYTES, MAX_JOINED_BYTES, TlsTransport
 from turbosock.transport.transport import SaeaTransport

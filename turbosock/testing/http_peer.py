@@ -20,7 +20,8 @@ from turbosock.protocol.http1.head import RequestHead, parse_request_head
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.protocol.http1.serialize import response_head
 from turbosock.server.request import Request
-from turbosock.testing.memory import MemoryPeer, MemorySocket
+from turbosock.testing.memory_peer import MemoryPeer
+from turbosock.testing.memory_socket import MemorySocket
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = (204, 304)
@@ -34,7 +35,7 @@ class HttpAnswer:
         status_code: 200 to 999.
         headers: its fields; Content-Length is added unless the body's framing is given.
         content: its body, as it stands on the wire.
-        delay_s: how long after the request it comes; see `memory.py` for whose seconds.
+        delay_s: how long after the request it comes; see `memory_socket.py` for whose seconds.
         cut_after: the connection ends after so many bytes of the answer, head included; None: not in the middle.
         reset: where it is cut, the connection is reset instead of closed; without `cut_after` before the first byte.
     """

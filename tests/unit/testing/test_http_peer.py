@@ -11,7 +11,8 @@ from turbosock import Client, InvalidHeader, InvalidOption, Loop, Request
 from turbosock.errors import BodyTruncated, ConnectionClosed, ReadError
 from turbosock.reactor.clock import ManualClock
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer
-from turbosock.testing.memory import MemoryConnector, MemorySocket
+from turbosock.testing.memory import MemoryConnector
+from turbosock.testing.memory_socket import MemorySocket
 
 URL = "http://anywhere"
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"

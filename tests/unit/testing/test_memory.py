@@ -15,13 +15,10 @@ from turbosock.pool.origin_pool import OriginKey
 from turbosock.reactor.clock import ManualClock
 from turbosock.reactor.poller import IN, OUT
 from turbosock.reactor.reactor import Reactor
-from turbosock.testing.memory import (
-    MemoryConnector,
-    MemoryPeer,
-    MemorySocket,
-    MemoryStreamTransport,
-    MemoryTransport,
-)
+from turbosock.testing.memory import MemoryConnector
+from turbosock.testing.memory_peer import MemoryPeer
+from turbosock.testing.memory_socket import MemorySocket
+from turbosock.testing.memory_transport import MemoryStreamTransport, MemoryTransport
 from turbosock.transport.transport import Transport
 
 MS = 1_000_000

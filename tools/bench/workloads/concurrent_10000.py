@@ -22,7 +22,7 @@ from work import resident_bytes
 
 if TYPE_CHECKING:
     import turbosock
-    from turbosock.testing.memory import MemorySocket
+    from turbosock.testing.memory_socket import MemorySocket
     from turbosock.transport.connector import Connector
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES + b"x" * BODY_BYTES
@@ -47,7 +47,8 @@ class MemoryPeers:
     """In this process."""
 
     def __init__(self, count: int) -> None:
-        from turbosock.testing.memory import MemoryConnector, MemoryPeer
+        from turbosock.testing.memory import MemoryConnector
+        from turbosock.testing.memory_peer import MemoryPeer
 
         sockets: list[MemorySocket] = []
 
@@ -163,7 +164,8 @@ def measured(perform: Callable[[bool], dict[str, float]], peer_bytes: float) -> 
 
 def memory_socket_bytes(count: int = 1000) -> float:
     """What stands in for one connection's kernel and peer, traced."""
-    from turbosock.testing.memory import MemoryPeer, MemorySocket
+    from turbosock.testing.memory_peer import MemoryPeer
+    from turbosock.testing.memory_socket import MemorySocket
 
     peer = MemoryPeer()
     kept: list[MemorySocket | None] = [None] * count
