@@ -70,7 +70,8 @@ from turbosock.errors import (
     WriteError,
     WriteTimeout,
 )
-from turbosock.loop import Loop, PollResult, Stop
+from turbosock.loop import Loop
+from turbosock.poll_result import PollResult, Stop
 from turbosock.pool.limiter import ConcurrencyLimiter
 from turbosock.pool.loop_queue import LoopQueue
 from turbosock.pool.prewarmer import Prewarmer

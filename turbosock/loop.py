@@ -23,7 +23,6 @@ goes on.
 
 from __future__ import annotations
 
-import enum
 import os
 import threading
 import weakref
@@ -58,6 +57,7 @@ from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
 from turbosock.loop_stats import LoopStats
+from turbosock.poll_result import PollResult, Stop
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
@@ -79,43 +79,6 @@ PROTOCOLS = ("http",)
 
 FORKED = "the loop is another process's, of which this one is a fork: {} a Loop made here; make a new one"
 NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
-
-
-class Stop(enum.Enum):
-    """Why a turn ended."""
-
-    IDLE = "idle"
-    TIME = "time"
-    EVENTS = "events"
-    BYTES = "bytes"
-    POOL = "pool"
-
-
-class PollResult:
-    """What one turn did; the same object every time, overwritten by the next `poll()`.
-
-    Attributes:
-        delivered: events put into `loop.events` by this turn.
-        backlog: connections that were ready and not served: poll again soon.
-        bytes_in, bytes_out: moved since the last turn ended.
-        stop: IDLE: nothing was left to do. TIME, EVENTS, BYTES: that budget was spent. POOL: memory ran out, and
-            reading resumes when it is back.
-    """
-
-    __slots__ = ("backlog", "bytes_in", "bytes_out", "delivered", "stop")
-
-    def __init__(self) -> None:
-        self.delivered = 0
-        self.backlog = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.stop = Stop.IDLE
-
-    def __repr__(self) -> str:
-        return (
-            f"<PollResult delivered={self.delivered} backlog={self.backlog} "
-            f"bytes_in={self.bytes_in} bytes_out={self.bytes_out} stop={self.stop.name}>"
-        )
 
 
 class Loop:
