@@ -18,50 +18,36 @@ as at the first one, those of connections apart; memory grows by less than MAX_G
 as tracemalloc counts it and as the system does. The first cycles are a warm-up: pools fill in it. Idle connections and
 what pools keep free are let go at each rest, so that they are not taken for growth.
 
+The parts beside this file: `soak_process.py` keeps the server, `soak_load.py` says what is asked for and when,
+`soak_tally.py` counts what became of it, `soak_checks.py` judges.
+
 The exit status is 1 where a check failed. A run of less than MIN_JUDGED_S between its rests does not judge growth.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import gc
-import json
 import os
-import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import tracemalloc
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from soak_server import body_of, descriptors, resident_bytes  # found beside this file, wherever it is started from
+# Found beside this file, wherever it is started from.
+from soak_checks import Check, Rest, checks_of
+from soak_load import Paced, Wanted
+from soak_process import ServerProcess
+from soak_server import body_of, descriptors, resident_bytes
+from soak_tally import EXPECTED, Tally
 
-from turbosock import (
-    Client,
-    Config,
-    Exchange,
-    Loop,
-    NetworkError,
-    PoolConfig,
-    ProtocolError,
-    Timeouts,
-    TlsConfig,
-    TlsError,
-)
-from turbosock.tls.selfsigned import make_self_signed
-
-HERE = Path(__file__).resolve().parent
+from turbosock import Client, Config, Exchange, Loop, PoolConfig, Timeouts, TlsConfig
 
 THREADS = 6
 # The steady rate, in requests a second: half by threads, half by the loop.
@@ -76,185 +62,8 @@ MAX_CYCLE_S = 60.0
 # For a request to come to its end, however busy the machine is.
 PATIENCE_S = 30.0
 TIMEOUTS = Timeouts(total_s=PATIENCE_S)
-MAX_GROWTH = 1024.0
-# Growth that is none, however short the run: a heap of timers may hold on to 64 closed connections, and tables of the
-# interpreter grow in steps; and what the system's allocator keeps, which is as much as was in use at the worst moment.
-TRACED_NOISE_BYTES = 128 * 1024
-RESIDENT_NOISE_BYTES = 8 * 1024 * 1024
-# From the first rest to the last; of a shorter run, growth cannot be told from chance.
-MIN_JUDGED_S = 5.0
-LENGTHS = (0, 1, 100, 5_000, 60_000, 300_000)
-LABELS = 3
-POSTED = 4_000
-MAX_SAMPLE = 4096
 TICK_S = 0.005
 LONG_NS = 10**12
-
-# How a connection that the server broke, or closed at the wrong moment, may end a request.
-EXPECTED = (NetworkError, ProtocolError, TlsError)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the requests of one phase; guarded by its lock where threads share it."""
-
-    begun: int = 0
-    good: int = 0
-    failed: int = 0
-    wrong: int = 0
-    unexpected: collections.Counter[str] = field(default_factory=collections.Counter)
-    times: Times = field(default_factory=lambda: Times())
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def end(self, seconds: float, error: BaseException | None, right: bool) -> None:
-        """One request is over."""
-        with self.lock:
-            self.times.add(seconds)
-            if error is not None:
-                self.failed += 1
-                if not isinstance(error, EXPECTED):
-                    self.unexpected[f"{type(error).__name__}: {error}"] += 1
-            elif right:
-                self.good += 1
-            else:
-                self.wrong += 1
-
-    def begin(self) -> None:
-        """One request is begun."""
-        with self.lock:
-            self.begun += 1
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """What was found when nothing was under way, in one process: seconds since the start, descriptors and bytes."""
-
-    at_s: float
-    descriptors: int
-    traced: int
-    resident: int
-
-
-class ServerProcess:
-    """soak_server.py for the length of a with block."""
-
-    def __init__(self, seed: int) -> None:
-        made = make_self_signed("127.0.0.1")
-        self.ca_pem = made.ca_pem
-        with tempfile.TemporaryDirectory(prefix="turbosock-soak-") as directory:
-            certificate = made.write(directory)
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    os.fspath(HERE / "soak_server.py"),
-                    os.fspath(certificate.cert_file or ""),
-                    os.fspath(certificate.key_file or ""),
-                    str(seed),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            # It has read the key by the time that it says its ports.
-            ports = self._line().split()
-        self.urls = (f"http://127.0.0.1:{ports[0]}", f"https://127.0.0.1:{ports[1]}")
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the server ended early; what it wrote above says why")
-        return line
-
-    def stats(self) -> dict[str, int]:
-        """Its descriptors, connections and traced bytes."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("stats\n")
-        self._process.stdin.flush()
-        answer: dict[str, int] = json.loads(self._line())
-        return answer
-
-    def __enter__(self) -> ServerProcess:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-
-
-class Times:
-    """How long requests took: of many a fair sample, in memory that does not grow."""
-
-    def __init__(self) -> None:
-        self._sample = array("d", bytes(8 * MAX_SAMPLE))
-        self._random = Random(1)
-        self._count = 0
-        self.most = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One more."""
-        place = self._count if self._count < MAX_SAMPLE else self._random.randrange(self._count + 1)
-        self._count += 1
-        self.most = max(self.most, seconds)
-        if place < MAX_SAMPLE:
-            self._sample[place] = seconds
-
-    def quantile(self, share: float) -> float:
-        """What so large a share took no longer than."""
-        kept = sorted(self._sample[: min(self._count, MAX_SAMPLE)])
-        return kept[int(len(kept) * share)] if kept else 0.0
-
-
-class Wanted:
-    """The requests that are made: few enough that everything which is remembered of them is remembered soon."""
-
-    def __init__(self, urls: tuple[str, ...]) -> None:
-        self._gets = [
-            (f"{url}/{label}/{length}", body_of(str(label), length))
-            for url in urls
-            for label in range(LABELS)
-            for length in LENGTHS
-        ]
-        self._posts = [(f"{url}/echo", body_of(f"posted {label}", POSTED)) for url in urls for label in range(LABELS)]
-
-    def all(self) -> list[tuple[str, str, bytes]]:
-        """Each of them: a method, a URL and the body that has to come back."""
-        return [*(("GET", *get) for get in self._gets), *(("POST", *post) for post in self._posts)]
-
-    def draw(self, random: Random) -> tuple[str, str, bytes]:
-        """One of them."""
-        if random.random() < 0.2:
-            return ("POST", *random.choice(self._posts))
-        return ("GET", *random.choice(self._gets))
-
-
-class Paced:
-    """When the next of so many requests a second is due."""
-
-    def __init__(self, rate: float, end: float) -> None:
-        self._step = 1 / rate
-        self._due = time.monotonic()
-        self.end = end
-
-    def left(self) -> float:
-        """Seconds until the next one is due: 0 where it is."""
-        return max(0.0, self._due - time.monotonic())
-
-    def take(self) -> None:
-        """One was begun."""
-        self._due += self._step
-
-    @property
-    def over(self) -> bool:
-        """Whether the phase has ended."""
-        return time.monotonic() >= self.end
 
 
 class Soak:
@@ -419,82 +228,6 @@ def take_ended(loop: Loop, under_way: dict[Exchange, tuple[float, bytes]], tally
             started, body = under_way.pop(ended)
             right = ended.error is None and ended.content == body
             tally.end(time.monotonic() - started, ended.error, right)
-
-
-def slope(points: list[tuple[float, float]]) -> float:
-    """Of the line through the points with the least squares."""
-    mean_x = statistics.mean(x for x, _ in points)
-    mean_y = statistics.mean(y for _, y in points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
-
-
-def growth(points: list[tuple[float, float]], noise: int) -> float:
-    """Bytes a second, 0 where the whole of it is no more than noise."""
-    found = slope(points)
-    return 0.0 if found * (points[-1][0] - points[0][0]) <= noise else found
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that has to be so."""
-
-    what: str
-    found: str
-    passed: bool
-
-
-def checks_of(soak: Soak, before: int, after: int) -> list[Check]:
-    """Everything that is checked; `before` and `after` are the descriptors around the whole run."""
-    tallies = soak.tallies.values()
-    begun = sum(tally.begun for tally in tallies)
-    ended = sum(tally.good + tally.failed + tally.wrong for tally in tallies)
-    wrong = sum(tally.wrong for tally in tallies)
-    unexpected = sum((tally.unexpected for tally in tallies), collections.Counter[str]())
-    found = [
-        Check("zero wrong bytes", f"{wrong} answers of {ended:,} were wrong", wrong == 0),
-        Check("every request has an end", f"{begun:,} begun, {ended:,} ended", begun == ended and not soak.unended),
-        Check(
-            "requests fail as broken connections make them",
-            f"{sum(unexpected.values())} did not" + "".join(f"; {text} ({n})" for text, n in unexpected.most_common(3)),
-            not unexpected,
-        ),
-        Check("some requests failed, so the faults were there", f"{failed(soak):,}", failed(soak) > 0),
-    ]
-    for where, rests in soak.rests.items():
-        counts = [rest.descriptors for rest in rests]
-        found.append(
-            Check(f"descriptors of the {where} are constant", f"{first_to_last(counts)}", len(set(counts)) == 1)
-        )
-        for kind, sizes, noise in (
-            ("traced", [rest.traced for rest in rests], TRACED_NOISE_BYTES),
-            ("resident", [rest.resident for rest in rests], RESIDENT_NOISE_BYTES),
-        ):
-            points = [(rest.at_s, float(size)) for rest, size in zip(rests, sizes, strict=True)]
-            long_enough = points[-1][0] - points[0][0] >= MIN_JUDGED_S
-            pace = growth(points, noise)
-            held = first_to_last([round(size / 1024) for size in sizes])
-            found.append(
-                Check(
-                    f"{kind} memory of the {where} grows by < 1 KiB/s",
-                    (f"{pace:,.0f} bytes/s" if long_enough else "too short to tell") + f"; KiB at the rests: {held}",
-                    pace < MAX_GROWTH or not long_enough,
-                )
-            )
-    found.append(Check("descriptors end where they began", f"{before} before, {after} after", before == after))
-    return found
-
-
-def first_to_last(values: list[int]) -> str:
-    """A few values whole, and of many the first and the last."""
-    if len(values) <= 6:
-        return ", ".join(f"{value:,}" for value in values)
-    return f"{values[0]:,} ... {values[-1]:,}, at most {max(values):,}"
-
-
-def failed(soak: Soak) -> int:
-    """Requests that failed."""
-    return sum(tally.failed for tally in soak.tallies.values())
 
 
 def table_of(soak: Soak) -> list[list[str]]:

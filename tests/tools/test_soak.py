@@ -12,6 +12,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from turbosock import NetworkError
+
 TOOLS = Path(__file__).parent.parent.parent / "tools"
 
 
@@ -28,7 +30,13 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     yield module
     sys.path[:] = path
-    sys.modules.pop("soak_server", None)
+    for name in [name for name in sys.modules if name.startswith("soak_")]:
+        del sys.modules[name]
+
+
+def part(name: str) -> ModuleType:
+    """A file that soak.py is made of, once that is loaded."""
+    return sys.modules[name]
 
 
 def test_shortest_run_passes_every_check() -> None:
@@ -42,13 +50,14 @@ def test_shortest_run_passes_every_check() -> None:
 
 
 def test_growth_is_the_slope_of_all_rests_and_none_within_the_noise(soak: ModuleType) -> None:
+    growth = part("soak_checks").growth
     steady = [(float(at), 1000.0 + at * 50.0) for at in range(10)]
-    assert soak.growth(steady, 0) == pytest.approx(50.0)
-    assert soak.growth(steady, 450) == 0.0
+    assert growth(steady, 0) == pytest.approx(50.0)
+    assert growth(steady, 450) == 0.0
     # One rest that is higher than its neighbours is no growth.
     peak = [(0.0, 100.0), (1.0, 100.0), (2.0, 9100.0), (3.0, 100.0), (4.0, 100.0)]
-    assert soak.growth(peak, 0) == pytest.approx(0.0)
-    assert soak.growth([(0.0, 900.0), (1.0, 100.0)], 0) == 0.0
+    assert growth(peak, 0) == pytest.approx(0.0)
+    assert growth([(0.0, 900.0), (1.0, 100.0)], 0) == 0.0
 
 
 def run_of(
@@ -58,7 +67,7 @@ def run_of(
 
     still = [soak.Rest(float(at), 10, 1_000_000, 50_000_000) for at in range(0, 40, 10)]
     tally = soak.Tally()
-    for error in (None, None, soak.NetworkError("broken")):
+    for error in (None, None, NetworkError("broken")):
         tally.begin()
         tally.end(0.1, error, error is None)
     rests = {"client": client or still, "server": server or still}
@@ -100,13 +109,14 @@ def test_descriptors_left_at_the_end_fail(soak: ModuleType) -> None:
 
 
 def test_sample_of_many_times_keeps_its_size_and_its_shape(soak: ModuleType) -> None:
-    times = soak.Times()
+    make = part("soak_tally").Times
+    times = make()
     for number in range(20_000):
         times.add(number / 20_000)
     assert times.most == pytest.approx(1.0, abs=0.001)
     assert times.quantile(0.5) == pytest.approx(0.5, abs=0.05)
     assert times.quantile(0.99) == pytest.approx(0.99, abs=0.02)
-    assert soak.Times().quantile(0.5) == 0.0
+    assert make().quantile(0.5) == 0.0
 
 
 def test_length_that_makes_no_sense_is_refused() -> None:
