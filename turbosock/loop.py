@@ -23,13 +23,11 @@ goes on.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
@@ -56,6 +54,7 @@ from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.config import Config, Timeouts, check_seconds
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
+from turbosock.forks import renewed_in_child
 from turbosock.loop_stats import LoopStats
 from turbosock.poll_result import PollResult, Stop
 from turbosock.pool.connection_pool import ConnectionPool
@@ -799,17 +798,7 @@ def _forked_error() -> ClientClosed:
     return ClientClosed(FORKED.format("the request under way was its own; this process needs"))
 
 
-# Every loop, for the child of a fork.
-_loops: weakref.WeakSet[Loop] = weakref.WeakSet()
-
-
-def _drop_inherited_loops() -> None:
-    for loop in tuple(_loops):
-        loop._drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_loops)
+_loops: Final = renewed_in_child(Loop._drop_inherited)
 
 
 def _check_budgets(max_time: float | None, max_events: int | None, max_bytes: int | None) -> None:

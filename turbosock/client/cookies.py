@@ -14,12 +14,10 @@ The host is always the URL's. Ports do not keep cookies apart (RFC 6265 section 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
-from weakref import WeakSet
 
 from turbosock import limits
 from turbosock.client.cookie_rules import (
@@ -34,6 +32,7 @@ from turbosock.client.cookie_rules import (
 from turbosock.client.cookie_store import CookieStore
 from turbosock.client.set_cookie import SetCookie, parse_set_cookie
 from turbosock.errors import InvalidOption, LimitError
+from turbosock.forks import renewed_in_child
 from turbosock.protocol.http1.grammar import VISIBLE, is_token
 from turbosock.protocol.http1.headers import HeaderList
 
@@ -437,13 +436,4 @@ def _would_hide(cookie: Cookie, secure_ones: Mapping[str, list[Cookie]]) -> bool
     return False
 
 
-_live: WeakSet[Cookies] = WeakSet()
-
-
-def _drop_inherited_locks() -> None:
-    for cookies in tuple(_live):
-        cookies.drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_locks)
+_live: Final = renewed_in_child(Cookies.drop_inherited)

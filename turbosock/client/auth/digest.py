@@ -16,18 +16,17 @@ asked for.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import OrderedDict
 from secrets import token_urlsafe
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote
-from weakref import WeakSet
 
 from turbosock import limits
 from turbosock.client.auth.base import Auth, AuthRequest, Body, Origin
 from turbosock.client.auth.challenges import Challenge, parse_challenges, parse_parameters
 from turbosock.errors import InvalidOption
+from turbosock.forks import renewed_in_child
 from turbosock.protocol.http1.headers import HeaderList
 
 # Each with its name in hashlib and its strength. SHA-512-256 goes before SHA-256: both are out of reach, and 64-bit
@@ -284,13 +283,4 @@ def _has_hash(name: str) -> bool:
 
 
 _AVAILABLE: Final = frozenset(name for name, _ in _ALGORITHMS.values() if _has_hash(name))
-_live: WeakSet[DigestAuth] = WeakSet()
-
-
-def _drop_inherited_sessions() -> None:
-    for auth in tuple(_live):
-        auth.drop_inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_sessions)
+_live: Final = renewed_in_child(DigestAuth.drop_inherited)
