@@ -10,7 +10,8 @@ import pytest
 
 from support.middleware import Face, Spy
 from support.running_listener import RunningListener
-from turbosock.client.auth import Auth, AuthRequest, AuthView, DigestAuth
+from turbosock.client.auth import Auth, AuthRequest, AuthView
+from turbosock.client.auth.digest import DigestAuth
 from turbosock.client.cookies import Cookies
 from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.retries import RetryPolicy

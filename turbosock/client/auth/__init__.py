@@ -1,4 +1,7 @@
-"""Auth: who answers for the credentials of requests; basic, bearer, digest, netrc, and functions of the user's own."""
+"""Auth: who answers for the credentials of requests; basic, bearer, and functions of the user's own.
+
+Digest and netrc stand in modules of their own, which nobody imports who does not use them.
+"""
 
 from turbosock.client.auth.argument import AuthArgument, auth_argument
 from turbosock.client.auth.authorizer import Authorizer
@@ -6,8 +9,6 @@ from turbosock.client.auth.base import Auth, AuthRequest
 from turbosock.client.auth.basic import BasicAuth
 from turbosock.client.auth.bearer import BearerAuth
 from turbosock.client.auth.callable_auth import AuthView, CallableAuth
-from turbosock.client.auth.digest import DigestAuth
-from turbosock.client.auth.netrc_file import NetrcAuth
 
 __all__ = [
     "Auth",
@@ -18,7 +19,5 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "CallableAuth",
-    "DigestAuth",
-    "NetrcAuth",
     "auth_argument",
 ]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from turbosock.client.auth import Auth, AuthRequest, BasicAuth, CallableAuth, DigestAuth, auth_argument
+from turbosock.client.auth import Auth, AuthRequest, BasicAuth, CallableAuth, auth_argument
+from turbosock.client.auth.digest import DigestAuth
 from turbosock.errors import InvalidOption
 
 

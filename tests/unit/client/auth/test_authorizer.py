@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from turbosock import limits
-from turbosock.client.auth import Auth, Authorizer, AuthRequest, BasicAuth, CallableAuth, DigestAuth
+from turbosock.client.auth import Auth, Authorizer, AuthRequest, BasicAuth, CallableAuth
+from turbosock.client.auth.digest import DigestAuth
 from turbosock.errors import InvalidHeader, InvalidOption
 from turbosock.protocol.http1.headers import HeaderList
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from turbosock import limits
-from turbosock.client.auth import AuthRequest, DigestAuth, digest
+from turbosock.client.auth import AuthRequest, digest
 from turbosock.client.auth.challenges import parse_challenges
+from turbosock.client.auth.digest import DigestAuth
 from turbosock.errors import InvalidOption
 from turbosock.protocol.http1.headers import HeaderList
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from turbosock import limits
-from turbosock.client.auth import AuthRequest, NetrcAuth
+from turbosock.client.auth import AuthRequest
 from turbosock.client.auth.basic import basic_value
+from turbosock.client.auth.netrc_file import NetrcAuth
 from turbosock.client.url import Url
 from turbosock.errors import InvalidOption
 
