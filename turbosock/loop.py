@@ -237,14 +237,15 @@ class Loop:
                 # A released view: what follows says so.
                 pass
             into = writable_bytes(into, "into") if view is None else view
-        source = flow = None
+        source = flow = informational = None
         # The usual request of a tick: nothing to validate, nothing to serialise.
         prepared = self.session.find_get(url) if not options and method == "GET" and type(url) is str else None
         if prepared is None:
-            prepared, source, flow = self.session.request(method, url, **options)
+            prepared, source, flow, informational = self.session.request(method, url, **options)
         exchange = self._exchanges.rent()
         exchange.forget()
         exchange.user = user
+        exchange.on_informational = informational
         self._under_way += 1
         try:
             exchange.begin(prepared, source, timeouts, into, stream, notify, flow)

@@ -186,6 +186,8 @@ class Client:
                 headers]]).
             progress: called as `progress(sent, total)` with the body's bytes when some have left; `total` is None where
                 it is not known. What it raises ends the exchange.
+            on_informational: called as `on_informational(status_code, headers)` for each 1xx answer before the final
+                one: 100 (Continue), 103 (Early Hints, RFC 8297). What it raises ends the exchange.
             auth: (user, password) for basic authentication, an Auth, or a callable; instead of the client's own. It is
                 for the origin of the URL alone.
             cookies: names and values for this request, beside those of the client's jar; for its origin alone.
@@ -255,7 +257,7 @@ class Client:
         if self.closed:
             raise ClientClosed("the client is closed: request() and stream() need an open one")
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
-        prepared, source, flow = self._session.request(method, url, **options)
+        prepared, source, flow, response.on_informational = self._session.request(method, url, **options)
         try:
             if cancel is not None:
                 cancel.attach(response)

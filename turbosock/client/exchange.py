@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from turbosock.client.flow import Flow
     from turbosock.client.past_answer import PastAnswer
     from turbosock.client.request import PreparedRequest
+    from turbosock.client.request_options import Informational
     from turbosock.config import Timeouts
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.receive_ring import ReceiveRing
@@ -64,6 +65,7 @@ class ClientExchange:
         ring: the receive ring, where the whole body came with the head and the connection was let go.
         error: what ended the exchange, or None.
         cancelled: whether `cancel()` was called.
+        on_informational: called with status code and fields of each 1xx answer before the final one, or None.
         flow: what decides on further requests, once there is need of it, or None.
     """
 
@@ -79,6 +81,7 @@ class ClientExchange:
         "flow",
         "head",
         "nbytes",
+        "on_informational",
         "phase",
         "prepared",
         "retries",
@@ -108,6 +111,7 @@ class ClientExchange:
     flow: Flow | None
     head: ResponseHead | None
     nbytes: int
+    on_informational: Informational | None
     phase: Phase
     retries: int
     ring: ReceiveRing | None

@@ -128,6 +128,7 @@ class Exchange(ClientExchange, Event):
         self.tls = None
         self._content = None
         self._encoding = None
+        self.on_informational = None
         self.cancelled = False
         self.nbytes = 0
         self.retries = 0
@@ -285,6 +286,8 @@ class Exchange(ClientExchange, Event):
         limit_ns = timeouts.read_ns if timeouts.read_ns < timeouts.write_ns else timeouts.write_ns
         source = self.source
         try:
+            if self.on_informational is not None:
+                connection.on_interim = self.on_informational
             if source is None:
                 connection.start(prepared.method, prepared.head, None, prepared.expected)
             else:
@@ -393,6 +396,9 @@ class Exchange(ClientExchange, Event):
             if head is None:
                 head = connection.read_head()
                 if head is None:
+                    if self.done:
+                        # The callback for interim answers ended it.
+                        return
                     if connection.transport.readable:
                         self._requeue(connection)
                     else:

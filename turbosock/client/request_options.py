@@ -3,7 +3,7 @@ they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from turbosock.client.auth.argument import AuthArgument
@@ -14,7 +14,11 @@ from turbosock.client.url import Params
 from turbosock.connection.source import Progress
 from turbosock.host_map import HostMapArgument
 from turbosock.local_address import LocalAddressArgument
+from turbosock.protocol.http1.headers import HeaderList
 from turbosock.proxy_config import ProxyHops
+
+# Status code and fields of an answer that is not the final one.
+Informational = Callable[[int, HeaderList], object]
 
 
 class RequestOptions(TypedDict, total=False):
@@ -27,6 +31,7 @@ class RequestOptions(TypedDict, total=False):
     json: object
     files: object
     progress: Progress | None
+    on_informational: Informational | None
     auth: AuthArgument | None
     cookies: Mapping[str, str] | None
     follow_redirects: bool | None

@@ -89,6 +89,7 @@ class Response(ResponseBody):
         self._bytes_seen = 0
         self._quiet_since_ns = 0
         self._encoding = None
+        self.on_informational = None
         self._view = None
         self._lent = None
         self.waiter = None
@@ -131,6 +132,8 @@ class Response(ResponseBody):
                 self.phase = _SEND
                 if transport.send_budget_ns != timeouts.write_ns:
                     transport.allow_send(timeouts.write_ns)
+                if self.on_informational is not None:
+                    connection.on_interim = self.on_informational
                 if source is None:
                     connection.start(prepared.method, prepared.head, None, prepared.expected)
                     if not connection.sent:

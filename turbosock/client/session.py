@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
     from turbosock.client.cookies import CookiePairs, Cookies
     from turbosock.client.middleware.chain import Chain
+    from turbosock.client.request_options import Informational
     from turbosock.client.url import Params, Url
     from turbosock.connection.source import BodySource, Progress
     from turbosock.host_map import HostMapArgument
@@ -42,7 +43,8 @@ REDIRECTS: Final = RedirectPolicy()
 
 
 class Order(NamedTuple):
-    """A request as it was asked for: ready to be sent, with its body, and with what decides on the ones after it.
+    """A request as it was asked for: ready to be sent, with its body, with what decides on the ones after it, and who
+    is told of answers before the final one.
 
     Whoever takes it releases `source` when the request is over.
     """
@@ -50,6 +52,7 @@ class Order(NamedTuple):
     prepared: PreparedRequest
     source: BodySource | None
     flow: Flow | None
+    on_informational: Informational | None
 
 
 class Session:
@@ -171,6 +174,7 @@ class Session:
         json: object = None,
         files: object = None,
         progress: Progress | None = None,
+        on_informational: Informational | None = None,
         auth: AuthArgument | None = None,
         cookies: Mapping[str, str] | None = None,
         follow_redirects: bool | None = None,
@@ -189,6 +193,8 @@ class Session:
             method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
         if follow_redirects is not None and not isinstance(follow_redirects, bool):
             raise InvalidOption(f"follow_redirects={follow_redirects!r}: give True, False or None")
+        if on_informational is not None and not callable(on_informational):
+            raise InvalidOption(f"on_informational={on_informational!r}: give a function of a status code and headers")
         own_auth = self.auth if auth is None else auth_argument(auth)
         pairs: CookiePairs = ()
         if cookies is not None:
@@ -211,8 +217,9 @@ class Session:
                 if cookie is not None:
                     prepared = self.preparer.with_cookie(prepared, cookie, source)
                 if source is None and follow_redirects is None and self.retries is None:
-                    return Order(prepared, None, None)
-                return Order(prepared, source, Flow(self, source, None, (), follow_redirects))
+                    return Order(prepared, None, None, on_informational)
+                flow = Flow(self, source, None, (), follow_redirects)
+                return Order(prepared, source, flow, on_informational)
             flow = Flow(self, source, own_auth, pairs, follow_redirects, routes)
             prepared = self.preparer.prepare(
                 method,
@@ -228,7 +235,7 @@ class Session:
             if source is not None:
                 source.release()
             raise
-        return Order(prepared, source, flow)
+        return Order(prepared, source, flow, on_informational)
 
 
 def _find_nothing(url: str) -> None:

@@ -43,9 +43,12 @@ from turbosock.protocol.http1.state import (
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from turbosock.buffers import RingBuffer
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.connection.source import BodySource, Buffer
+    from turbosock.protocol.http1.headers import HeaderList
     from turbosock.reactor.context import IOContext
     from turbosock.transport.transport import Transport
 
@@ -87,6 +90,8 @@ class Http1Connection:
         body: the framing of its body.
         decoded: reads the content of a coded body; None where the body is the content, and once it was read whole. The
             answer has been read when `body` is complete and this is None.
+        on_interim: called with status code and fields of each interim head (RFC 9110 §15.2) of the present exchange, if
+            set before its `start`. It may end the exchange.
         sent: whether the request has been sent whole, or its rest was given up.
         state: where the connection stands in the client's table of `protocol/http1/state.py`.
         answered: whether any byte of the answer came.
@@ -119,6 +124,7 @@ class Http1Connection:
         "expected",
         "head",
         "idle_since_ns",
+        "on_interim",
         "origin",
         "owner",
         "place",
@@ -148,6 +154,7 @@ class Http1Connection:
         self.rings = rings
         self.decodes = decodes
         self.decoded: DecodedBody | None = None
+        self.on_interim: Callable[[int, HeaderList], object] | None = None
         self.ring: ReceiveRing | None = None
         self.body = BodyFraming()
         self.head: ResponseHead | None = None
@@ -203,7 +210,8 @@ class Http1Connection:
         """
         self.state = _ON_REQUEST_STARTED[self.state]
         self._method = method
-        self.expected = expected
+        # The final head ends the time of `on_interim`, where it is parsed.
+        self.expected = expected if self.on_interim is None else None
         self.head = None
         self.answered = False
         self.whole = False
@@ -457,6 +465,7 @@ class Http1Connection:
                 return None
             if not head.interim:
                 self._interims = 0
+                self.on_interim = None
                 return head
             self._interims += 1
             if self._interims > limits.MAX_INTERIM_RESPONSES:
@@ -466,6 +475,11 @@ class Http1Connection:
                 )
             ring.consume(head.size)
             self._examined = 0
+            if self.on_interim is not None:
+                self.on_interim(head.status_code, head.headers)
+                if self.ring is not ring:
+                    # It has ended the exchange.
+                    return None
             if head.status_code == 100:
                 self.send_body()
 
