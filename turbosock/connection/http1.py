@@ -216,7 +216,6 @@ class Http1Connection:
         self.answered = False
         self.whole = False
         self._examined = 0
-        self._interims = 0
         context = self.transport.send_context
         if source is None:
             context.buffer = head
@@ -468,6 +467,8 @@ class Http1Connection:
                 self.on_interim = None
                 return head
             self._interims += 1
+            # From here on everything is parsed, up to the final head, which ends this count.
+            self.expected = None
             if self._interims > limits.MAX_INTERIM_RESPONSES:
                 raise ProtocolError(
                     f"more than {limits.MAX_INTERIM_RESPONSES} interim responses before the final one",
