@@ -226,6 +226,11 @@ MAX_RETRY_CREDIT = 100
 MAX_RETRY_BUDGET_PER_S = 1000.0
 # What a gathered body may hold unless the configuration says otherwise.
 MAX_GATHERED_BODY_BYTES = 1024 * MIB
+# Body bytes of a download that are written to its file at once: sixteen TLS records, and a fraction of a disk's queue.
+DOWNLOAD_BLOCK_BYTES = 256 * KIB
+# The note beside the part of a file, and the entity tag in it: real ones have under 100 characters.
+MAX_DOWNLOAD_NOTE_BYTES = 4 * KIB
+MAX_VALIDATOR_LENGTH = 1024
 # Body bytes written to a peer in one step from an iterable or a file: the tests of uploads show no gain above.
 SEND_BLOCK_BYTES = 512 * KIB
 # A file with so much left is moved to a plain socket by the system; less is read and leaves with the head, in one call.

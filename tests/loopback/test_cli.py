@@ -33,7 +33,7 @@ from turbosock.cli.demo.server import DemoServer
 from turbosock.cli.demo.threads import THREADS, ThreadsLeg
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
-from turbosock.cli.progress import StatusLine
+from turbosock.client.progress import StatusLine
 from turbosock.config import TlsServerConfig
 from turbosock.errors import ConnectError, ProtocolError, ReadError, TlsVerificationError
 from turbosock.tls.selfsigned import make_self_signed

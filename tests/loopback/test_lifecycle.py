@@ -136,6 +136,7 @@ RULES: dict[str, Rule] = {
             "request": ("GET", URL),
             "stream": ("GET", URL),
             "prewarm": (URL,),
+            "download": (URL, "never-written"),
         },
         {
             "close": ENDS,
@@ -224,8 +225,8 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(("close", "cancel"), ENDS),
             **dict.fromkeys(
                 (
-                    "iter_bytes", "iter_lines", "iter_raw", "json", "raise_for_status", "read", "reader", "readinto",
-                    "segments", "view",
+                    "download", "iter_bytes", "iter_lines", "iter_raw", "json", "raise_for_status", "read", "reader",
+                    "readinto", "segments", "view",
                 ),
                 "of an answer that was had; ResponseClosed where it was not: see below",
             ),

@@ -15,11 +15,11 @@ from typing import Final
 from turbosock import limits
 from turbosock.cli.arguments import header, seconds, text
 from turbosock.cli.exit_status import ExitStatus
-from turbosock.cli.progress import StatusLine, transfer_line
-from turbosock.cli.quantity import bytes_text, time_text
 from turbosock.cli.shown_head import shown_head
 from turbosock.cli.sink import FileSink, Sink, StandardOutput
 from turbosock.client.client import Client
+from turbosock.client.progress import StatusLine, transfer_line
+from turbosock.client.quantity import bytes_text, time_text
 from turbosock.client.response import Response
 from turbosock.config import Config, Timeouts, TlsConfig
 from turbosock.errors import InvalidOption

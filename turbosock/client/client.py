@@ -34,7 +34,7 @@ from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import refill_of
 from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.request import Preparer
-from turbosock.client.request_options import ClientOptions, RequestOptions
+from turbosock.client.request_options import ClientOptions, DownloadOptions, RequestOptions
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
@@ -56,7 +56,11 @@ from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     from turbosock.client.cookies import Cookies
+    from turbosock.client.download import ProgressArgument
 
 _monotonic_ns = time.monotonic_ns
 
@@ -321,6 +325,43 @@ class Client:
     def patch(self, url: str, **options: Unpack[ClientOptions]) -> Response:
         """PATCH; see `request`."""
         return self.request("PATCH", url, **options)
+
+    def download(
+        self,
+        url: str,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = True,
+        progress: ProgressArgument = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+        **options: Unpack[DownloadOptions],
+    ) -> Path:
+        """GET a body into a file, which appears, or is replaced, when all of it is there.
+
+        Args:
+            url, timeout, cancel, options: as in `request`. The total deadline holds for the whole download.
+            path: the file.
+            resume: keep what has come of a download that failed, in `<path>.part`, and go on from there next time, if
+                the server still has the same version.
+            progress: called as `progress(received, total)`; `total` is None where it is not known. True: a bar on
+                standard error, where that is a terminal. What it raises ends the download.
+
+        Returns:
+            The path.
+
+        Raises:
+            StatusError: the answer is none with the body.
+            StateError: another download to the same file is under way.
+            OSError: the file cannot be written.
+            TurbosockError: as `request`.
+        """
+        if self.closed:
+            raise ClientClosed("the client is closed: download() needs an open one")
+        # Not with the module: few programs write files, and its parsers of dates are many.
+        from turbosock.client.download import download
+
+        return download(self, url, path, resume, progress, timeout, cancel, options)
 
     # What responses ask for
 

@@ -40,6 +40,20 @@ class RequestOptions(TypedDict, total=False):
     local_address: LocalAddressArgument | None
 
 
+class DownloadOptions(TypedDict, total=False):
+    """What a download may be told besides its own arguments; as in RequestOptions."""
+
+    params: Params | None
+    headers: Headers | None
+    on_informational: Informational | None
+    auth: AuthArgument | None
+    cookies: Mapping[str, str] | None
+    follow_redirects: bool | None
+    proxy: ProxyHops | bool | None
+    host_map: HostMapArgument | None
+    local_address: LocalAddressArgument | None
+
+
 class ClientOptions(RequestOptions, total=False):
     """What a request of a Client may be told; see `Client.request`."""
 

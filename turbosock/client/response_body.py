@@ -34,7 +34,11 @@ from turbosock.errors import BodyTooLarge, InvalidOption, Origin, ReadError, Res
 from turbosock.protocol.http1.framing import Framing
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     from turbosock.buffers import PooledBuffer
+    from turbosock.client.download import ProgressArgument
     from turbosock.connection.http1 import Http1Connection
 
 _monotonic_ns = time.monotonic_ns
@@ -315,6 +319,25 @@ class ResponseBody(BlockingExchange):
                 self.drop_connection()
                 raise self.explained(BodyTooLarge("a line is longer than max_body_bytes; use iter_bytes()"))
         yield from splitter.finish()
+
+    def download(self, path: str | os.PathLike[str], *, progress: ProgressArgument = None) -> Path:
+        """Write the body to a file, which appears, or is replaced, when all of it is there; see `Client.download`.
+
+        Args:
+            path: the file.
+            progress: called as `progress(received, total)`, or True for a bar on standard error.
+
+        Returns:
+            The path.
+
+        Raises:
+            OSError: the file cannot be written.
+            InvalidOption, ResponseClosed, TurbosockError: as readinto().
+        """
+        # Not with the module, as in Client.
+        from turbosock.client.download import save
+
+        return save(self, self._client.buffers, path, progress)
 
     def view(self) -> memoryview:
         """The body as a read-only view of memory in one piece, read whole at first use; lent until close().

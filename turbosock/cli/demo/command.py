@@ -21,7 +21,7 @@ from turbosock.cli.demo.table import table
 from turbosock.cli.demo.threads import ThreadsLeg
 from turbosock.cli.demo.ticks import TicksLeg
 from turbosock.cli.exit_status import ExitStatus
-from turbosock.cli.progress import StatusLine
+from turbosock.client.progress import StatusLine
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 

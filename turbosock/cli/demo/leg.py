@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from turbosock.cli.progress import StatusLine
+from turbosock.client.progress import StatusLine
 from turbosock.config import Config, Timeouts
 
 # Every answer of the demo's server: as long as the answers that the benchmarks are about.

@@ -11,8 +11,8 @@ from typing import Final
 
 from turbosock.cli.demo.answers import check
 from turbosock.cli.demo.leg import BUFFER_BYTES, CONFIG, Figure, Outcome, Stage
-from turbosock.cli.quantity import time_text
 from turbosock.client.events import EventKind
+from turbosock.client.quantity import time_text
 from turbosock.errors import LimitError, TotalTimeout
 from turbosock.loop import Loop
 from turbosock.reactor.clock import NS_PER_S

@@ -7,11 +7,13 @@ at most, whatever the rate of updates.
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Final, TextIO
 
-from turbosock.cli.quantity import bytes_text, left_text
+from turbosock.client.quantity import bytes_text, left_text
 
 REDRAW_INTERVAL_S: Final = 0.1
 # Below this a rate says nothing, and a division by it may fail.
@@ -78,3 +80,35 @@ def transfer_line(done: int, total: int | None, elapsed_s: float) -> str:
     left = f"  {left_text((total - done) / rate)} left" if rate and done < total else ""
     bar = "#" * cells + "." * (BAR_CELLS - cells)
     return f"{int(share * 100):3}% [{bar}] {bytes_text(done)} of {bytes_text(total)}{pace}{left}"
+
+
+class TransferBar:
+    """Tells how far a transfer is: a function, or a bar on standard error, or nobody; for a with block.
+
+    Args:
+        progress: a function of bytes done and bytes in all (None where not known); True for the bar; None.
+    """
+
+    __slots__ = ("_call", "_line", "_start_s")
+
+    def __init__(self, progress: Callable[[int, int | None], object] | bool | None) -> None:
+        self._call = progress if callable(progress) else None
+        # None: the process was started with its standard error closed.
+        self._line = StatusLine(sys.stderr) if progress is True and sys.stderr is not None else None
+        self._start_s = time.monotonic()
+
+    def update(self, done: int, total: int | None) -> None:
+        """So many bytes are there; what the function raises is raised."""
+        if self._call is not None:
+            self._call(done, total)
+        elif self._line is not None and (done == total or self._line.is_due()):
+            self._line.draw(transfer_line(done, total, time.monotonic() - self._start_s))
+
+    def __enter__(self) -> TransferBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._line is not None:
+            self._line.keep()

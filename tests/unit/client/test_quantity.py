@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from turbosock.cli.quantity import bytes_text, left_text, time_text
+from turbosock.client.quantity import bytes_text, left_text, time_text
 
 
 @pytest.mark.parametrize(

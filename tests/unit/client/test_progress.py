@@ -7,7 +7,7 @@ import io
 import pytest
 
 from support.terminal import FakeTerminal
-from turbosock.cli.progress import REDRAW_INTERVAL_S, StatusLine, transfer_line
+from turbosock.client.progress import REDRAW_INTERVAL_S, StatusLine, transfer_line
 
 
 class Seconds:
