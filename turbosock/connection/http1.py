@@ -600,7 +600,10 @@ class Http1Connection:
         return 0 if self._no_body_bytes() else -1
 
     def drain(self) -> bool:
-        """Read away what is left of an answer that nobody wants, as far as it is here; never waits.
+        """Read away what is left of an answer that nobody wants, as far as it is here.
+
+        It never waits, but where a blocking socket has a part of the framing and no more: then for the shortest time
+        that the kernel knows, one tick of its clock.
 
         Returns:
             Whether the answer is over, and the exchange can be finished.
@@ -614,6 +617,8 @@ class Http1Connection:
         scratch = memoryview(bytearray(DIRECT_BYTES))
         drained = 0
         try:
+            if transport.blocking:
+                transport.await_readable(0)
             while not body.complete and drained < limits.MAX_DRAINED_BYTES:
                 ring = self.ring
                 if transport.blocking and (ring is None or not ring.length) and transport.is_quiet():
