@@ -232,7 +232,11 @@ class Flow:
         if delay_ns == NOT_AGAIN:
             return None
         self._attempts += 1
-        return Hop(prepared, delay_ns)
+        # Made anew: a digest counts on, a token may have expired, and a refusal may have set a cookie.
+        again = self._session.preparer.follow(
+            prepared.method, prepared.url, prepared.fields, self, self.source, self._routes
+        )
+        return Hop(again, delay_ns)
 
     @property
     def _replayable(self) -> bool:
