@@ -75,6 +75,7 @@ class Session:
         "_chain",
         "_cookies",
         "_keeps_cookies",
+        "_made",
         "_serializer",
         "auth",
         "find_get",
@@ -109,6 +110,7 @@ class Session:
         self.auth: Auth | None = auth_argument(auth)
         self._keeps_cookies = cookies is not False
         self._cookies: Cookies | None = None
+        self._made: dict[str, Cookies] = {}
         self.find_get: Callable[[str], PreparedRequest | None] = (
             preparer.by_method["GET"].get if self._chain is None else self._prepare_get
         )
@@ -130,7 +132,8 @@ class Session:
             # Imported here: the standard library's cookies take a third of what all of turbosock takes.
             from turbosock.client.cookies import Cookies
 
-            self._use(Cookies())
+            # Another thread may do the same: one step decides whose jar it is, and no lock can be left held by a fork.
+            self._use(self._made.setdefault("jar", Cookies()))
         assert self._cookies is not None, "just made"
         return self._cookies
 
