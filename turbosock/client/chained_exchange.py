@@ -113,9 +113,11 @@ class ChainedExchange(Chained, Exchange):
         if not self._awaiting or self._show_answer():
             super()._take_special(connection, head)
 
-    def _let_attempt_go(self) -> None:
-        super()._let_attempt_go()
+    def _let_connection_go(self) -> None:
+        super()._let_connection_go()
+        # While the links can see the answer; the next request enters them anew.
         self.leave_links(self._chain())
+        self.attempts = 0
 
     def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
         if not self._awaiting or self._show_answer():

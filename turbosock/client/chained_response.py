@@ -124,10 +124,7 @@ class _ChainedPerformance(Chained, Response):
         try:
             self.leave_links(chain, first)
         finally:
-            ring = self.ring
-            if ring is not None:
-                self.ring = None
-                self._client.rings.give_back(ring)
+            self._give_ring_back()
             self.forget_answer()
 
     def _wait_for_link(self, chain: Chain, index: int, due_ns: int, now_ns: int) -> None:
@@ -184,6 +181,12 @@ class _ChainedPerformance(Chained, Response):
         Response.release_connection(self, now_ns)
         if self._entered and not self._performing:
             self._end_links()
+
+    def _let_connection_go(self) -> None:
+        super()._let_connection_go()
+        # While the links can see the answer; the next request enters them anew.
+        self._end_links()
+        self.attempts = 0
 
     def drop_connection(self) -> None:
         super().drop_connection()

@@ -415,7 +415,7 @@ class Exchange(ClientExchange, Event):
                 prepared = self.prepared
                 if head is not prepared.expected:
                     prepared.note_answer(head)
-                    if not head.special:
+                    if not head.special and self.flow is None:
                         self._check_fits(head.whole_length)
                 if head.special or self.flow is not None:
                     self._take_special(connection, head)
@@ -449,15 +449,18 @@ class Exchange(ClientExchange, Event):
         hop = flow.after(self.prepared, self.head, failure, now_ns, self.deadline_ns)
         if hop is None:
             return False
-        self._let_attempt_go()
+        if not self.done:
+            self._let_connection_go()
+            self.forget_answer()
+            self._bytes_moved = 0
         # In a later step, even without a delay: an origin that answers at once must not hold the loop.
         if not self.done:
             self._hop = hop
             self._hold_until(now_ns + max(hop.delay_ns, 1))
         return True
 
-    def _let_attempt_go(self) -> None:
-        """Let go of what one request held; another will follow."""
+    def _let_connection_go(self) -> None:
+        """Another request follows: let go of what this one held, and keep its connection if that costs no wait."""
         if self._gatherer is not None:
             self._gatherer.abandon()
             self._gatherer = None
@@ -468,8 +471,6 @@ class Exchange(ClientExchange, Event):
                 self._release(connection)
             else:
                 self.drop_connection()
-        self.forget_answer()
-        self._bytes_moved = 0
 
     def _hold_until(self, due_ns: int) -> None:
         """Wait for that time, and then proceed; 0: wait no more."""
@@ -481,16 +482,20 @@ class Exchange(ClientExchange, Event):
 
     def on_hold_timer(self) -> None:
         """The time has come to proceed."""
-        self._hold_until(0)
         if self.done:
             return
-        hop = self._hop
-        if hop is not None:
-            assert self.flow is not None, "it said what comes next"
-            self._hop = None
-            self.prepared = hop.prepared
-            self.source = self.flow.source
-        self._proceed(self._now_ns())
+        try:
+            self._hold_until(0)
+            hop = self._hop
+            if hop is not None:
+                assert self.flow is not None, "it said what comes next"
+                self._hop = None
+                self.prepared = hop.prepared
+                self.source = self.flow.source
+            self._proceed(self._now_ns())
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
         """The body came with the head: one copy out of the ring, and the connection is free."""
@@ -838,6 +843,7 @@ class Exchange(ClientExchange, Event):
         self.connection = None
         self.dial = None
         self._hold = None
+        self._hop = None
         self._queue_timer = None
         if self._gatherer is not None:
             self._gatherer.abandon()

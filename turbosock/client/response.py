@@ -205,13 +205,16 @@ class Response(ResponseBody):
                 hop = flow.after(self.prepared, self.head, failure, _monotonic_ns(), self.deadline_ns)
                 if hop is None:
                     break
-                self.let_answer_go()
+                self._let_connection_go()
+                self.forget_answer()
                 if hop.delay_ns:
                     self._pause(hop.delay_ns)
             except TurbosockError as error:
+                self._give_ring_back()
                 self.drop_connection()
                 raise self.explained(error) from error.__cause__
             except BaseException:
+                self._give_ring_back()
                 self.drop_connection()
                 raise
             failure = None
@@ -222,19 +225,21 @@ class Response(ResponseBody):
         if failure is not None:
             raise failure from failure.__cause__
 
-    def let_answer_go(self) -> None:
-        """Another request follows: forget this one's answer, and keep its connection if that costs no wait."""
+    def _let_connection_go(self) -> None:
+        """Another request follows: keep the connection of this one if that costs no wait, and close it otherwise."""
         connection = self.connection
         if connection is not None:
             if connection.drain():
                 self.release_connection(_monotonic_ns())
             else:
                 self.drop_connection()
+        self._give_ring_back()
+
+    def _give_ring_back(self) -> None:
         ring = self.ring
         if ring is not None:
             self.ring = None
             self._client.rings.give_back(ring)
-        self.forget_answer()
 
     def _pause(self, delay_ns: int) -> None:
         """Sleep before another attempt; raises as check_deadline."""
