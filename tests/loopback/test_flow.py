@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.middleware import Face, Spy
-from support.running_listener import RunningListener
+from support.two_origins import Site
 from turbosock.client.auth import Auth, AuthRequest, AuthView
 from turbosock.client.auth.digest import DigestAuth
 from turbosock.client.cookies import Cookies
@@ -20,55 +20,6 @@ from turbosock.errors import InvalidOption, ReadError, RedirectError, TooManyRed
 from turbosock.server.http_exchange import HttpExchange
 
 SECOND = 1.0
-
-
-class Site:
-    """Two origins that share a list of what they were asked.
-
-    Attributes:
-        asked: method, target, headers and body of each request.
-        answers: by path, what to do instead of an echo.
-    """
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.answers: dict[str, Callable[[HttpExchange], None]] = {}
-        self.one = RunningListener(self._answer)
-        self.other = RunningListener(self._answer)
-
-    def _answer(self, exchange: HttpExchange) -> None:
-        request = exchange.request
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        self.asked.append((request.method, request.target, headers, request.content))
-        action = self.answers.get(request.path)
-        if action is not None:
-            action(exchange)
-        else:
-            exchange.respond(200, content=b"echo of " + request.target.encode())
-
-    def redirect(self, path: str, location: str, status_code: int = 302, **headers: str) -> None:
-        """Have `path` answer with a redirect."""
-        fields = [("Location", location), *headers.items()]
-        self.answers[path] = lambda exchange: exchange.respond(status_code, fields, b"go elsewhere")
-
-    def answer(self, path: str, *answers: tuple[int, list[tuple[str, str]]]) -> None:
-        """Have `path` answer so, one after the other; the last one stays."""
-        left = list(answers)
-
-        def action(exchange: HttpExchange) -> None:
-            status_code, headers = left.pop(0) if len(left) > 1 else left[0]
-            exchange.respond(status_code, headers, b"body")
-
-        self.answers[path] = action
-
-    @property
-    def lines(self) -> list[str]:
-        """Method and target of each request."""
-        return [f"{method} {target}" for method, target, _, _ in self.asked]
-
-    def field(self, name: str) -> list[str | None]:
-        """What each request had in a field."""
-        return [headers.get(name) for _, _, headers, _ in self.asked]
 
 
 @pytest.fixture
