@@ -30,11 +30,16 @@ class Parser(argparse.ArgumentParser):
         """The parsed arguments; ends the program with status 2, as argparse does, where they cannot be used."""
         arguments, stray = self.parse_known_args(argv)
         if stray:
-            options = [word.partition("=")[0] for word in stray if word.startswith("-")]
+            options = [_option_of(word) for word in stray if word.startswith("-")]
             if options:
                 self.error(f"not an option here: {', '.join(options)}")
             self.error(f"{len(stray)} argument(s) too many; quote values that hold spaces")
         return arguments
+
+
+def _option_of(word: str) -> str:
+    """The name of the option in a word; what is glued to it may be a password."""
+    return word.partition("=")[0] if word.startswith("--") else word[:2]
 
 
 def seconds(text: str) -> float:
@@ -58,6 +63,17 @@ def seconds_up_to(maximum_s: float) -> Callable[[str], float]:
         if value > maximum_s:
             raise argparse.ArgumentTypeError(f"give at most {maximum_s:g} seconds")
         return value
+
+    return bounded
+
+
+def count_up_to(maximum: int) -> Callable[[str], int]:
+    """The type of a number from 0 to `maximum`."""
+
+    def bounded(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and int(text) <= maximum):
+            raise argparse.ArgumentTypeError(f"give a number from 0 to {maximum}")
+        return int(text)
 
     return bounded
 

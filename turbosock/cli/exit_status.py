@@ -28,6 +28,7 @@ class ExitStatus(enum.IntEnum):
     HTTP_STATUS = 10
     OUTPUT = 11
     PROXY = 12
+    INPUT = 13
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -42,10 +43,11 @@ MEANINGS: Final = {
     ExitStatus.NETWORK: "the connection broke",
     ExitStatus.PROTOCOL: "the server broke the rules of HTTP, or ended its answer early",
     ExitStatus.TLS: "TLS failed",
-    ExitStatus.LIMIT: "the answer exceeds a limit",
+    ExitStatus.LIMIT: "the answer exceeds a limit, or redirects go on without end",
     ExitStatus.HTTP_STATUS: "the server answered 400 or above (with --fail)",
     ExitStatus.OUTPUT: "the output could not be written",
     ExitStatus.PROXY: "a proxy failed or refused",
+    ExitStatus.INPUT: "a file to send could not be read",
     ExitStatus.INTERRUPTED: "interrupted",
     ExitStatus.PIPE_CLOSED: "the reader of the output has gone",
 }
@@ -70,6 +72,9 @@ _BY_ERROR: Final[tuple[tuple[type[errors.TurbosockError], ExitStatus], ...]] = (
 
 def status_of(error: errors.TurbosockError) -> ExitStatus:
     """The exit status that tells of `error`."""
+    if isinstance(error, errors.WriteError) and error.origin is errors.Origin.LOCAL:
+        # Not the connection, but what was to be written to it.
+        return ExitStatus.INPUT
     for kind, status in _BY_ERROR:
         if isinstance(error, kind):
             return status

@@ -14,6 +14,7 @@ from turbosock.cli import exit_status, get
 from turbosock.cli.arguments import Parser
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
+from turbosock.cli.input_file import Unreadable
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _complain(ExitStatus.INTERRUPTED, "interrupted")
     except BrokenPipeError:
         status = ExitStatus.PIPE_CLOSED
+    except Unreadable as error:
+        status = _complain(ExitStatus.INPUT, f"{error.filename}: {error.strerror}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         status = _complain(ExitStatus.OUTPUT, f"{where}{error.strerror or error}")

@@ -5,35 +5,17 @@ A head is bytes of a peer, and a terminal obeys bytes: what is not printable is 
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-from turbosock.protocol.http1.headers import SECRET_KEYS
-
-HIDDEN: Final = "(hidden)"
-# Beside the standard fields, the names that services give to their own secrets end in one of these.
-_SECRET_ENDINGS: Final = ("-token", "api-key", "apikey", "-secret", "-password")
-# Fields whose value is a URL, which may hold user information.
-_URL_KEYS: Final = frozenset(("location", "content-location", "referer"))
-_USER_INFORMATION: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+from turbosock.observe.hidden import shown_url, shown_value
 
 
 def shown_head(raw: bytes, mark: str) -> str:
     """The head `raw` as lines that begin with `mark`, for people; its empty line included."""
     start, *fields = raw.decode("latin-1").rstrip("\r\n").split("\n")
-    lines = [start.rstrip("\r")]
+    lines = [" ".join(shown_url(word) for word in start.rstrip("\r").split(" "))]
     for field in fields:
         name, _, value = field.rstrip("\r").partition(":")
-        lines.append(f"{name}: {_shown_value(name.lower(), value.strip())}")
+        lines.append(f"{name}: {shown_value(name.lower(), value.strip())}")
     return "".join(f"{mark} {_printable(line)}\n" for line in lines) + f"{mark}\n"
-
-
-def _shown_value(key: str, value: str) -> str:
-    if key.encode("latin-1") in SECRET_KEYS or key.endswith(_SECRET_ENDINGS):
-        return HIDDEN
-    if key in _URL_KEYS:
-        return _USER_INFORMATION.sub(rf"\1//{HIDDEN}@", value)
-    return value
 
 
 def _printable(line: str) -> str:

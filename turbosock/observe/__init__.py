@@ -1,0 +1,1 @@
+"""Looking at exchanges from outside: records for other tools, with what is secret hidden."""

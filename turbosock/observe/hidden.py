@@ -1,0 +1,35 @@
+"""What is written about an exchange for people and tools without its secrets: values of fields, targets and URLs.
+
+Hidden are the values of the standard credential and cookie fields and of fields and query parameters whose name says
+that they are secrets, and the user information of URLs. A secret under a name that says nothing is not recognised.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from turbosock.protocol.http1.headers import SECRET_KEYS
+
+HIDDEN: Final = "(hidden)"
+# Beside the standard fields, the names that services give to their own secrets end in one of these.
+_SECRET_ENDINGS: Final = ("-token", "api-key", "apikey", "-secret", "-password")
+# Fields whose value is a URL, which may hold user information.
+_URL_KEYS: Final = frozenset(("location", "content-location", "referer"))
+_USER_INFORMATION: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+# Parameters of queries, and of what OAuth puts behind a '#'.
+_SECRET_PARAMETER: Final = re.compile(
+    r"(?i)(?<=[?&#;])((?:[^=&#;]*(?:token|secret|password|passwd|signature|credential|api[-_]?key)|key|sig|code)=)[^&#;]*"
+)
+
+
+def shown_value(key: str, value: str) -> str:
+    """The value of the field `key` (in lower case), or what stands for it."""
+    if key.encode("latin-1", "replace") in SECRET_KEYS or key.endswith(_SECRET_ENDINGS):
+        return HIDDEN
+    return shown_url(value) if key in _URL_KEYS else value
+
+
+def shown_url(url: str) -> str:
+    """A URL, a reference or a request target without user information and without the parameters that are secrets."""
+    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", _USER_INFORMATION.sub(rf"\1//{HIDDEN}@", url))
