@@ -166,15 +166,31 @@ class TimerHeap:
             else:
                 # The sum first: it may lack memory, and a timer that left the heap must be called.
                 armed = self._armed - 1
-                heapq.heappop(entries)
-                self._armed = armed
-                timer.deadline_ns = timer._queued_ns = NEVER
-                timer._sequence = 0
                 target = timer._target
                 assert target is not None, "a cancelled timer is never armed"
                 fired += 1
-                target.on_timer(now_ns)
+                try:
+                    heapq.heappop(entries)
+                    self._armed = armed
+                    timer.deadline_ns = timer._queued_ns = NEVER
+                    timer._sequence = 0
+                    target.on_timer(now_ns)
+                except Exception:
+                    raise
+                except BaseException:
+                    self._tell_again(timer, sequence, now_ns)
+                    raise
         return fired
+
+    def _tell_again(self, timer: Timer, sequence: int, now_ns: int) -> None:
+        """An interrupt came, perhaps before the target knew of its deadline: unless it has dealt with it, once more."""
+        if timer._target is None:
+            return
+        if timer._sequence == sequence:
+            # It has left the heap, and no more.
+            heapq.heappush(self._entries, (timer._queued_ns, sequence, timer))
+        elif timer.deadline_ns == NEVER:
+            self._arm(timer, now_ns)
 
     def _arm(self, timer: Timer, deadline_ns: int) -> None:
         if timer._target is None:

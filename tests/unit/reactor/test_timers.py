@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 
 import pytest
 
+from support.interrupts import Interrupter
 from support.seeds import seeds
 from turbosock.errors import InvalidOption, LimitError, StateError
 from turbosock.reactor.timers import NEVER, Timer, TimerHeap
@@ -353,6 +355,26 @@ def test_random_operations_agree_with_a_naive_model(seed: int) -> None:
         assert (bound_ns is None) == (not model)
         assert bound_ns is None or bound_ns <= min(model.values())
         check_invariants(heap)
+
+
+def test_deadline_that_is_interrupted_anywhere_is_told_all_the_same(fired: list[tuple[str, int]]) -> None:
+    interrupter = Interrupter()
+    for target in range(1, 100):
+        fired.clear()
+        heap = TimerHeap()
+        timers = [heap.add(deadline_ns, Recorder(str(deadline_ns), fired)) for deadline_ns in (1, 2, 3)]
+        try:
+            interrupter.run(functools.partial(heap.expire, 5), target)
+        except KeyboardInterrupt:
+            heap.expire(5)
+        assert {name for name, _ in fired} == {"1", "2", "3"}, interrupter.where
+        assert len(heap) == 0 and heap.next_deadline_ns() is None, interrupter.where
+        for timer in timers:
+            timer.move(7)
+        assert len(heap) == 3 and heap.expire(8) == 3
+        if interrupter.where is None:
+            break
+    assert target > 5
 
 
 def test_timer_that_finds_no_memory_is_not_armed_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
