@@ -18,8 +18,9 @@ class HoldTimer(QueueTimer):
     __slots__ = ("_loop",)
 
     def __init__(self, exchange: Exchange, loop: LoopServices, due_ns: int) -> None:
-        super().__init__(exchange, loop.reactor.timers, due_ns)
+        # First: from the next call on it may be told, also where an interrupt keeps it from its exchange.
         self._loop = loop
+        super().__init__(exchange, loop.reactor.timers, due_ns)
         loop.held.add(self)
 
     def cancel(self) -> None:
@@ -29,7 +30,7 @@ class HoldTimer(QueueTimer):
     def on_timer(self, now_ns: int) -> None:
         exchange = self._exchange
         if exchange is not None:
-            exchange.on_hold_timer()
+            exchange.on_hold_timer(self)
 
     @property
     def exchange(self) -> Exchange | None:

@@ -237,8 +237,11 @@ class Exchange(ClientExchange, Event):
             raise
         return True
 
-    def on_queue_timer(self, now_ns: int) -> None:
+    def on_queue_timer(self, timer: QueueTimer, now_ns: int) -> None:
         """No connection was free in time."""
+        if timer is not self._queue_timer:
+            # As in on_hold_timer().
+            return
         try:
             if now_ns >= self.deadline_ns:
                 self.fail(TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it"))
@@ -480,9 +483,11 @@ class Exchange(ClientExchange, Event):
         if due_ns:
             self._hold = HoldTimer(self, self._loop, due_ns)
 
-    def on_hold_timer(self) -> None:
+    def on_hold_timer(self, timer: HoldTimer) -> None:
         """The time has come to proceed."""
-        if self.done:
+        if timer is not self._hold:
+            # An interrupt came before it was kept, and the exchange may serve another request by now.
+            self._loop.held.discard(timer)
             return
         try:
             self._hold_until(0)

@@ -27,4 +27,4 @@ class QueueTimer:
     def on_timer(self, now_ns: int) -> None:
         exchange = self._exchange
         if exchange is not None:
-            exchange.on_queue_timer(now_ns)
+            exchange.on_queue_timer(self, now_ns)
