@@ -15,6 +15,7 @@ import pytest
 import turbosock
 from turbosock import errors
 from turbosock.buffers import PooledBuffer
+from turbosock.observe.har import HarRecorder
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.server.options import HttpOptions
 
@@ -32,7 +33,7 @@ CLASSES = {
     for name in turbosock.__all__
     if name not in ERRORS | FUNCTIONS.keys() | {"__version__"}
 }
-CLASSES |= {each.__name__: each for each in (HeaderList, PooledBuffer)}
+CLASSES |= {each.__name__: each for each in (HarRecorder, HeaderList, PooledBuffer)}
 SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.har import check_har
 from support.peers import unused_port
 from support.proxies import take_connect
 from support.scripted_server import (
@@ -356,12 +358,23 @@ def test_coding_is_asked_for_and_undone_where_told(
         (["-x", "ftp://u:s3cr3t@host"], "-x"),
         (["-x", "http://u:s3cr3t@host:port"], "-x"),
         (["-Uu:s3cr3t"], "-U"),
+        (["--har", "-"], "--har"),
+        (["-o", "same", "--har", "./same"], "-o, --har"),
+        (["--resume"], "--resume without -o"),
+        (["--resume", "-o", "-"], "--resume without -o"),
+        (["--resume", "-o", "file", "-d", "s3cr3t"], "--resume"),
+        (["--resume", "-o", "file", "-X", "PUT"], "--resume"),
+        (["--resume", "-o", "file", "-I"], "-I, --resume"),
+        (["--resume", "-o", "file", "--compressed"], "--resume, --compressed"),
+        (["--resume", "-o", "file", "-H", "Range: s3cr3t"], "range"),
     ],
 )
 def test_options_that_cannot_work_are_named_without_their_values(
-    options: list[str], said: str, capfd: pytest.CaptureFixture[str]
+    options: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["get", "http://host.invalid/", *options]) == ExitStatus.USAGE
+    assert os.listdir(tmp_path) == []
     captured = capfd.readouterr()
     assert said in captured.err
     assert "s3cr3t" not in captured.err
@@ -371,3 +384,102 @@ def test_options_that_cannot_work_are_named_without_their_values(
 def test_proxy_to_a_unix_socket_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["get", "http+unix://%2Fsocket/", "-x", "http://host"]) == ExitStatus.USAGE
     assert "-x" in capfd.readouterr().err
+
+
+# HAR
+
+
+BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun"
+
+
+def har(path: str) -> list[tuple[str, int]]:
+    """Method and status of each entry of a file that has to be a HAR."""
+    with open(path, "rb") as file:
+        entries = check_har(json.load(file))
+    return [(entry["request"]["method"], entry["response"]["status"]) for entry in entries]
+
+
+def test_har_has_every_hop_and_no_credential(tmp_path: Path) -> None:
+    path = f"{tmp_path}/run.har"
+    script = [read_request, send(redirect("/there")), read_request, answer()]
+    sent("-L", "-u", "user:s3cr3t", "-d", "s3cr3t", "-H", "Cookie: a=s3cr3t", "--har", path, script=script)
+    assert har(path) == [("POST", 302), ("GET", 200)]
+    written = Path(path).read_bytes()
+    assert b"s3cr3t" not in written
+    assert b"dXNlcj" not in written
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "entries"),
+    [
+        ([read_request, close], ExitStatus.NETWORK, [("GET", 0)]),
+        ([read_request, send(b"garbage\r\n\r\n")], ExitStatus.PROTOCOL, [("GET", 0)]),
+        ([read_request, answer(b"", b"HTTP/1.1 404 No\r\n")], ExitStatus.HTTP_STATUS, [("GET", 404)]),
+        ([read_request, send(BEGUN), close], ExitStatus.PROTOCOL, [("GET", 200)]),
+        ([loop], ExitStatus.LIMIT, [("GET", 302)] * 2),
+    ],
+)
+def test_har_is_written_when_the_run_fails(
+    script: Script, status: ExitStatus, entries: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/run.har"
+    with scripted(script) as server:
+        assert main(["get", "-L", "--fail", server.url("/path"), "--har", path, "-o", f"{tmp_path}/file"]) == status
+    assert har(path) == entries
+    assert os.listdir(tmp_path) == ["run.har"]
+
+
+def test_har_has_every_attempt(tmp_path: Path) -> None:
+    path = f"{tmp_path}/run.har"
+    with scripted([read_request, close], [read_request, answer()]) as server:
+        assert main(["get", "--retry", "1", server.url(), "--har", path, "-o", os.devnull]) == ExitStatus.OK
+    assert har(path) == [("GET", 0), ("GET", 200)]
+
+
+def test_har_that_cannot_be_written_is_named_before_anything_is_sent(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = f"{tmp_path}/missing/run.har"
+    with scripted(ONCE) as server:
+        assert main(["get", server.url(), "--har", path]) == ExitStatus.OUTPUT
+        assert server.accepted == 0
+    assert capfd.readouterr().err == f"turbosock: {path}: No such file or directory\n"
+
+
+def test_har_of_a_run_that_is_refused_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.har"
+    path.write_bytes(b"old")
+    assert main(["get", "ftp://host.invalid/", "--har", str(path)]) == ExitStatus.USAGE
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["run.har"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize(("script", "status"), [(ONCE, ExitStatus.OUTPUT), ([read_request, close], ExitStatus.NETWORK)])
+def test_har_on_a_full_disk_fails_what_has_not_failed_before(script: Script, status: ExitStatus) -> None:
+    with scripted(script) as server:
+        assert main(["get", server.url(), "--har", "/dev/full", "-o", os.devnull]) == status
+
+
+# Going on
+
+
+def test_resume_goes_on_where_a_failed_run_ended(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    options = ["get", "--resume", "-o", str(path)]
+    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 9\r\n\r\nbegun'
+    part = b'HTTP/1.1 206 Part\r\nETag: "1"\r\nContent-Range: bytes 5-8/9\r\n'
+    with scripted([read_request, send(head), close], [read_request, answer(b"done", part)]) as server:
+        assert main([*options, server.url()]) == ExitStatus.PROTOCOL
+        assert not path.exists()
+        assert main([*options, "-u", "user:password", "-v", server.url()]) == ExitStatus.OK
+    assert path.read_bytes() == b"begundone"
+    assert os.listdir(tmp_path) == ["file"]
+    assert (field(server.requests[1], "Range"), field(server.requests[1], "If-Range")) == ("bytes=5-", '"1"')
+    assert field(server.requests[1], "Authorization") is not None
+
+
+def test_resume_of_what_is_refused_has_its_status(tmp_path: Path) -> None:
+    with scripted([read_request, answer(b"no", b"HTTP/1.1 404 No\r\n")]) as server:
+        assert main(["get", "--resume", server.url(), "-o", f"{tmp_path}/file"]) == ExitStatus.HTTP_STATUS
+    assert not os.path.exists(f"{tmp_path}/file")

@@ -18,6 +18,7 @@ from turbosock import limits
 from turbosock.cli.credentials import credentials
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.get_options import add_options as declare
+from turbosock.cli.har_file import HarFile
 from turbosock.cli.hop_log import HopLog
 from turbosock.cli.input_file import InputFiles
 from turbosock.cli.request_body import RequestBody, request_body
@@ -61,13 +62,19 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     log = HopLog(_say if arguments.verbose else None)
     links: list[Middleware] = [log] if arguments.verbose or arguments.head else []
     with ExitStack() as stack:
+        if arguments.har is not None:
+            links.append(stack.enter_context(HarFile(arguments.har, arguments.output)).recorder)
         body = request_body(arguments.data, arguments.json, arguments.form, InputFiles(stack))
-        sink = stack.enter_context(_sink(arguments.output))
+        headers = _headers(arguments.header, body)
+        sink = None if arguments.resume else stack.enter_context(_sink(arguments.output))
         client = stack.enter_context(Client(config, middleware=links, redirects=redirects, retries=retries))
-        response = stack.enter_context(
-            client.stream(method, arguments.url, headers=_headers(arguments.header, body), auth=auth, **body.options)
-        )
-        _receive(response, sink, log, arguments)
+        if sink is None:
+            client.download(arguments.url, arguments.output, progress=True, headers=headers, auth=auth)
+        else:
+            response = stack.enter_context(
+                client.stream(method, arguments.url, headers=headers, auth=auth, **body.options)
+            )
+            _receive(response, sink, log, arguments)
     return ExitStatus.OK
 
 
@@ -104,10 +111,23 @@ def _method(arguments: argparse.Namespace) -> str:
             raise InvalidOption(f"-I, {option}: a HEAD request has no body; give one of them")
         if method not in (None, "HEAD"):
             raise InvalidOption("-I, -X: -I means HEAD; give one of them")
+        if arguments.resume:
+            raise InvalidOption("-I, --resume: a head has no rest; give one of them")
         return "HEAD"
-    if method is not None:
-        return method
-    return "POST" if bodies else "GET"
+    if method is None:
+        method = "POST" if bodies else "GET"
+    if arguments.resume:
+        _check_resumable(arguments, method)
+    return method
+
+
+def _check_resumable(arguments: argparse.Namespace, method: str) -> None:
+    if arguments.output in (None, "-"):
+        raise InvalidOption("--resume without -o: it goes on with a file; give both")
+    if method != "GET":
+        raise InvalidOption("--resume: a part is there of a GET alone; leave out -X and what is a body")
+    if arguments.compressed:
+        raise InvalidOption("--resume, --compressed: a part of a coded body is of no use; give one of them")
 
 
 def _headers(own: list[tuple[str, str]], body: RequestBody) -> list[tuple[str, str]] | None:

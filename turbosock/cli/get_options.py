@@ -36,6 +36,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="show TLS, all heads and the timing on stderr, credentials hidden",
     )  # fmt: skip
     parser.add_argument(
+        "--resume", action="store_true", help="keep in FILE.part what came of a failed -o FILE, and go on"
+    )
+    parser.add_argument("--har", metavar="FILE", help="record the run in FILE (HAR 1.2), however it ends")
+    parser.add_argument(
         "-f", "--fail", action="store_true", help="print no body, and fail, for a status of 400 or above"
     )
     parser.add_argument("--compressed", action="store_true", help="ask for content codings, and undo them")

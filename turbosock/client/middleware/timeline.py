@@ -79,7 +79,7 @@ class Timeline:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.recorder: TimelineRecorder | None = None
+        self.recorder: Middleware | None = None
         self.outer: Timeline | None = None
         self.error = self.url = self.method = ""
         self.nbytes = self.status_code = self.attempts = 0
@@ -90,7 +90,7 @@ class Timeline:
         self.tls_ns = self.proxy_ns = self.connect_ns = self.resolve_ns = self.queued_ns = 0
         self.head_ns = self.first_byte_ns = self.sent_ns = self.send_ns = 0
 
-    def begin(self, exchange: Chained, recorder: TimelineRecorder) -> None:
+    def begin(self, exchange: Chained, recorder: Middleware) -> None:
         """Record this exchange from now on."""
         # Here and not when it comes back: whoever kept it may still read it.
         self.reset()
