@@ -30,6 +30,9 @@ CHILD_DEADLINE_S = 300.0
 # The small answer comes from memory, so that the server costs as little as it can.
 FIXED = f'location = /fixed {{ return 200 "{"x" * BODY_BYTES}"; }}'
 
+# What lies under the name is gzip, and is said to be.
+CODED = "location = /coded { add_header Content-Encoding gzip; }"
+
 # Over TLS the first byte of this answer is "r" where the connection resumed a session, and "." where it did not.
 SESSION = f'location = /session {{ return 200 "${{ssl_session_reused}}{"x" * (BODY_BYTES - 1)}"; }}'
 
@@ -78,7 +81,7 @@ class Bench:
             with peers.nginx(
                 directory / "nginx",
                 big_bytes=BIG_BYTES,
-                locations=FIXED + (SESSION if tls else ""),
+                locations=FIXED + CODED + (SESSION if tls else ""),
                 core=core,
                 tls=directory if tls else None,
             ) as peer:

@@ -109,3 +109,10 @@ FAIR_SHARE = 0.5
 # and what the process holds, of which the system's allocator keeps some megabytes whatever is done.
 CHURN_BYTES = 1.0
 CHURN_RESIDENT_BYTES = 4 * 1024 * 1024
+
+# A coded body: as a part of the bare decoder's rate, and what it takes of memory; what a body in memory takes as a
+# multiple of itself, and in one piece: a segment, and the byte that ends every bytearray.
+DECODING_RATE = 0.9
+DECODING_PEAK_BYTES = 2 * 1024 * 1024
+CONTENT_PEAK = 1.1
+SEGMENT_ALLOCATION_BYTES = 64 * 1024 + 1

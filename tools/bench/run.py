@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import environment  # found beside this file, wherever it is started from
+import bodies  # found beside this file, wherever it is started from
+import environment
 import hardening
 import report
 import tallies
@@ -28,6 +29,8 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "allocations_tls": tallies.allocations_tls,
     "growth": tallies.growth,
     "import_time": tallies.import_time,
+    "gzip_download": bodies.gzip_download,
+    "large_body": bodies.large_body,
     "mock_pipeline": hardening.mock_pipeline,
     "concurrent_10000": hardening.concurrent_10000,
     "acquire": hardening.acquire,
