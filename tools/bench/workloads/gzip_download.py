@@ -70,6 +70,15 @@ def turbosock_stream(task: Task) -> dict[str, float]:
     return measured(step)
 
 
+def turbosock_plain(task: Task) -> dict[str, float]:
+    """The same by the interpreter's own zlib, whatever else is installed"""
+    from turbosock.protocol.content import libraries as codings
+    from turbosock.protocol.content import registry
+
+    registry.inflate_library = codings.zlib_itself  # type: ignore[assignment]  # for this process, which ends with it
+    return turbosock_stream(task)
+
+
 def turbosock_loop(task: Task) -> dict[str, float]:
     """Loop.request(stream=True) and its DATA events"""
     loop, url = libraries.turbosock_loop(task), task.url(PATH)
@@ -125,6 +134,7 @@ def pycurl_perform(task: Task) -> dict[str, float]:
 REPORTS = {
     "zlib": bare,
     "turbosock stream": turbosock_stream,
+    "turbosock stream, zlib": turbosock_plain,
     "turbosock loop": turbosock_loop,
     "pycurl": pycurl_perform,
     "urllib3": urllib3_stream,
