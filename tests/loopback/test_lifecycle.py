@@ -233,7 +233,7 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(
                 (
                     "begin", "check_deadline", "drop_connection", "explained", "forget", "forget_answer", "gather",
-                    "let_answer_go", "make_cancellable", "may_send_again", "perform", "pursue", "release_connection",
+                    "make_cancellable", "may_send_again", "perform", "pursue", "release_connection",
                 ),
                 INSIDE,
             ),
