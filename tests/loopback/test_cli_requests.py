@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGINT
 
 import pytest
 
@@ -171,7 +172,11 @@ def test_password_is_asked_for_on_the_terminal_and_not_shown() -> None:
     with scripted([read_request, answer(b"whole")]) as server:
         child, terminal = pty.fork()
         if child == 0:
-            os.execv(sys.executable, [*COMMAND, "get", server.url(), "-u", "user"])
+            try:
+                os.execv(sys.executable, [*COMMAND, "get", server.url(), "-u", "user"])
+            finally:
+                # Never two test runs.
+                os._exit(127)
         said = b""
         while b"password: " not in said:
             said += os.read(terminal, 1024)
@@ -452,6 +457,18 @@ def test_har_of_a_run_that_is_refused_is_not_written(tmp_path: Path) -> None:
     assert main(["get", "ftp://host.invalid/", "--har", str(path)]) == ExitStatus.USAGE
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["run.har"]
+
+
+def test_har_is_written_when_the_run_is_interrupted(tmp_path: Path) -> None:
+    path = f"{tmp_path}/run.har"
+    with scripted([read_request, send(BEGUN), await_close]) as server:
+        process = subprocess.Popen([*COMMAND, "get", server.url(), "--har", path], stdout=subprocess.PIPE, bufsize=0)
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.read(5) == b"begun"
+            process.send_signal(SIGINT)
+            assert process.wait(10) == ExitStatus.INTERRUPTED
+    assert har(path) == [("GET", 200)]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")

@@ -41,7 +41,7 @@ MEANINGS: Final = {
     ExitStatus.CONNECT: "no address of the host accepted a connection",
     ExitStatus.TIMEOUT: "a time limit passed",
     ExitStatus.NETWORK: "the connection broke",
-    ExitStatus.PROTOCOL: "the server broke the rules of HTTP, or ended its answer early",
+    ExitStatus.PROTOCOL: "the server broke the rules of HTTP, ended its answer early, or redirects in a wrong way",
     ExitStatus.TLS: "TLS failed",
     ExitStatus.LIMIT: "the answer exceeds a limit, or redirects go on without end",
     ExitStatus.HTTP_STATUS: "the server answered 400 or above (with --fail)",

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from turbosock.cli.arguments import Parser, header, seconds, seconds_up_to, text
+from turbosock.cli.arguments import Parser, count_up_to, header, seconds, seconds_up_to, text
 
 
 def make_parser() -> Parser:
@@ -68,6 +68,26 @@ def test_parser_stray_option_is_named_without_its_value(capsys: pytest.CaptureFi
     said = capsys.readouterr().err
     assert "--heade" in said
     assert "secret" not in said
+
+
+def test_parser_stray_option_is_named_without_what_is_glued_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_strictly(["-Uuser:secret", "url"])
+    said = capsys.readouterr().err
+    assert "-U\n" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(("argument", "count"), [("0", 0), ("7", 7), ("10", 10), ("03", 3)])
+def test_count_up_to_a_maximum_takes_it_and_no_more(argument: str, count: int) -> None:
+    assert count_up_to(10)(argument) == count
+
+
+@pytest.mark.parametrize("argument", ["", "11", "-1", "1.5", "many", "²", "1" * 5000])
+def test_count_of_anything_else_is_refused_without_it(argument: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as raised:
+        count_up_to(10)(argument)
+    assert str(raised.value) == "give a number from 0 to 10"
 
 
 def test_parser_stray_word_is_counted_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
