@@ -72,6 +72,8 @@ MAX_IDLE_RINGS = 64
 
 # Bodies gathered into owned bytes grow in steps: a Content-Length alone never makes memory, arrived bytes do.
 GATHER_STEP_BYTES = 1 * MIB
+# They double up to here, and grow by an eighth from here on: a large body of unknown length takes 1.13 times itself.
+GATHER_DOUBLING_BYTES = 8 * MIB
 
 # Reactor
 

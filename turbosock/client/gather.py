@@ -47,8 +47,10 @@ class Gatherer:
 
     def _grow(self) -> None:
         self._view = self._lent = None
-        # Doubling bounds the moves; a known length bounds the doubling, and one byte more lets the end be seen.
-        room = max(limits.RECEIVE_RING_BYTES, min(limits.GATHER_STEP_BYTES, self.expected), 2 * self._room)
+        # Doubling bounds the moves; a known length bounds the doubling, and one byte more lets the end be seen. What is
+        # large is moved by its pages where the system can, and twice a large body is much: it grows by an eighth.
+        grown = self._room + (self._room >> (0 if self._room < limits.GATHER_DOUBLING_BYTES else 3))
+        room = max(limits.RECEIVE_RING_BYTES, min(limits.GATHER_STEP_BYTES, self.expected), grown)
         if self.expected >= 0:
             room = min(room, max(self.expected, 1))
         if room > self.max_bytes:

@@ -107,3 +107,20 @@ def test_what_is_lent_is_no_more_than_was_asked_for() -> None:
     gatherer.writable()[:] = b"b" * 700
     gatherer.advance(700)
     assert gatherer.take() == b"a" * 300 + b"b" * 700
+
+
+def test_large_body_of_unknown_length_never_has_much_more_room_than_it_fills() -> None:
+    gatherer = Gatherer(-1, 64 * limits.MIB)
+    block = bytes(limits.MIB)
+    length = 0
+    while length < 3 * limits.GATHER_DOUBLING_BYTES:
+        room = gatherer.writable()
+        if length > 2 * limits.GATHER_DOUBLING_BYTES:
+            assert len(room) <= length // 8 + 1
+        count = min(len(room), len(block))
+        room[:count] = block[:count]
+        # As of a caller: what is lent ends with the call that it was for.
+        del room
+        gatherer.advance(count)
+        length += count
+    assert len(gatherer.take()) == length
