@@ -42,6 +42,7 @@ from turbosock.config import Timeouts
 from turbosock.errors import (
     Cancelled,
     ClientClosed,
+    ConnectTimeout,
     InvalidOption,
     ReadTimeout,
     RedirectError,
@@ -478,6 +479,63 @@ def test_fork_in_the_pause_of_a_thread_leaves_it_to_the_parent(site: Site, kind:
     in_child(child)
     face.end()
     assert isinstance(call.outcome(), ClientClosed)
+
+
+@pytest.mark.parametrize("how", ["cancel", "end", "deadline"])
+def test_second_dial_can_be_ended(face: Face, site: Site, how: str) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.set()
+        answered.wait(20)
+        return ["127.0.0.1"]
+
+    site.redirect("/a", f"http://other.example:{site.other.port}/b")
+    spy = Spy()
+    # A blocking call lives until its deadline; a loop's clock stands still until it is moved.
+    total_s = 0.5 if how == "deadline" and not face.ticks else 60
+    face.open(spy, resolver=resolve, timeouts=Timeouts(connect_s=30, total_s=total_s))
+    call = face.begin("GET", site.one.url("/a"))
+    if face.ticks:
+        face.drive(asked.is_set)
+    assert asked.wait(10)
+    if how == "cancel":
+        call.cancel()
+    elif how == "end":
+        face.end()
+    elif face.ticks:
+        face.pass_time(60)
+    try:
+        outcome = call.outcome()
+        expected = {"cancel": (Cancelled,), "end": (ClientClosed,), "deadline": (TotalTimeout, ConnectTimeout)}[how]
+        assert isinstance(outcome, expected)
+        assert site.lines == ["GET /a"]
+        spy.check(times=2)
+    finally:
+        answered.set()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupt_of_a_callable_that_is_asked_again_after_a_failure_is_seen(
+    face: Face, error: type[BaseException]
+) -> None:
+    calls: list[int] = []
+
+    def auth(view: AuthView) -> str:
+        calls.append(1)
+        if len(calls) > 1:
+            raise error
+        return "Token t"
+
+    spy = Spy()
+    face.open(spy, retries=no_pause())
+    with scripted((read_request, reset)) as server:
+        with pytest.raises(error):
+            face.get(server.url(), auth=auth)
+        if face.ticks:
+            assert face.loop.stats().exchanges == 0
+        assert_nothing_lost(face)
+        spy.check()
 
 
 def test_second_dial_that_fails_is_the_error_of_the_request(face: Face, site: Site) -> None:

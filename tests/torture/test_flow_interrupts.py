@@ -51,6 +51,7 @@ def site() -> Iterator[Site]:
     made.answers["/long"] = lambda exchange: exchange.respond(302, fields, bytes(300_000))
     made.answers["/private"] = challenge
     made.answers["/busy"] = busy
+    made.answers["/broken"] = broken
     with made.one, made.other:
         yield made
 
@@ -68,6 +69,15 @@ def busy(exchange: HttpExchange) -> None:
     exchange.respond(503 if count == 1 else 200, content=b"busy" if count == 1 else b"echo of /end")
 
 
+def broken(exchange: HttpExchange) -> None:
+    # So does the first one here find a connection that breaks.
+    attempts[exchange.request.target] = count = attempts.get(exchange.request.target, 0) + 1
+    if count == 1:
+        exchange.abort()
+    else:
+        exchange.respond(200, content=b"echo of /end")
+
+
 attempts: dict[str, int] = {}
 
 
@@ -77,7 +87,8 @@ class Subject:
     def __init__(self, kind: str, site: Site, path: str, linked: bool) -> None:
         self.limit = ConcurrencyLimit(1)
         links = (self.limit,) if linked else ()
-        retries = RetryPolicy(backoff_first_s=1e-9, backoff_cap_s=1e-9, budget=None) if path == "/busy" else None
+        policy = RetryPolicy(backoff_first_s=1e-9, backoff_cap_s=1e-9, budget=None)
+        retries = policy if path in ("/busy", "/broken") else None
         self.site = site
         self.path = path
         self.asked = 0
@@ -139,7 +150,7 @@ class Subject:
 
 @pytest.mark.parametrize("seed", seeds(1))
 @pytest.mark.parametrize("linked", [False, True], ids=["plain", "linked"])
-@pytest.mark.parametrize("path", ["/near", "/far", "/long", "/private", "/busy"])
+@pytest.mark.parametrize("path", ["/near", "/far", "/long", "/private", "/busy", "/broken"])
 @pytest.mark.parametrize("kind", ["stream", "saea", "loop"])
 def test_request_of_several_steps_interrupted_anywhere_loses_nothing(
     site: Site, kind: str, path: str, linked: bool, seed: int

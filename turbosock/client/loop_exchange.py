@@ -735,18 +735,21 @@ class Exchange(ClientExchange, Event):
                 raise
 
     def _broken(self, error: TurbosockError) -> None:
-        if self.may_send_again(error):
+        if not self.may_send_again(error):
+            self.fail(error)
+            return
+        try:
             self.retries += 1
             self.drop_connection()
-            try:
-                if self.source is not None:
-                    self.source.replay()
-            except WriteError as failure:
-                self.fail(failure)
-                return
+            if self.source is not None:
+                self.source.replay()
             self._dial_or_queue(self._now_ns())
-        else:
-            self.fail(error)
+        except WriteError as failure:
+            self.fail(failure)
+        except BaseException as interrupt:
+            # As in fail().
+            self.break_off(interrupt)
+            raise
 
     def break_off(self, error: BaseException) -> None:
         """End with an error that is not ours, whose catcher raises it again: no exchange is left without an end."""
@@ -771,6 +774,10 @@ class Exchange(ClientExchange, Event):
                     return
             except TurbosockError as failure:
                 error = failure
+            except BaseException as interrupt:
+                # Who called this may be past where it would look for it.
+                self.break_off(interrupt)
+                raise
         self._conclude(error)
         # Whatever breaks off in here, for want of memory or by an interrupt: what is held is given back, and the end
         # is told.
