@@ -77,10 +77,13 @@ def test_client_is_made_by_the_first_call_and_once_however_many_threads_race(
     shared: SharedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[turbosock.Client] = []
+    alone: list[bool] = []
     together = threading.Barrier(RACERS)
 
     class Noted(turbosock.Client):
         def __init__(self, *, cookies: Literal[False]) -> None:
+            # Two threads need not meet here in every run: that they could not is what is shown.
+            alone.append(shared._lock.locked())
             super().__init__(cookies=cookies)
             made.append(self)
 
@@ -93,7 +96,7 @@ def test_client_is_made_by_the_first_call_and_once_however_many_threads_race(
     racers = [InThread(first_use) for _ in range(RACERS)]
     found = {id(racer.outcome()) for racer in racers}
     assert found == {id(made[0])}
-    assert len(made) == 1
+    assert (len(made), alone) == (1, [True])
 
 
 def test_client_that_cannot_be_made_is_asked_for_again(shared: SharedClient, monkeypatch: pytest.MonkeyPatch) -> None:
