@@ -199,7 +199,7 @@ MAX_IDLE_EVENTS = 4096
 MAX_LENT_BYTES = 64 * MIB
 # Links of one chain of middleware: each costs every request a microsecond, and a list of dozens is a mistake.
 MAX_MIDDLEWARE = 32
-# Exchanges that one HarRecorder keeps: some 20 MiB of memory, and as many as a viewer of such files shows.
+# Exchanges that one HarRecorder keeps: some 100 MiB of memory, and as many as a viewer of such files shows.
 MAX_HAR_ENTRIES = 10_000
 # How often one request is sent at the wish of its middleware; AWS's clients stop at 3, Google's at 8.
 MAX_ATTEMPTS = 16
