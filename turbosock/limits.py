@@ -135,6 +135,8 @@ MAX_PROXY_HOPS = 8
 MAX_PROXY_HEAD_BYTES = 16 * KIB
 # User names and passwords of proxies: RFC 1929 has one byte for their lengths.
 MAX_PROXY_CREDENTIAL_BYTES = 255
+# TLS configurations of proxies that one client keeps ready, about 5 KB each: requests may bring their own proxy.
+MAX_PROXY_TLS_CONFIGS = 16
 # A list of hosts that are reached without the proxy, NO_PROXY say: thousands of names and networks fit.
 MAX_NO_PROXY_LENGTH = 64 * KIB
 
@@ -207,9 +209,9 @@ MAX_ATTEMPTS = 16
 REDIRECTS = 20
 # ... and at most: each is a whole exchange, and nobody builds a chain of hundreds on purpose.
 MAX_REDIRECTS = 100
-# Visits of one URL with one method in one chain of redirects. A second is usual where the first sets a cookie; a
-# third is a loop.
-MAX_REDIRECT_VISITS = 2
+# Visits of one URL with one method in one chain of redirects. A site may set several cookies one after the other and
+# lead back each time, or answer 303 to itself until a result is there; more than this is a loop.
+MAX_REDIRECT_VISITS = 8
 # Retries after the first attempt unless told otherwise. urllib3 has 3, AWS's clients 2.
 RETRIES = 3
 # The bounds of the first and of the longest random pause before a retry: a blip is over within a second, and who waits

@@ -45,7 +45,7 @@ from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import Prewarming, refill_of
 from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.request import Preparer
-from turbosock.client.request_options import LoopOptions, RequestOptions
+from turbosock.client.request_options import LoopOptions, RequestOptions, check_options
 from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
 from turbosock.client.session import REDIRECTS, CookiesArgument, Session
@@ -241,6 +241,7 @@ class Loop:
         # The usual request of a tick: nothing to validate, nothing to serialise.
         prepared = self.session.find_get(url) if not options and method == "GET" and type(url) is str else None
         if prepared is None:
+            check_options(options)
             prepared, source, flow, informational = self.session.request(method, url, **options)
         exchange = self._exchanges.rent()
         exchange.forget()

@@ -371,13 +371,15 @@ def test_hostile_proxy_is_named_with_its_fault_and_not_the_origin(kind: str, wha
             assert user.owner.stats().open == 0
 
 
-def test_early_bytes_of_a_plain_tunnel_are_the_origins(kind: str) -> None:
+def test_early_bytes_of_a_plain_tunnel_are_nobodys_answer(kind: str) -> None:
     answered = OPEN + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly"
     with (
         scripted((take_connect, send(answered), await_close)) as server,
         face(kind, proxy=hop(server, tunnel=True)) as user,
     ):
-        assert user.get(ORIGIN).content == b"early"
+        with pytest.raises(ProxyError) as caught:
+            user.get(ORIGIN)
+        assert caught.value.code == "proxy_early_bytes"
 
 
 def test_reply_in_single_bytes_opens_the_way(kind: str) -> None:

@@ -34,7 +34,7 @@ from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import refill_of
 from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.request import Preparer
-from turbosock.client.request_options import ClientOptions, DownloadOptions, RequestOptions
+from turbosock.client.request_options import ClientOptions, DownloadOptions, RequestOptions, check_options
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
@@ -260,6 +260,9 @@ class Client:
     ) -> None:
         if self.closed:
             raise ClientClosed("the client is closed: request() and stream() need an open one")
+        if cancel is not None and not isinstance(cancel, CancelToken):
+            raise InvalidOption(f"cancel: a {type(cancel).__name__} was given; give a CancelToken")
+        check_options(options)
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
         prepared, source, flow, response.on_informational = self._session.request(method, url, **options)
         try:

@@ -8,8 +8,8 @@ Invariants: no answer raises anything here; what is not taken is counted. Withou
 cookies of one request (`cookie_pairs`) go with that request, in the place of those of the same name, and enter no jar.
 No repr and no message has a value in it.
 
-The host is always the URL's. Ports do not keep cookies apart (RFC 6265 section 8.5), and every Unix socket of a URL is
-`localhost`: a program that keeps such servers apart gives each its own Cookies.
+The host is always the URL's. Ports do not keep cookies apart (RFC 6265 section 8.5). A
+Unix socket's cookies are its own: its host here is its path in hexadecimal, below `unix`.
 """
 
 from __future__ import annotations

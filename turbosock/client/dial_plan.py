@@ -104,5 +104,5 @@ class DialPlan:
         if key.hops:
             from turbosock.transport.proxy_path import ProxyPath
 
-            path = ProxyPath(key.hops, *self._goal, self._found, key.forwarded, secured, tls)
+            path = ProxyPath(key.hops, *self._goal, self._found, key.forwarded, tls)
         return Dial(addresses, clock, deadline_ns, secure, timeouts.handshake_ns, tls.alpn, local, path)

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Hop(NamedTuple):
-    """The request that comes next: what it is, and the ns to wait before it."""
+    """What comes next, and the ns to wait before it: a request, or None for another attempt at the present one."""
 
-    prepared: PreparedRequest
+    prepared: PreparedRequest | None
     delay_ns: int
 
 
@@ -138,6 +138,26 @@ class Flow:
             RedirectError, TooManyRedirects: the answer is a redirect that cannot be followed.
             TurbosockError: the body cannot be sent again, or the Auth failed; its code is then "auth_failed".
         """
+        try:
+            hop = self._next(prepared, head, failure, now_ns, deadline_ns)
+            if hop is not None and self.source is not None:
+                self.source.replay()
+        except BaseException:
+            self.source = None
+            raise
+        if hop is None:
+            # An answer may be kept for long, and what was sent for it is the user's.
+            self.source = None
+        return hop
+
+    def _next(
+        self,
+        prepared: PreparedRequest,
+        head: ResponseHead | None,
+        failure: TurbosockError | None,
+        now_ns: int,
+        deadline_ns: int,
+    ) -> Hop | None:
         hop = None
         if head is not None:
             if head.headers.count(b"set-cookie"):
@@ -147,8 +167,6 @@ class Flow:
                 hop = self._after_redirect(prepared, head)
         if hop is None:
             hop = self._after_retry(prepared, head, failure, now_ns, deadline_ns)
-        if hop is not None and self.source is not None:
-            self.source.replay()
         return hop
 
     def _after_challenge(self, prepared: PreparedRequest, head: ResponseHead) -> Hop | None:
@@ -232,11 +250,19 @@ class Flow:
         if delay_ns == NOT_AGAIN:
             return None
         self._attempts += 1
-        # Made anew: a digest counts on, a token may have expired, and a refusal may have set a cookie.
-        again = self._session.preparer.follow(
+        return Hop(None, delay_ns)
+
+    def again(self, prepared: PreparedRequest) -> PreparedRequest:
+        """Another attempt at this request, once its time has come.
+
+        Made anew: a digest counts on, a token may have expired, and a refusal may have set a cookie.
+
+        Raises:
+            TurbosockError: the Auth failed, with the code "auth_failed".
+        """
+        return self._session.preparer.follow(
             prepared.method, prepared.url, prepared.fields, self, self.source, self._routes
         )
-        return Hop(again, delay_ns)
 
     @property
     def _replayable(self) -> bool:

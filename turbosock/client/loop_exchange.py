@@ -493,11 +493,14 @@ class Exchange(ClientExchange, Event):
             self._hold_until(0)
             hop = self._hop
             if hop is not None:
-                assert self.flow is not None, "it said what comes next"
+                flow = self.flow
+                assert flow is not None, "it said what comes next"
                 self._hop = None
-                self.prepared = hop.prepared
-                self.source = self.flow.source
+                self.prepared = flow.again(self.prepared) if hop.prepared is None else hop.prepared
+                self.source = flow.source
             self._proceed(self._now_ns())
+        except TurbosockError as error:
+            self.fail(error)
         except BaseException as error:
             self.break_off(error)
             raise
@@ -757,7 +760,8 @@ class Exchange(ClientExchange, Event):
             return
         try:
             broken = TurbosockError(
-                f"a step broke off with {type(error).__name__}: {error}; the call that took it raised the same",
+                # Not what it says: a callback may say anything. Its catcher has it.
+                f"a step broke off with {type(error).__name__}; the call that took it raised the same",
                 code=_BROKEN_OFF,
             )
         except MemoryError:

@@ -168,4 +168,4 @@ class _Target:
 
     def break_off(self, error: BaseException) -> None:
         """A step of the dial raised what is not the network's, and raises it again."""
-        self.fail(TurbosockError(f"a step broke off with {type(error).__name__}: {error}", code="broken_off"))
+        self.fail(TurbosockError(f"a step broke off with {type(error).__name__}", code="broken_off"))

@@ -116,7 +116,7 @@ def follow(
         method, url, headers, source: of the request that was answered.
         location: the value of the answer's Location; see `location_of`.
         seen: the requests before that one: of the redirect that led to it, or empty.
-        fragment: of `url`: see `fragment_of`, and after a redirect its own.
+        fragment: of `url`, percent-encoded.
 
     Raises:
         TooManyRedirects: `max_redirects` were followed, or the same request comes for the third time.
@@ -186,12 +186,6 @@ def location_of(status_code: int, headers: HeaderList) -> bytes | None:
             code="redirect_location",
         )
     return values.pop() if values else None
-
-
-def fragment_of(url: str) -> str | None:
-    """The fragment of a URL as it was written, percent-encoded where it must be; None without one."""
-    _, mark, fragment = url.partition("#")
-    return _encoded(fragment) if mark else None
 
 
 def same_origin(one: Url, other: Url) -> bool:

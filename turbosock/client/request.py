@@ -253,8 +253,10 @@ class Preparer:
 
     def _remember(self, memory: dict[K, PreparedRequest], key: K, prepared: PreparedRequest) -> None:
         with self._lock:
+            if key not in memory:
+                # Two threads may have made it at once.
+                self._count += 1
             memory[key] = prepared
-            self._count += 1
             if self._count <= limits.MAX_PREPARED_REQUESTS:
                 return
             # The oldest of the same kind goes; a kind that is alone with its newest gives way to the others.

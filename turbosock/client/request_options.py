@@ -12,6 +12,7 @@ from turbosock.client.request import Headers
 from turbosock.client.timeout_argument import TimeoutArgument
 from turbosock.client.url import Params
 from turbosock.connection.source import Progress
+from turbosock.errors import InvalidOption
 from turbosock.host_map import HostMapArgument
 from turbosock.local_address import LocalAddressArgument
 from turbosock.protocol.http1.headers import HeaderList
@@ -52,6 +53,18 @@ class DownloadOptions(TypedDict, total=False):
     proxy: ProxyHops | bool | None
     host_map: HostMapArgument | None
     local_address: LocalAddressArgument | None
+
+
+def check_options(options: RequestOptions) -> None:
+    """Refuse what is no option of a request.
+
+    Raises:
+        InvalidOption: it names the option, and those that there are.
+    """
+    unknown = options.keys() - RequestOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(sorted(RequestOptions.__annotations__))
+        raise InvalidOption(f"{min(unknown)}: a request has no such option; it has {known}")
 
 
 class ClientOptions(RequestOptions, total=False):

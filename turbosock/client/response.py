@@ -124,6 +124,9 @@ class Response(ResponseBody):
                     wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 else:
                     self.connection = connection
+                    if self.started_ns != now_ns:
+                        # Of the one deadline for all that a request takes, a part is gone.
+                        wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 if self.cancelled:
                     # cancel() came before there was a connection that it could shut down.
                     self.check_deadline()
@@ -209,6 +212,7 @@ class Response(ResponseBody):
                 self.forget_answer()
                 if hop.delay_ns:
                     self._pause(hop.delay_ns)
+                prepared = flow.again(self.prepared) if hop.prepared is None else hop.prepared
             except TurbosockError as error:
                 self._give_ring_back()
                 self.drop_connection()
@@ -219,7 +223,7 @@ class Response(ResponseBody):
                 raise
             failure = None
             try:
-                self.perform(hop.prepared, flow.source, self.timeouts)
+                self.perform(prepared, flow.source, self.timeouts)
             except TurbosockError as error:
                 failure = error
         if failure is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from turbosock.connection.source import BodySource, Progress
     from turbosock.host_map import HostMapArgument
     from turbosock.local_address import LocalAddressArgument
+    from turbosock.pool.origin_pool import OriginKey
     from turbosock.protocol.http1.headers import HeaderList
     from turbosock.proxy_config import ProxyHops
     from turbosock.serializer import Serializer
@@ -147,13 +148,13 @@ class Session:
         if cookies is None:
             return "; ".join([f"{name}={value}" for name, value in own]) if own else None
         key = url.key
-        return cookies.header_for(key.scheme, key.host, key.port, url.target, own)
+        return cookies.header_for(key.scheme, _cookie_host(key), key.port, url.target, own)
 
     def keep_cookies(self, url: Url, headers: HeaderList) -> None:
         """Take what an answer sets."""
         if self._keeps_cookies:
             key = url.key
-            self.cookies.extract(key.scheme, key.host, key.port, url.target, headers)
+            self.cookies.extract(key.scheme, _cookie_host(key), key.port, url.target, headers)
 
     def _prepare_get(self, url: str) -> PreparedRequest | None:
         """A plain GET as the links want it; None: they want something that takes more than a look-up."""
@@ -239,6 +240,11 @@ class Session:
                 source.release()
             raise
         return Order(prepared, source, flow, on_informational)
+
+
+def _cookie_host(key: OriginKey) -> str:
+    """The host whose cookies these are: of a Unix socket a name made of its path, which nothing else has."""
+    return key.host if key.path is None else f"{key.path.encode().hex()}.unix"
 
 
 def _find_nothing(url: str) -> None:

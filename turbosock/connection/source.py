@@ -83,6 +83,7 @@ class BodySource:
     def release(self) -> None:
         """The request is over: give everything back and forget the user's memory."""
         self.close()
+        self.progress = None
 
 
 class BufferSource(BodySource):
@@ -135,21 +136,6 @@ class IterableSource(BodySource):
         self._iterator: Iterator[Buffer] | None = None
         self._left = 0
         super().__init__(-1, replayable=not isinstance(blocks, Iterator))
-
-    def replay(self) -> None:
-        """`rewind()` for another sending of the request.
-
-        Raises:
-            WriteError: it failed; `origin` is LOCAL.
-        """
-        try:
-            self.rewind()
-        except Exception as failure:
-            # The caller's file, which may be closed by now.
-            raise WriteError(
-                f"the body of the request cannot be sent again: {type(failure).__name__}: {failure}",
-                origin=Origin.LOCAL,
-            ) from failure
 
     def announce(self, length: int) -> None:
         self.length = self._left = length

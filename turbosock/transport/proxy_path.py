@@ -81,14 +81,13 @@ class ProxyPath:
         host, port: of the origin.
         found: what was looked up for targets of proxies that take addresses only, by (host, port).
         forwarded: whether the last proxy forwards plain requests, and makes no tunnel.
-        secured: whether TLS with the origin follows.
         tls: gives the sessions with proxies over TLS.
 
     Attributes:
         stage: the number of the one that is under way; it only grows.
     """
 
-    __slots__ = ("_carrier", "_hops", "_out", "_room", "_secured", "_session", "_stages", "_tls", "_tunnel", "stage")
+    __slots__ = ("_carrier", "_hops", "_out", "_room", "_session", "_stages", "_tls", "_tunnel", "stage")
 
     def __init__(
         self,
@@ -97,11 +96,9 @@ class ProxyPath:
         port: int,
         found: Mapping[tuple[str, int], Sequence[Address]],
         forwarded: bool,
-        secured: bool,
         tls: TlsDialer,
     ) -> None:
         self._hops = hops
-        self._secured = secured
         self._tls = tls
         self._carrier: SocketCarrier | TlsSession | None = None
         # Which hop, and what it is asked for; None: TLS with it.
@@ -164,8 +161,7 @@ class ProxyPath:
             self._out = memoryview(self._tunnel.start())
         code = self._converse(self._tunnel)
         if code == DONE:
-            if self._secured or self.stage + 1 < len(self._stages):
-                self._expect_silence(self._tunnel)
+            self._expect_silence(self._tunnel)
             self._tunnel = None
         return code
 

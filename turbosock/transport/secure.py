@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from turbosock import limits
 from turbosock.config import PinScope, TlsConfig
 from turbosock.errors import TurbosockError
 from turbosock.reactor.sockets import local_error
+from turbosock.tls.cache import LruCache
 from turbosock.tls.carrier import SocketCarrier
 from turbosock.tls.provider import TlsSession
 
@@ -41,7 +43,7 @@ class TlsDialer:
         self.alpn = alpn
         # One slot for both: a thread that finds the one must find the other.
         self._ready: tuple[TlsProvider, TlsContext] | None = None
-        self._of_proxies: dict[TlsConfig | None, TlsDialer] = {}
+        self._of_proxies: LruCache[TlsDialer] = LruCache(limits.MAX_PROXY_TLS_CONFIGS)
 
     def prepare(self) -> tuple[TlsProvider, TlsContext]:
         """The engine and its context, chosen and made if that was not done before.
@@ -91,7 +93,8 @@ class TlsDialer:
         dialer = self._of_proxies.get(proxy.tls)
         if dialer is None:
             config = proxy.tls if proxy.tls is not None else _for_proxies(self._config)
-            dialer = self._of_proxies.setdefault(proxy.tls, TlsDialer(config, ("http/1.1",)))
+            dialer = TlsDialer(config, ("http/1.1",))
+            self._of_proxies.put(proxy.tls, dialer)
         return dialer
 
 

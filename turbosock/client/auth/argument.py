@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from turbosock.client.auth.base import Auth
 from turbosock.client.auth.basic import BasicAuth
 from turbosock.client.auth.callable_auth import AuthView, CallableAuth
 from turbosock.errors import InvalidOption
 
-AuthArgument: TypeAlias = Auth | tuple[str, str] | Callable[[AuthView], str | None]
+# False: none, whatever the client has.
+AuthArgument: TypeAlias = Auth | tuple[str, str] | Callable[[AuthView], str | None] | Literal[False]
 
 
 def auth_argument(auth: AuthArgument | None) -> Auth | None:
-    """The Auth that an `auth=` argument asks for; None for None.
+    """The Auth that an `auth=` argument asks for; None for None and False.
 
     Raises:
         InvalidOption: it is none of them; the message names the argument and shows nothing of it.
     """
-    if auth is None or isinstance(auth, Auth):
+    if auth is None or auth is False:
+        return None
+    if isinstance(auth, Auth):
         return auth
     if isinstance(auth, tuple):
         if len(auth) != 2:

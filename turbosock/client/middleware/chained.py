@@ -164,4 +164,4 @@ class Chained(ClientExchange):
 
 def broken_off(error: BaseException) -> TurbosockError:
     """What links are told of an error that is not ours, and that the call itself raises."""
-    return TurbosockError(f"a step broke off with {type(error).__name__}: {error}", code=_BROKEN_OFF)
+    return TurbosockError(f"a step broke off with {type(error).__name__}", code=_BROKEN_OFF)
