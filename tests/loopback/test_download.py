@@ -21,6 +21,7 @@ from turbosock.errors import (
     DecodingError,
     InvalidOption,
     ProtocolError,
+    ResponseClosed,
     StateError,
     StatusError,
 )
@@ -339,11 +340,41 @@ def test_response_is_written_whole_or_not_at_all(client: Client, target: Path) -
     check_done(target)
 
 
+def test_response_that_was_partly_read_is_not_written(client: Client, target: Path) -> None:
+    target.write_bytes(b"good")
+    with scripted(served(whole())) as server, client.stream("GET", server.url()) as response:
+        assert len(response.read(10)) == 10
+        with pytest.raises(ResponseClosed, match="download"):
+            response.download(target)
+    assert target.read_bytes() == b"good"
+
+
+def test_part_of_another_query_is_not_gone_on_with(client: Client, target: Path) -> None:
+    with scripted(cut(ETAG), served(whole(ETAG))) as server:
+        with pytest.raises(BodyTruncated):
+            client.download(server.url(), target, params={"v": "1"})
+        client.download(server.url(), target, params={"v": "2"})
+        assert "range" not in fields_of(server, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such permissions")
+def test_part_of_a_private_file_is_as_private(client: Client, target: Path) -> None:
+    target.write_bytes(b"")
+    target.chmod(0o600)
+    with scripted(cut(ETAG)) as server, pytest.raises(BodyTruncated):
+        client.download(server.url(), target)
+    (found,) = target.parent.glob("*.part")
+    assert stat.S_IMODE(found.stat().st_mode) == 0o600
+
+
 def test_response_that_was_gathered_is_written_from_memory(client: Client, target: Path) -> None:
     told = []
     with scripted(served(whole())) as server:
         response = client.get(server.url())
     response.download(target, progress=lambda *numbers: told.append(numbers))
+    check_done(target)
+    # As often as it is wanted.
+    response.download(target)
     check_done(target)
     assert told[-1] == (len(BODY), len(BODY))
 

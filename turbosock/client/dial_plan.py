@@ -98,8 +98,8 @@ class DialPlan:
                     "address of the other family as well",
                     origin=Origin.LOCAL,
                 ).during(Phase.CONNECT)
-        secured = key.scheme == "https"
-        secure = (lambda over: tls.wrap(over, key.host, key.port, key.hops or None)) if secured else None
+        wraps = key.scheme == "https"
+        secure = (lambda over: tls.wrap(over, key.host, key.port, key.hops or None)) if wraps else None
         path = None
         if key.hops:
             from turbosock.transport.proxy_path import ProxyPath

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from turbosock import limits
 from turbosock.client.partial_file import PartialFile
 from turbosock.client.progress import TransferBar
+from turbosock.client.url import Url
 from turbosock.errors import BodyTruncated, InvalidOption, ProtocolError, StatusError
 from turbosock.protocol.http1.headers import HeaderList
 
@@ -58,7 +59,9 @@ def download(
     fields = _fields(options.pop("headers", None))
     if not isinstance(url, str):
         raise InvalidOption(f"url: a {type(url).__name__} was given; give a str such as 'http://host/path'")
-    with PartialFile(_checked(path), url, keeps=resume) as file, told:
+    # What is asked for, and not only where: a part of another query is no part of this.
+    asked = Url(url, options.get("params")).full
+    with PartialFile(_checked(path), asked, keeps=resume) as file, told:
         while not _fetch(client, url, file, told, timeout, cancel, fields, options):
             # Once: what was there is gone, and the next request asks for everything.
             file.begin("")

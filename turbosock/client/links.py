@@ -32,9 +32,10 @@ def parse_links(fields: Iterable[str], base: str) -> dict[str, dict[str, str]]:
         for target, parameters in _links(field):
             if "anchor" in parameters:
                 continue
-            url = _absolute(resolved(origin, split_reference(target)))
+            parameters["url"] = _absolute(resolved(origin, split_reference(target)))
             for relation in parameters.get("rel", "").lower().split():
-                found.setdefault(relation, {**parameters, "url": url})
+                # Of several relations of one link each has the same dictionary: a field may name thousands.
+                found.setdefault(relation, parameters)
     return found
 
 

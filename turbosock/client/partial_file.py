@@ -99,7 +99,10 @@ class PartialFile:
 
     def _open(self, flags: int = 0) -> int:
         try:
-            return os.open(self._part, _FLAGS_BINARY | flags, 0o666)
+            # Nobody may read the part who may not read the target.
+            return os.open(
+                self._part, _FLAGS_BINARY | flags, 0o666 if self._mode is None else self._mode & 0o666 | 0o600
+            )
         except OSError as error:
             # The user knows the target, not the part.
             error.filename = self._name

@@ -162,6 +162,8 @@ class ResponseBody(BlockingExchange):
         ring = self.ring
         if ring is not None:
             if ring.length > self._client.config.max_body_bytes:
+                self.ring = None
+                self._client.rings.give_back(ring)
                 raise self.explained(too_large(self._client.config.max_body_bytes))
             start = ring.start
             self._content = bytes(ring.root[start : start + ring.length])
@@ -332,8 +334,13 @@ class ResponseBody(BlockingExchange):
 
         Raises:
             OSError: the file cannot be written.
-            InvalidOption, ResponseClosed, TurbosockError: as readinto().
+            ResponseClosed: the response was closed, or partly read by other means, before.
+            InvalidOption, TurbosockError: as readinto().
         """
+        if self._content is None:
+            self._check_unread("download()")
+        # Of a body that is in memory all is written, whatever was read of it.
+        self.nbytes = 0
         # Not with the module, as in Client.
         from turbosock.client.download import save
 
