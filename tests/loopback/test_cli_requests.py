@@ -28,6 +28,7 @@ from support.scripted_server import (
     scripted,
     send,
 )
+from turbosock import limits
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
 from turbosock.connection.file_source import FileSource
@@ -421,7 +422,7 @@ def test_har_has_every_hop_and_no_credential(tmp_path: Path) -> None:
         ([read_request, send(b"garbage\r\n\r\n")], ExitStatus.PROTOCOL, [("GET", 0)]),
         ([read_request, answer(b"", b"HTTP/1.1 404 No\r\n")], ExitStatus.HTTP_STATUS, [("GET", 404)]),
         ([read_request, send(BEGUN), close], ExitStatus.PROTOCOL, [("GET", 200)]),
-        ([loop], ExitStatus.LIMIT, [("GET", 302)] * 2),
+        ([loop], ExitStatus.LIMIT, [("GET", 302)] * limits.MAX_REDIRECT_VISITS),
     ],
 )
 def test_har_is_written_when_the_run_fails(
