@@ -217,19 +217,45 @@ class Preparer:
             self._remember(self._with_headers, key, prepared)
         return prepared
 
-    def with_cookie(self, prepared: PreparedRequest, cookie: str, source: BodySource | None = None) -> PreparedRequest:
-        """One of `prepare`, on the usual way, with a Cookie field unless it has one; with the same body."""
-        if prepared.fields.count(b"cookie"):
+    @property
+    def has_default_authorization(self) -> bool:
+        """Whether the defaults say what goes into Authorization, unless a request says it."""
+        return self._defaults.count(b"authorization") > 0
+
+    def with_secrets(
+        self,
+        prepared: PreparedRequest,
+        authorization: str | None,
+        cookie: str | None,
+        source: BodySource | None = None,
+        *,
+        keep: bool = True,
+    ) -> PreparedRequest:
+        """One of `prepare`, on the usual way, with these fields unless it has them; with the same body.
+
+        Args:
+            keep: whether it is probably asked for again.
+        """
+        fields = prepared.fields
+        if authorization is not None and fields.count(b"authorization"):
+            authorization = None
+        if cookie is not None and fields.count(b"cookie"):
+            cookie = None
+        if authorization is None and cookie is None:
             return prepared
-        # By identity: it is asked for again while the cookies stay what they are.
+        # By identity: it is asked for again while the secrets stay what they are.
         model = prepared.model or prepared
-        key = (model, cookie)
+        key = (model, authorization, cookie)
         found = self._with_headers.get(key)
         if found is None:
-            own = _url_authorization(model.url, model.fields)
-            own.append((b"Cookie", cookie.encode("latin-1")))
-            found = self._build(model.method, model.url, own, model.fields, _NO_FIELDS, source, None)
-            if source is None or model is not prepared:
+            if authorization is None:
+                own = _url_authorization(model.url, fields)
+            else:
+                own = [(b"Authorization", authorization.encode("latin-1"))]
+            if cookie is not None:
+                own.append((b"Cookie", cookie.encode("latin-1")))
+            found = self._build(model.method, model.url, own, fields, _NO_FIELDS, source, None)
+            if keep and (source is None or model is not prepared):
                 self._remember(self._with_headers, key, found)
         return found if source is None else found.with_body(source)
 

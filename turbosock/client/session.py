@@ -212,20 +212,26 @@ class Session:
             content, data, json, files, progress, buffers=self._buffers, serializer=self._serializer
         )
         try:
-            if own_auth is None and not pairs and routes is None and (params is None or self._cookies is None):
-                # Nothing of it is secret but cookies of the jar: an equal request may be in memory.
-                prepared = self.preparer.prepare(
+            preparer = self.preparer
+            has_secrets = own_auth is not None or bool(pairs) or self._cookies is not None
+            if routes is None and not (has_secrets and (params is not None or preparer.has_default_authorization)):
+                # An equal request may be in memory.
+                prepared = preparer.prepare(
                     method, url, params=params, headers=headers, source=source, content_type=content_type
                 )
-                cookie = None if self._cookies is None else self.cookie_for(prepared.url, ())
-                if cookie is not None:
-                    prepared = self.preparer.with_cookie(prepared, cookie, source)
-                if source is None and follow_redirects is None and self.retries is None:
+                cookie = self.cookie_for(prepared.url, pairs) if has_secrets else None
+                if own_auth is None and source is None and not pairs and follow_redirects is None and not self.retries:
+                    if cookie is not None:
+                        prepared = preparer.with_secrets(prepared, None, cookie)
                     return Order(prepared, None, None, on_informational)
-                flow = Flow(self, source, None, (), follow_redirects)
+                flow = Flow(self, source, own_auth, pairs, follow_redirects)
+                if has_secrets:
+                    authorization = flow.authorization(prepared.method, prepared.url)
+                    keep = own_auth is None or own_auth.is_steady
+                    prepared = preparer.with_secrets(prepared, authorization, cookie, source, keep=keep)
                 return Order(prepared, source, flow, on_informational)
             flow = Flow(self, source, own_auth, pairs, follow_redirects, routes)
-            prepared = self.preparer.prepare(
+            prepared = preparer.prepare(
                 method,
                 url,
                 params=params,

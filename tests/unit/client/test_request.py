@@ -299,19 +299,32 @@ def test_request_that_follows_has_the_fields_it_is_given_and_no_defaults() -> No
 def test_request_with_a_cookie_is_kept_while_the_cookie_is_the_same() -> None:
     source = preparer()
     plain = source.prepare("GET", URL)
-    one = source.with_cookie(plain, "a=b")
+    one = source.with_secrets(plain, None, "a=b")
     assert field_of(one, "Cookie") == "a=b"
-    assert source.with_cookie(plain, "a=b") is one
-    assert source.with_cookie(plain, "a=c") is not one
+    assert source.with_secrets(plain, None, "a=b") is one
+    assert source.with_secrets(plain, None, "a=c") is not one
     own = source.prepare("GET", URL, headers={"Cookie": "c=d"})
-    assert source.with_cookie(own, "a=b") is own
+    assert source.with_secrets(own, None, "a=b") is own
+
+
+def test_request_with_credentials_is_kept_where_they_stay_the_same() -> None:
+    source = preparer()
+    plain = source.prepare("GET", "http://a:b@host/")
+    one = source.with_secrets(plain, "Bearer t", "a=b")
+    assert (field_of(one, "Authorization"), field_of(one, "Cookie")) == ("Bearer t", "a=b")
+    assert source.with_secrets(plain, "Bearer t", "a=b") is one
+    assert field_of(source.with_secrets(plain, None, "a=b"), "Authorization") == "Basic YTpi"
+    passing = source.with_secrets(plain, "Digest 1", None, keep=False)
+    assert source.with_secrets(plain, "Digest 1", None, keep=False) is not passing
+    own = source.prepare("GET", URL, headers={"authorization": "mine"})
+    assert source.with_secrets(own, "Bearer t", None) is own
 
 
 def test_request_with_a_body_and_a_cookie_is_made_of_the_last_one() -> None:
     source = preparer()
     for length in range(3):
         body = BufferSource(bytes(length))
-        made = source.with_cookie(source.prepare("PUT", URL, source=body), "a=b", body)
+        made = source.with_secrets(source.prepare("PUT", URL, source=body), None, "a=b", body)
         assert made.head == b"PUT /path HTTP/1.1\r\nHost: host:81\r\nCookie: a=b\r\nContent-Length: %d\r\n\r\n" % length
     assert kept(source) == 2
 

@@ -64,6 +64,11 @@ class Auth:
 
     __slots__ = ("__weakref__",)
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether `authorize` says the same of every request, so that it is worth remembering."""
+        return False
+
     def authorize(self, request: AuthRequest) -> str | None:
         """The credentials of the first attempt, or None to wait until they are asked for."""
         return None

@@ -46,5 +46,9 @@ class BasicAuth(Auth):
     def __init__(self, user: str, password: str) -> None:
         self._value = basic_value(user, password)
 
+    @property
+    def is_steady(self) -> bool:
+        return True
+
     def authorize(self, request: AuthRequest) -> str | None:
         return self._value

@@ -37,6 +37,10 @@ class BearerAuth(Auth):
         else:
             raise InvalidOption(f"token: a {type(token).__name__} was given; give a str, or a callable returning one")
 
+    @property
+    def is_steady(self) -> bool:
+        return self._token is None
+
     def authorize(self, request: AuthRequest) -> str | None:
         if self._token is None:
             return self._value
