@@ -9,28 +9,30 @@ most, whatever the server says and the Auth wants. A new origin needs a new Auth
 
 from __future__ import annotations
 
+from typing import Final
+
 from turbosock import limits
 from turbosock.client.auth.base import Auth, AuthRequest
 from turbosock.errors import InvalidOption
 from turbosock.protocol.http1.grammar import checked_value
 from turbosock.protocol.http1.headers import HeaderList
 
+_CHALLENGE: Final = 401
+
 
 class Authorizer:
     """What a driver asks about the credentials of one request.
 
     Attributes:
-        field: the name of the field that carries a value: Authorization, or Proxy-Authorization.
         attempts: how many challenges were answered.
     """
 
-    __slots__ = ("_auth", "_request", "attempts", "field")
+    __slots__ = ("_auth", "_request", "attempts")
 
     def __init__(self, auth: Auth, request: AuthRequest) -> None:
         self._auth = auth
         self._request = request
         self.attempts = 0
-        self.field = "Proxy-Authorization" if request.proxy else "Authorization"
 
     def first(self) -> str | None:
         """The value for the first attempt, or None to send none.
@@ -46,7 +48,7 @@ class Authorizer:
         Raises:
             InvalidOption, InvalidHeader: the Auth returned something that cannot be sent.
         """
-        if status_code != self._request.challenge_status or self.attempts >= limits.MAX_AUTH_ATTEMPTS:
+        if status_code != _CHALLENGE or self.attempts >= limits.MAX_AUTH_ATTEMPTS:
             return None
         value = self._checked(self._auth.answer(self._request, status_code, headers))
         if value is not None:
@@ -55,7 +57,7 @@ class Authorizer:
 
     def finish(self, status_code: int, headers: HeaderList) -> None:
         """Tell the Auth of the final answer, unless that is one more challenge."""
-        if status_code != self._request.challenge_status:
+        if status_code != _CHALLENGE:
             self._auth.note(self._request, headers)
 
     def _checked(self, value: object) -> str | None:
@@ -67,5 +69,5 @@ class Authorizer:
                 f"auth: {type(self._auth).__name__} returned {type(value).__name__}"
                 f"{' without content' if isinstance(value, str) else ''}; it must return a field value (str) or None"
             )
-        checked_value(self.field.encode(), value)
+        checked_value(b"Authorization", value)
         return value

@@ -1,8 +1,8 @@
 """Auth: what answers for the credentials of requests, and what it is told of each.
 
-RFC 9110 section 11. An `Auth` is asked before the first attempt, after each 401 (407 for a proxy), and told of success.
-It sends nothing itself: who drives the exchange writes the value that it returns into Authorization, or into
-Proxy-Authorization where the request is for a proxy.
+RFC 9110 section 11. An `Auth` is asked before the first attempt, after each 401, and told of success. It sends nothing
+itself: who drives the exchange writes the value that it returns into Authorization. Proxies have their own credentials,
+in their URLs.
 
 Invariants: one Auth serves any number of threads and requests at once. What belongs to one request is in its
 `AuthRequest`; what outlives it is kept for each origin, under a lock, inside the Auth. No repr shows a credential.
@@ -22,41 +22,32 @@ class AuthRequest:
     """One request, as an Auth sees it; made once for all attempts at it at one origin.
 
     Attributes:
-        origin: scheme, host (lower case) and port that the credentials are for: the proxy's where `proxy` is True.
+        origin: scheme, host (lower case) and port that the credentials are for.
         method, target: as they are sent; the target is path and query, or the authority of a CONNECT.
         body: the whole body where it is known and can be sent again, b"" without one, None where it is not known.
-        proxy: whether a proxy asks, by 407 and the Proxy- fields.
         state: the Auth's own, for this request alone; None at first.
     """
 
-    __slots__ = ("body", "method", "origin", "proxy", "state", "target")
+    __slots__ = ("body", "method", "origin", "state", "target")
 
-    def __init__(
-        self, origin: Origin, method: str, target: str, body: Body | None = b"", *, proxy: bool = False
-    ) -> None:
+    def __init__(self, origin: Origin, method: str, target: str, body: Body | None = b"") -> None:
         self.origin = origin
         self.method = method
         self.target = target
         self.body = body
-        self.proxy = proxy
         self.state: object = None
 
     def __repr__(self) -> str:
         scheme, host, port = self.origin
         return f"<AuthRequest {self.method} {scheme}://{host}:{port}>"
 
-    @property
-    def challenge_status(self) -> int:
-        """The status that asks for credentials: 401, or 407 from a proxy."""
-        return 407 if self.proxy else 401
-
     def challenges(self, headers: HeaderList) -> list[str]:
         """The values of the fields that ask for credentials, in order (RFC 9110 sections 11.6.1 and 11.7.1)."""
-        return headers.get_all("Proxy-Authenticate" if self.proxy else "WWW-Authenticate")
+        return headers.get_all("WWW-Authenticate")
 
     def success_info(self, headers: HeaderList) -> list[str]:
-        """The values of Authentication-Info, or Proxy-Authentication-Info (RFC 9110 sections 11.6.3 and 11.7.3)."""
-        return headers.get_all("Proxy-Authentication-Info" if self.proxy else "Authentication-Info")
+        """The values of Authentication-Info (RFC 9110 section 11.6.3)."""
+        return headers.get_all("Authentication-Info")
 
 
 class Auth:
@@ -74,7 +65,7 @@ class Auth:
         return None
 
     def answer(self, request: AuthRequest, status_code: int, headers: HeaderList) -> str | None:
-        """The credentials of another attempt, after an answer of `request.challenge_status`; None gives up."""
+        """The credentials of another attempt, after a 401; None gives up."""
         return None
 
     def note(self, request: AuthRequest, headers: HeaderList) -> None:

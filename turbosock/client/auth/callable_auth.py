@@ -17,19 +17,18 @@ class AuthView:
     """What a callable is shown of one attempt; to be read during the call.
 
     Attributes:
-        origin, method, target, body, proxy: as of AuthRequest.
+        origin, method, target, body: as of AuthRequest.
         attempt: 0 before the first attempt, 1 after the first challenge, and so on.
         status_code, headers: of the answer that asked for credentials; None before the first attempt.
     """
 
-    __slots__ = ("attempt", "body", "headers", "method", "origin", "proxy", "status_code", "target")
+    __slots__ = ("attempt", "body", "headers", "method", "origin", "status_code", "target")
 
     def __init__(self, request: AuthRequest, attempt: int, status_code: int | None, headers: HeaderList | None) -> None:
         self.origin: Origin = request.origin
         self.method = request.method
         self.target = request.target
         self.body: Body | None = request.body
-        self.proxy = request.proxy
         self.attempt = attempt
         self.status_code = status_code
         self.headers = headers

@@ -1,4 +1,4 @@
-"""Challenges: what WWW-Authenticate and Proxy-Authenticate ask for (RFC 9110 sections 11.2, 11.3 and 11.6.1).
+"""Challenges: what WWW-Authenticate asks for (RFC 9110 sections 11.2, 11.3 and 11.6.1).
 
 Both lists have one separator: a comma stands between the parameters of a challenge and between challenges. What tells
 them apart is that a scheme is a token without "=" behind it. Several challenges may share a field, and several fields

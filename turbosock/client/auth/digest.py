@@ -4,7 +4,7 @@ Algorithms MD5, SHA-256 and SHA-512-256, each also as -sess; qop auth and auth-i
 charset. Of several challenges the strongest algorithm that this interpreter has is answered, the server's order
 deciding between equals. auth is taken before auth-int, which needs the whole body and is left where that is not known.
 
-What a server said is kept for its origin (for a proxy apart), so that the next request needs no challenge. Invariants,
+What a server said is kept for its origin, so that the next request needs no challenge. Invariants,
 under the one lock: a pair of nonce and count leaves here once, whichever thread asks, because a server takes a repeated
 one for a replay; a nonce that another has replaced does not come back. A fork's child starts without what its parent
 knew, or both would count on from the same number.
@@ -19,7 +19,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from secrets import token_urlsafe
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from turbosock import limits
@@ -36,8 +36,6 @@ _ALGORITHMS: Final = {"md5": ("md5", 1), "sha-256": ("sha256", 2), "sha-512-256"
 _MAX_COUNT: Final = 0xFFFFFFFF
 # 192 bits from the system's random source.
 _CNONCE_BYTES: Final = 24
-
-_Key: TypeAlias = tuple[bool, Origin]
 
 
 class _Offer(NamedTuple):
@@ -110,11 +108,11 @@ class DigestAuth(Auth):
             # The cause would show the password.
             raise InvalidOption("auth: user or password holds a lone surrogate, which is half a character") from None
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[_Key, _Session] = OrderedDict()
+        self._sessions: OrderedDict[Origin, _Session] = OrderedDict()
         _live.add(self)
 
     def authorize(self, request: AuthRequest) -> str | None:
-        key = (request.proxy, request.origin)
+        key = request.origin
         with self._lock:
             session = self._sessions.get(key)
             if session is None or (session.offer.qop == "auth-int" and request.body is None):
@@ -126,7 +124,7 @@ class DigestAuth(Auth):
     def answer(self, request: AuthRequest, status_code: int, headers: HeaderList) -> str | None:
         offer = _strongest(parse_challenges(request.challenges(headers)), request.body)
         sent = request.state if isinstance(request.state, _Sent) else None
-        key = (request.proxy, request.origin)
+        key = request.origin
         # Refused with this nonce, or with an answer to a challenge of this very request: the password is wrong. What
         # was sent unasked may only have been out of date.
         if offer is None or (sent is not None and (offer.nonce == sent.nonce or (sent.answered and not offer.stale))):
@@ -164,14 +162,14 @@ class DigestAuth(Auth):
         self._lock = threading.Lock()
         self._sessions.clear()
 
-    def _next_count(self, key: _Key, session: _Session) -> tuple[str, int]:
+    def _next_count(self, key: Origin, session: _Session) -> tuple[str, int]:
         """The nonce and its next count; a nonce that is used up is forgotten with its session. Under the lock."""
         session.count += 1
         if session.count >= _MAX_COUNT and self._sessions.get(key) is session:
             del self._sessions[key]
         return session.nonce, session.count
 
-    def _forget(self, key: _Key, sent: _Sent) -> None:
+    def _forget(self, key: Origin, sent: _Sent) -> None:
         with self._lock:
             if self._sessions.get(key) is sent.session and sent.session.nonce == sent.nonce:
                 del self._sessions[key]

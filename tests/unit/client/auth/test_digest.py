@@ -25,13 +25,12 @@ def request(
     method: str = "GET",
     body: Any = b"",
     origin: tuple[str, str, int] = ORIGIN,
-    proxy: bool = False,
 ) -> AuthRequest:
-    return AuthRequest(origin, method, target, body, proxy=proxy)
+    return AuthRequest(origin, method, target, body)
 
 
-def challenge(*values: str, proxy: bool = False) -> HeaderList:
-    return HeaderList([("Proxy-Authenticate" if proxy else "WWW-Authenticate", value) for value in values])
+def challenge(*values: str) -> HeaderList:
+    return HeaderList([("WWW-Authenticate", value) for value in values])
 
 
 def offer(nonce: str = "n", **more: str) -> str:
@@ -330,19 +329,8 @@ def test_digest_state_stays_with_its_origin(other: tuple[str, str, int]) -> None
     answer(auth, offer("1"))
     assert auth.authorize(request()) is not None
     assert auth.authorize(request(origin=other)) is None
-    assert auth.authorize(request(proxy=True)) is None
     # A nonce that another origin repeats is counted there from the beginning.
     assert fields_of(answer(auth, offer("1"), of=request(origin=other)))["nc"] == "00000001"
-
-
-def test_digest_for_a_proxy_reads_the_proxys_fields() -> None:
-    auth, one = DigestAuth(USER, PASSWORD), request("host:443", "CONNECT", proxy=True)
-    assert auth.answer(one, 407, challenge(offer("1"))) is None
-    assert Server().accepts(auth.answer(one, 407, challenge(offer("1"), proxy=True)), one)
-    auth.note(
-        one, HeaderList([("Authentication-Info", 'nextnonce="x"'), ("Proxy-Authentication-Info", 'nextnonce="2"')])
-    )
-    assert fields_of(auth.authorize(request("host:443", "CONNECT", proxy=True)))["nonce"] == "2"
 
 
 def test_digest_remembers_so_many_origins_and_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
