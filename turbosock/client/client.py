@@ -192,8 +192,8 @@ class Client:
                 it is not known. What it raises ends the exchange.
             on_informational: called as `on_informational(status_code, headers)` for each 1xx answer before the final
                 one: 100 (Continue), 103 (Early Hints, RFC 8297). What it raises ends the exchange.
-            auth: (user, password) for basic authentication, an Auth, or a callable; instead of the client's own. It is
-                for the origin of the URL alone.
+            auth: (user, password) for basic authentication, an Auth, or a callable, instead of the client's own; False:
+                none. It is for the origin of the URL alone.
             cookies: names and values for this request, beside those of the client's jar; for its origin alone.
             follow_redirects: True or False; None: as the client does.
             proxy: a proxy's URL, several in a row, or a Proxy: instead of the client's; False: none.

@@ -193,6 +193,15 @@ class ClientExchange:
         return head.status_code in REDIRECT_STATUSES and head.headers.count(b"location") > 0
 
     @property
+    def cookies(self) -> dict[str, str]:
+        """Names and values of the cookies that this answer sets, whether the jar takes them or not."""
+        from turbosock.client.set_cookie import parse_set_cookie
+
+        fields = self.headers.get_all("set-cookie")
+        parsed = [parse_set_cookie(field, 0) for field in fields if len(field) <= limits.MAX_SET_COOKIE_BYTES]
+        return {cookie.name: cookie.value for cookie in parsed if cookie is not None}
+
+    @property
     def links(self) -> dict[str, dict[str, str]]:
         """The Link fields (RFC 8288) by relation: each link's parameters, and its absolute target as "url"."""
         return parse_links(self.headers.get_all("link"), self.url)

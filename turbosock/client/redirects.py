@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from turbosock import limits
 from turbosock.client.uri_reference import Reference, resolved, split_reference
-from turbosock.client.url import Url
+from turbosock.client.url import HEX_DIGITS, KEPT, Url
 from turbosock.config import check_count
 from turbosock.connection.source import BodySource
 from turbosock.errors import InvalidOption, InvalidUrl, Origin, RedirectError, TooManyRedirects
@@ -43,10 +43,6 @@ _ORIGIN_KEYS: Final = frozenset((b"authorization", b"cookie", b"host", b"proxy-a
 _BODY_KEYS: Final = frozenset(
     (b"digest", b"expect", b"last-modified", b"repr-digest", b"trailer", b"transfer-encoding")
 )
-
-_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
-# What stays as it is in a reference: RFC 3986's characters, and "%" for what is encoded already.
-_KEPT: Final = "!#$%&'()*+,/:;=?@[]~-._"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +267,8 @@ def _base(url: Url) -> Reference:
 
 def _encoded(text: str) -> str:
     """A path, query or fragment in ASCII: what cannot stand there percent-encoded, a '%' that encodes nothing too."""
-    first, *others = quote(text, safe=_KEPT, errors="surrogateescape").split("%")
+    first, *others = quote(text, safe=KEPT, errors="surrogateescape").split("%")
     for index, part in enumerate(others):
-        encodes = len(part) >= 2 and part[0] in _HEX_DIGITS and part[1] in _HEX_DIGITS
+        encodes = len(part) >= 2 and part[0] in HEX_DIGITS and part[1] in HEX_DIGITS
         others[index] = ("%" if encodes else "%25") + part
     return first + "".join(others)

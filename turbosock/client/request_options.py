@@ -22,37 +22,28 @@ from turbosock.proxy_config import ProxyHops
 Informational = Callable[[int, HeaderList], object]
 
 
-class RequestOptions(TypedDict, total=False):
-    """What every request may be told about itself; `Session.request` takes them."""
+class DownloadOptions(TypedDict, total=False):
+    """What a request without a body may be told about itself."""
 
     params: Params | None
     headers: Headers | None
+    on_informational: Informational | None
+    auth: AuthArgument | None
+    cookies: Mapping[str, str] | None
+    follow_redirects: bool | None
+    proxy: ProxyHops | bool | None
+    host_map: HostMapArgument | None
+    local_address: LocalAddressArgument | None
+
+
+class RequestOptions(DownloadOptions, total=False):
+    """What every request may be told about itself; `Session.request` takes them."""
+
     content: object
     data: object
     json: object
     files: object
     progress: Progress | None
-    on_informational: Informational | None
-    auth: AuthArgument | None
-    cookies: Mapping[str, str] | None
-    follow_redirects: bool | None
-    proxy: ProxyHops | bool | None
-    host_map: HostMapArgument | None
-    local_address: LocalAddressArgument | None
-
-
-class DownloadOptions(TypedDict, total=False):
-    """What a download may be told besides its own arguments; as in RequestOptions."""
-
-    params: Params | None
-    headers: Headers | None
-    on_informational: Informational | None
-    auth: AuthArgument | None
-    cookies: Mapping[str, str] | None
-    follow_redirects: bool | None
-    proxy: ProxyHops | bool | None
-    host_map: HostMapArgument | None
-    local_address: LocalAddressArgument | None
 
 
 def check_options(options: RequestOptions) -> None:

@@ -21,8 +21,8 @@ from turbosock.pool.origin_pool import OriginKey
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "http+unix": 0}
 
 # What stays as it is when a path or query is encoded: RFC 3986's characters, and "%" for what is encoded already.
-_KEPT: Final = "!#$%&'()*+,/:;=?@[]~-._"
-_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+KEPT: Final = "!#$%&'()*+,/:;=?@[]~-._"
+HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 
 Params = dict[str, object] | list[tuple[str, object]] | str
 
@@ -61,7 +61,7 @@ class Url:
         if scheme not in DEFAULT_PORTS:
             raise InvalidUrl(f"url: the scheme {scheme[:20]!r} is not known here; use {' or '.join(DEFAULT_PORTS)}")
         rest, mark, fragment = rest.partition("#")
-        self.fragment: str | None = quote(fragment, safe=_KEPT, errors="replace") if mark else None
+        self.fragment: str | None = quote(fragment, safe=KEPT, errors="replace") if mark else None
         end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
         authority = rest[:end]
         userinfo, at, hostport = authority.rpartition("@")
@@ -111,12 +111,12 @@ def quoted(text: str, argument: str) -> str:
         InvalidUrl: a '%' that encodes nothing, which a server might read in another way; or half a character.
     """
     try:
-        target = quote(text, safe=_KEPT)
+        target = quote(text, safe=KEPT)
     except UnicodeEncodeError as error:
         raise InvalidUrl(f"{argument}: it holds a lone surrogate, which is half a character") from error
     at = target.find("%")
     while at >= 0:
-        if not (target[at + 1 : at + 2] in _HEX_DIGITS and target[at + 2 : at + 3] in _HEX_DIGITS):
+        if not (target[at + 1 : at + 2] in HEX_DIGITS and target[at + 2 : at + 3] in HEX_DIGITS):
             raise InvalidUrl(f"{argument}: a '%' without two hexadecimal digits; write '%25' for a percent sign")
         at = target.find("%", at + 3)
     return target
