@@ -425,6 +425,12 @@ class StatusError(TurbosockError):
         super().__init__(message)
         self.response = response
 
+    @property
+    def status_code(self) -> int | None:
+        """The status of the answer; None where the error came from another process."""
+        code: int | None = getattr(getattr(self, "response", None), "status_code", None)
+        return code
+
 
 class Cancelled(TurbosockError):
     """The exchange was cancelled by `cancel()`."""

@@ -18,7 +18,15 @@ from turbosock.client.cookies import Cookies
 from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.retries import RetryPolicy
 from turbosock.config import Timeouts
-from turbosock.errors import InvalidOption, ReadError, RedirectError, TooManyRedirects, TotalTimeout, TurbosockError
+from turbosock.errors import (
+    InvalidOption,
+    ReadError,
+    RedirectError,
+    StatusError,
+    TooManyRedirects,
+    TotalTimeout,
+    TurbosockError,
+)
 from turbosock.server.http_exchange import HttpExchange
 
 
@@ -201,6 +209,47 @@ def test_way_that_is_none_is_refused_by_name(face: Face, site: Site) -> None:
         face.get(site.one.url(), local_address="nonsense")
     with pytest.raises(InvalidOption, match="follow_redirects"):
         face.get(site.one.url(), follow_redirects=3)
+    assert site.asked == []
+
+
+# What a request and its answer are
+
+
+def test_answer_tells_its_bytes_and_itself_where_nothing_failed(face: Face, site: Site) -> None:
+    response = face.open().get(site.one.url("/"))
+    assert response.nbytes == len(response.content) == len(b"echo of /")
+    assert response.raise_for_status() is response
+
+
+def test_status_error_says_of_what(face: Face, site: Site) -> None:
+    site.answer("/", (404, []))
+    with pytest.raises(StatusError) as caught:
+        face.open().get(site.one.url("/?secret")).raise_for_status()
+    error = caught.value
+    assert (error.method, error.url, error.status_code) == ("GET", site.one.url("/"), 404)
+    assert str(error).count("GET") == 1
+
+
+def test_standard_method_in_another_case_is_meant(face: Face, site: Site) -> None:
+    face.open().request("post", site.one.url("/"), content=b"x")
+    face.request("Own", site.one.url("/"))
+    assert site.lines == ["POST /", "Own /"]
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"verify": False}, "TlsConfig"),
+        ({"allow_redirects": False}, "follow_redirects"),
+        ({"header": {}}, "headers"),
+        ({"content": {"a": 1}}, "data= or json="),
+    ],
+)
+def test_option_of_another_client_is_refused_with_what_it_is_here(
+    face: Face, site: Site, options: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(InvalidOption, match=hint):
+        face.open().get(site.one.url("/"), **options)
     assert site.asked == []
 
 

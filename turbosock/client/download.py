@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from turbosock import limits
+from turbosock.client.exchange import status_error
 from turbosock.client.partial_file import PartialFile
 from turbosock.client.progress import TransferBar
 from turbosock.client.url import Url
-from turbosock.errors import BodyTruncated, InvalidOption, ProtocolError, StatusError
+from turbosock.errors import BodyTruncated, InvalidOption, ProtocolError
 from turbosock.protocol.http1.headers import HeaderList
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _fetch(
             file.begin(_validator(response))
             total = _announced(response, 0)
         else:
-            raise StatusError(f"GET {response.prepared.url.safe}: status {status} {response.reason}", response=response)
+            raise status_error(response, f"status {status} {response.reason}")
         _copy(response, client.buffers, file, told, total)
         if total is not None and file.size != total:
             raise BodyTruncated(f"{file.size} of {total} bytes came; download it again to go on from there")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from turbosock import limits
 from turbosock.client.charset import MAX_MARK_BYTES, codec_for, named_charset, usable_codec
@@ -174,17 +174,13 @@ class ClientExchange:
         end_ns = self.finished_ns or _monotonic_ns()
         return timedelta(microseconds=(end_ns - self.started_ns) / 1000)
 
-    def raise_for_status(self) -> None:
-        """Raise StatusError for a 4xx or 5xx answer."""
+    def raise_for_status(self) -> Self:
+        """Raise StatusError for a 4xx or 5xx answer; the exchange itself for any other."""
         head = self._answer()
         if head.status_code < 400:
-            return
+            return self
         whose = "the request" if head.status_code < 500 else "the server"
-        raise StatusError(
-            f"{self.prepared.method} {self.prepared.url.safe}: "
-            f"status {head.status_code} {head.reason} ({whose} is at fault)",
-            response=self,
-        )
+        raise status_error(self, f"status {head.status_code} {head.reason} ({whose} is at fault)")
 
     @property
     def is_redirect(self) -> bool:
@@ -313,6 +309,16 @@ class ClientExchange:
             )
         self.error = error
         return error
+
+
+def status_error(exchange: ClientExchange, what: str) -> StatusError:
+    """The error of an answer whose status is the failure."""
+    method, url = exchange.method, exchange.prepared.url.safe
+    error = StatusError(f"{method} {url}: {what}", response=exchange)
+    error.method = method
+    error.url = url
+    error.bytes_done = exchange.nbytes
+    return error
 
 
 def writable_bytes(buffer: object, argument: str) -> memoryview:

@@ -115,7 +115,7 @@ def follow(
         fragment: of `url`, percent-encoded.
 
     Raises:
-        TooManyRedirects: `max_redirects` were followed, or the same request comes for the third time.
+        TooManyRedirects: `max_redirects` were followed, or the same request comes too often.
         RedirectError: the Location cannot be used (code "redirect_location"), has another scheme than http and https
             ("redirect_scheme") or a user name ("redirect_credentials"), or leads from https to http
             ("redirect_downgrade"); or the body cannot be sent again ("redirect_body").

@@ -4,7 +4,7 @@ they mean."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.cancel_token import CancelToken
@@ -20,6 +20,16 @@ from turbosock.proxy_config import ProxyHops
 
 # Status code and fields of an answer that is not the final one.
 Informational = Callable[[int, HeaderList], object]
+
+
+# What other clients call an option, and where it is here.
+_ELSEWHERE: Final = {
+    "allow_redirects": "it is called follow_redirects",
+    "cert": "give Config(tls=TlsConfig(cert_file=…, key_file=…)) to the client",
+    "proxies": "it is called proxy; by scheme: Config(proxy={…})",
+    "stream": "call stream() instead",
+    "verify": "give Config(tls=TlsConfig(verify=False)), or ca_file=…, to the client",
+}
 
 
 class DownloadOptions(TypedDict, total=False):
@@ -54,8 +64,11 @@ def check_options(options: RequestOptions) -> None:
     """
     unknown = options.keys() - RequestOptions.__annotations__.keys()
     if unknown:
-        known = ", ".join(sorted(RequestOptions.__annotations__))
-        raise InvalidOption(f"{min(unknown)}: a request has no such option; it has {known}")
+        name = min(unknown)
+        if name in _ELSEWHERE:
+            raise InvalidOption(f"{name}: a request has no such option; {_ELSEWHERE[name]}")
+        known = ", ".join(sorted({*RequestOptions.__annotations__, "timeout"}))
+        raise InvalidOption(f"{name}: a request has no such option; it has {known}")
 
 
 class ClientOptions(RequestOptions, total=False):

@@ -80,6 +80,7 @@ class Response(ResponseBody):
         self._guard = None
         self.cancelled = False
         self.nbytes = 0
+        self._replayed = 0
         self.retries = 0
         self.phase = _NONE
         self.started_ns = 0

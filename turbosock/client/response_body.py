@@ -47,10 +47,12 @@ _monotonic_ns = time.monotonic_ns
 class ResponseBody(BlockingExchange):
     """What a Response does with its body."""
 
-    __slots__ = ("_lent", "_view")
+    __slots__ = ("_lent", "_replayed", "_view")
 
     # As of ClientExchange, `Response.forget()` sets every slot. What was lent whole, and what is behind it.
     _lent: PooledBuffer | SegmentedSequence | None
+    # Of a body that was gathered: where the next readinto() begins.
+    _replayed: int
     _view: memoryview | None
 
     def _await_body(self, connection: Http1Connection, view: memoryview, bytes_before: int) -> int:
@@ -152,9 +154,10 @@ class ResponseBody(BlockingExchange):
         """readinto() of a body that is in memory already."""
         content = self._content
         assert content is not None, "asked for by _read_on"
-        count = min(len(view), len(content) - self.nbytes)
-        view[:count] = memoryview(content)[self.nbytes : self.nbytes + count]
-        self.nbytes += count
+        start = self._replayed
+        count = min(len(view), len(content) - start)
+        view[:count] = memoryview(content)[start : start + count]
+        self._replayed = start + count
         return count
 
     def gather(self) -> None:
@@ -166,6 +169,7 @@ class ResponseBody(BlockingExchange):
                 self._client.rings.give_back(ring)
                 raise self.explained(too_large(self._client.config.max_body_bytes))
             start = ring.start
+            self.nbytes = ring.length
             self._content = bytes(ring.root[start : start + ring.length])
             self.ring = None
             self._client.rings.give_back(ring)
@@ -193,8 +197,6 @@ class ResponseBody(BlockingExchange):
             if isinstance(error, TurbosockError):
                 raise self.explained(error) from error.__cause__
             raise
-        # From here on it is where the next readinto() begins.
-        self.nbytes = 0
         return gatherer.take()
 
     @property
@@ -340,7 +342,7 @@ class ResponseBody(BlockingExchange):
         if self._content is None:
             self._check_unread("download()")
         # Of a body that is in memory all is written, whatever was read of it.
-        self.nbytes = 0
+        self._replayed = 0
         # Not with the module, as in Client.
         from turbosock.client.download import save
 

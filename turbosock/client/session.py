@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 CookiesArgument: TypeAlias = "Cookies | Literal[False] | None"
 # How far redirects are followed unless a Client or Loop is told.
 REDIRECTS: Final = RedirectPolicy()
+_STANDARD_METHODS: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 
 
 class Order(NamedTuple):
@@ -195,6 +196,9 @@ class Session:
             draft = Draft(method, url, params, headers, auth)
             self._chain.prepare(draft)
             method, url, params, headers, auth = draft.method, draft.url, draft.params, draft.headers, draft.auth
+        if isinstance(method, str) and method.upper() in _STANDARD_METHODS:
+            # Methods have their case (RFC 9110 section 9.1); nobody means another one by "get".
+            method = method.upper()
         if follow_redirects is not None and not isinstance(follow_redirects, bool):
             raise InvalidOption(f"follow_redirects={follow_redirects!r}: give True, False or None")
         if on_informational is not None and not callable(on_informational):

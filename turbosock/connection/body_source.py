@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from turbosock.connection.file_source import FileSource
@@ -39,6 +39,8 @@ def body_source(content: object, buffers: BufferPool, argument: str = "content")
         return BufferSource(_rest(content, view, argument), argument)
     if isinstance(content, io.TextIOBase) or hasattr(content, "read"):
         return FileSource(content, buffers, argument)
+    if isinstance(content, Mapping):
+        raise InvalidOption(f"{argument}: a {type(content).__name__} is a mapping; give it as data= or json=")
     if isinstance(content, Iterable):
         return IterableSource(content, argument)
     raise InvalidOption(
