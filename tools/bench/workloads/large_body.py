@@ -23,12 +23,11 @@ def report(step: Callable[[str], int], task: Task) -> dict[str, float]:
         path = os.path.join(directory, "trace")
         with memray.Tracker(path):
             step(task.url(PATH))
-        # An arena of the interpreter's small objects is mapped by itself; what malloc() maps is malloc's here.
-        largest = max(
-            record.size
-            for record in memray.FileReader(path).get_allocation_records()
-            if record.allocator != memray.AllocatorType.MMAP
-        )
+        # An arena of the interpreter's small objects is mapped by itself; what malloc() maps is malloc's here. None at
+        # all, where the pools have everything.
+        records = memray.FileReader(path).get_allocation_records()
+        sizes = (record.size for record in records if record.allocator != memray.AllocatorType.MMAP)
+        largest = max(sizes, default=0)
     return {**answer, "largest": largest}
 
 
