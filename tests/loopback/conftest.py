@@ -8,6 +8,8 @@ import pytest
 
 from support import peers
 from support.clients import VARIANTS, MakeClient, variant_config
+from support.middleware import Face
+from support.two_origins import Site
 from turbosock import Client
 
 
@@ -23,6 +25,22 @@ def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
     yield make
     for client in made:
         client.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Two origins that tell what they were asked."""
+    made = Site()
+    with made.one, made.other:
+        yield made
+
+
+@pytest.fixture(params=["stream", "saea", "loop"])
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
+    """A Client of each mode and a Loop, behind the same calls; the test opens it."""
+    made = Face(request.param)
+    yield made
+    made.close()
 
 
 @pytest.fixture

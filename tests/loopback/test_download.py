@@ -315,7 +315,7 @@ def test_arguments_that_cannot_work_are_refused_by_name(make_client: MakeClient,
         ({"url": 5}, "url"),
     ):
         with pytest.raises(InvalidOption, match=name):
-            client.download(**{"url": url, "path": tmp_path / "file", **arguments})  # type: ignore[arg-type]
+            client.download(**{"url": url, "path": tmp_path / "file", **arguments})  # type: ignore[arg-type]  # what is refused
     with pytest.raises(IsADirectoryError):
         client.download(url, tmp_path)
     with pytest.raises(FileNotFoundError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,21 +27,6 @@ from turbosock.errors import (
     TurbosockError,
 )
 from turbosock.server.http_exchange import HttpExchange
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
-    with made.one, made.other:
-        yield made
-
-
-@pytest.fixture(params=["stream", "saea", "loop"])
-def face(request: pytest.FixtureRequest) -> Iterator[Face]:
-    made = Face(request.param)
-    yield made
-    made.close()
-
 
 # Redirects
 
@@ -373,7 +357,6 @@ def await_held(face: Face) -> None:
     """Wait until a request of the client sleeps before another attempt."""
     end = time.monotonic() + GUARD_S
     while not face.client.held:
-        time.sleep(0)
         assert time.monotonic() < end, "nothing is held"
 
 

@@ -36,13 +36,6 @@ class Received(NamedTuple):
     body: bytes
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
-    with made.one, made.other:
-        yield made
-
-
 @pytest.fixture(params=["stream", "saea", "loop"])
 def face(request: pytest.FixtureRequest) -> Iterator[Face]:
     made = Face(request.param)

@@ -10,7 +10,7 @@ import gc
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -54,20 +54,6 @@ from turbosock.errors import (
     TurbosockError,
 )
 from turbosock.server.http_exchange import HttpExchange
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
-    with made.one, made.other:
-        yield made
-
-
-@pytest.fixture(params=["stream", "saea", "loop"])
-def face(request: pytest.FixtureRequest) -> Iterator[Face]:
-    made = Face(request.param)
-    yield made
-    made.close()
 
 
 def assert_nothing_lost(face: Face) -> None:
