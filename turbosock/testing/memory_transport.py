@@ -22,34 +22,47 @@ if TYPE_CHECKING:
 _get_ident = threading.get_ident
 
 
-def _end_output(sock: MemorySocket) -> bool:
-    try:
-        sock.shutdown(socket_module.SHUT_WR)
-    except OSError:
-        # Closed meanwhile.
-        return False
-    return True
+class _OverMemory(Transport):
+    """What both kinds ask their socket instead of the system."""
+
+    __slots__ = ()
+
+    memory: MemorySocket
+
+    # There is no descriptor that the system could move a file's bytes to.
+    sends_files = False
+
+    def end_output(self) -> bool:
+        try:
+            self.memory.shutdown(socket_module.SHUT_WR)
+        except OSError:
+            # Closed meanwhile.
+            return False
+        return True
+
+    def discard(self, scratch: bytearray | memoryview) -> int:
+        try:
+            count = self.memory.recv_into(scratch)
+        except BlockingIOError:
+            return WOULD_BLOCK
+        except OSError:
+            # As reactor.sockets.discard: none will come any more, for whatever reason.
+            return 0
+        self.bytes_in += count
+        return count
+
+    def drop(self) -> None:
+        self.memory.forget()
+        super().drop()
+
+    def _wait(self, budget_ns: int, *, write: bool) -> bool:
+        return self.memory.wait(budget_ns, write)
 
 
-def _discard(transport: Transport, sock: MemorySocket, scratch: bytearray | memoryview) -> int:
-    try:
-        count = sock.recv_into(scratch)
-    except BlockingIOError:
-        return WOULD_BLOCK
-    except OSError:
-        # As reactor.sockets.discard: none will come any more, for whatever reason.
-        return 0
-    transport.bytes_in += count
-    return count
-
-
-class MemoryStreamTransport(StreamTransport):
+class MemoryStreamTransport(_OverMemory, StreamTransport):
     """A kernel-blocking socket in memory: the wait is the receive itself."""
 
     __slots__ = ("memory",)
-
-    # As in MemoryTransport.
-    sends_files = False
 
     def __init__(self, sock: MemorySocket) -> None:
         self.memory = sock
@@ -67,21 +80,8 @@ class MemoryStreamTransport(StreamTransport):
             self.memory.send_timeout_ns = budget_ns
             self.send_budget_ns = budget_ns
 
-    def end_output(self) -> bool:
-        return _end_output(self.memory)
 
-    def discard(self, scratch: bytearray | memoryview) -> int:
-        return _discard(self, self.memory, scratch)
-
-    def drop(self) -> None:
-        self.memory.forget()
-        super().drop()
-
-    def _wait(self, budget_ns: int, *, write: bool) -> bool:
-        return self.memory.wait(budget_ns, write)
-
-
-class MemoryTransport(SaeaTransport):
+class MemoryTransport(_OverMemory, SaeaTransport):
     """A non-blocking socket in memory.
 
     Args:
@@ -93,9 +93,6 @@ class MemoryTransport(SaeaTransport):
     """
 
     __slots__ = ("_thread", "memory")
-
-    # There is no descriptor that the system could move a file's bytes to.
-    sends_files = False
 
     def __init__(self, sock: MemorySocket, reactor: Reactor | None = None) -> None:
         self.memory = sock
@@ -130,16 +127,3 @@ class MemoryTransport(SaeaTransport):
         # Pollers report a level: what is still there, or has come from another thread meanwhile, is told again.
         if self._reading and self.memory.readable:
             self._notice()
-
-    def end_output(self) -> bool:
-        return _end_output(self.memory)
-
-    def discard(self, scratch: bytearray | memoryview) -> int:
-        return _discard(self, self.memory, scratch)
-
-    def drop(self) -> None:
-        self.memory.forget()
-        super().drop()
-
-    def _wait(self, budget_ns: int, *, write: bool) -> bool:
-        return self.memory.wait(budget_ns, write)
