@@ -138,8 +138,16 @@ class Flow:
             RedirectError, TooManyRedirects: the answer is a redirect that cannot be followed.
             TurbosockError: the body cannot be sent again, or the Auth failed; its code is then "auth_failed".
         """
+        hop = None
         try:
-            hop = self._next(prepared, head, failure, now_ns, deadline_ns)
+            if head is not None:
+                if head.headers.count(b"set-cookie"):
+                    self._session.keep_cookies(prepared.url, head.headers)
+                hop = self._after_challenge(prepared, head)
+                if hop is None and self._follows:
+                    hop = self._after_redirect(prepared, head)
+            if hop is None:
+                hop = self._after_retry(prepared, head, failure, now_ns, deadline_ns)
             if hop is not None and self.source is not None:
                 self.source.replay()
         except BaseException:
@@ -148,25 +156,6 @@ class Flow:
         if hop is None:
             # An answer may be kept for long, and what was sent for it is the user's.
             self.source = None
-        return hop
-
-    def _next(
-        self,
-        prepared: PreparedRequest,
-        head: ResponseHead | None,
-        failure: TurbosockError | None,
-        now_ns: int,
-        deadline_ns: int,
-    ) -> Hop | None:
-        hop = None
-        if head is not None:
-            if head.headers.count(b"set-cookie"):
-                self._session.keep_cookies(prepared.url, head.headers)
-            hop = self._after_challenge(prepared, head)
-            if hop is None and self._follows:
-                hop = self._after_redirect(prepared, head)
-        if hop is None:
-            hop = self._after_retry(prepared, head, failure, now_ns, deadline_ns)
         return hop
 
     def _after_challenge(self, prepared: PreparedRequest, head: ResponseHead) -> Hop | None:
