@@ -20,6 +20,7 @@
     │   └── ConnectionClosed                      the peer closed before the answer was whole
     ├── ProtocolError                   PROTOCOL  the peer broke its protocol's rules
     │   ├── BodyTruncated                         fewer bytes than announced
+    │   ├── Http2Error                            a stream or connection of HTTP/2 ended early; `error_code` says why
     │   └── DecodingError                         a content coding failed, expands too far, or is not known
     ├── DeadlineError (TimeoutError)    TIMEOUT
     │   ├── ConnectTimeout  ReadTimeout  WriteTimeout  PoolTimeout  TotalTimeout
@@ -261,6 +262,30 @@ class ProtocolError(TurbosockError):
 
     origin = Origin.PROTOCOL
     code = "protocol"
+
+
+class Http2Error(ProtocolError):
+    """A stream or a connection of HTTP/2 ended before its time, by the peer's word or for the peer's mistake.
+
+    Attributes:
+        error_code: of RFC 9113 §7, as it was received or sent.
+        stream_id: of the stream that it concerns alone; 0: the whole connection.
+    """
+
+    code = "http2"
+
+    def __init__(
+        self,
+        message: str = "",
+        error_code: int = 0,
+        *,
+        code: str | None = None,
+        origin: Origin | None = None,
+        stream_id: int = 0,
+    ) -> None:
+        super().__init__(message, code=code, origin=origin)
+        self.error_code = error_code
+        self.stream_id = stream_id
 
 
 class BodyTruncated(ProtocolError):
