@@ -26,7 +26,7 @@ def drawn_tree() -> dict[str, tuple[str | None, str | None, str | None]]:
         if match is None:
             continue
         depth = len(match[1]) // 4
-        for name, base in re.findall(r"([A-Z][a-z]+(?:[A-Z][a-z]+)*)(?: \((\w+)\))?(?=\s|$)", match[2].split("   ")[0]):
+        for name, base in re.findall(r"([A-Z][a-z]+[0-9]?(?:[A-Z][a-z]+)*)(?: \((\w+)\))?(?=\s|$)", match[2].split("   ")[0]):
             origins = re.findall(r"\b(LOCAL|REMOTE|PROTOCOL|TIMEOUT|TLS|LIMIT|MISUSE)\b(?! or)", match[2])
             tree[name] = (above[depth - 1], base or None, origins[0] if len(origins) == 1 else None)
             above[depth] = name
@@ -58,7 +58,7 @@ def test_codes_are_stable_words_of_their_own() -> None:
     codes = [kind.code for kind in CLASSES]
     assert len(set(codes)) == len(codes)
     for code in codes:
-        assert re.fullmatch(r"[a-z_]+", code)
+        assert re.fullmatch(r"[a-z0-9_]+", code)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
