@@ -371,6 +371,24 @@ MAX_REMEMBERED_RESPONSE_HEAD_BYTES = 4 * KIB
 # listen(2) backlog; Linux cuts it to net.core.somaxconn.
 LISTEN_BACKLOG = 1024
 
+# HTTP/2 field blocks
+
+# The header table of each direction, which repeated fields are kept in: what every connection begins with (RFC 9113
+# section 6.5.2). Where a peer permits a larger one, ours stays: an origin's steady fields are a few hundred bytes.
+HEADER_TABLE_BYTES = 4 * KIB
+# A field block with more fields or bytes than a head may have is decoded all the same up to so many times as much,
+# because the blocks after it depend on the table it leaves: its message alone fails. More ends the connection.
+MAX_HEAD_OVERRUN = 4
+# What the decoder of one connection remembers of blocks and tables: some 400 heads of 1 KiB, with their overhead.
+MAX_KNOWN_BLOCK_BYTES = 512 * KIB
+# Encoded blocks that one connection keeps, and their bytes: the requests that a program repeats within seconds.
+MAX_ENCODED_BLOCKS = 256
+MAX_ENCODED_BLOCK_BYTES = 256 * KIB
+# How often fields of one name are put into the table before they are taken for ones that change with each message ...
+MAX_INSERTIONS_PER_NAME = 4
+# ... and for how many names this is tried: the table has room for 128 of the smallest entries, for some 60 usual ones.
+MAX_INSERTED_NAMES = 64
+
 # Testing
 
 # Requests whose answers an HttpPeer remembers by their bytes: those of a test that repeats itself.

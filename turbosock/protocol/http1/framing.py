@@ -1,6 +1,6 @@
 """Where a message ends, and whether its connection may carry another: RFC 9112 §6.1 to §6.3, §9.3; RFC 9110 §8.6.
 
-The four ways in which a body ends, and the fields that choose among them. What could be read in two ways is refused
+The ways in which a body ends, and the fields that choose among them. What could be read in two ways is refused
 on both sides: a Content-Length beside a Transfer-Encoding, lengths that differ, a coding other than `chunked`, a
 Transfer-Encoding in HTTP/1.0. Content-Length is judged even where the message has no body, because a peer that
 writes nonsense there is not to be trusted with the next message.
@@ -24,6 +24,8 @@ class Framing(enum.Enum):
     LENGTH = "length"
     CHUNKED = "chunked"
     CLOSE = "close"
+    # HTTP/2 alone: the body ends with its stream (RFC 9113 §8.1).
+    STREAM = "stream"
 
 
 _NONE = Framing.NONE

@@ -52,7 +52,7 @@ class ResponseHead:
     Attributes:
         status_code: 100 to 999; those above 599 are to be treated as 5xx (RFC 9110 §15).
         reason: the reason phrase, possibly empty.
-        version: 11 or 10.
+        version: 20, 11 or 10.
         headers: the fields.
         size: bytes of the head, the empty line included.
         framing: how the body ends.
@@ -122,15 +122,16 @@ class RequestHead:
     Attributes:
         method: a token, in its own case.
         target: the request target as it was sent: origin, absolute, authority or asterisk form (RFC 9112 §3.2).
-        version: 11 or 10.
+        version: 20, 11 or 10.
         headers: the fields.
         host: host and port that were asked for: the target's where it names one, else the Host field's; may be empty.
         size: bytes of the head, the empty line and skipped leading empty lines included.
-        framing: how the body ends: NONE, LENGTH or CHUNKED.
+        framing: how the body ends: NONE, LENGTH or CHUNKED; STREAM in HTTP/2 alone.
         content_length: bytes of the body if `framing` is LENGTH, else -1.
         keep_alive: whether the connection may carry another exchange after this one.
         expect_continue: the client waits for a 100 before it sends the body.
-        upgrade: the Upgrade field's value where the client offers to change the protocol, else None.
+        upgrade: the Upgrade field's value where the client offers to change the protocol, else None; the :protocol of
+            an extended CONNECT (RFC 8441).
         raw: the head's own bytes, without leading empty lines; where it is `size` bytes long,
             `buffer.startswith(head.raw, start)` recognises the same head again.
     """
