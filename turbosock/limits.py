@@ -40,6 +40,40 @@ MAX_CHUNK_SIZE_DIGITS = 15
 # A URL. Browsers stop at 2 MiB, servers at 8 KiB; the head that carries it is bounded by MAX_HEAD_BYTES.
 MAX_URL_LENGTH = 32 * KIB
 
+# HTTP/2
+
+# The window of a new stream: what its peer may send before anything of it was read. Chrome gives 6 MiB, Go 4 MiB, curl
+# 10 MiB, nghttp2 64 KiB; four rings are what 100 Mbit/s take in 20 ms, and the memory is bounded by the next line.
+HTTP2_STREAM_WINDOW_BYTES = 256 * KIB
+# Streams of one connection. Servers allow 100 to 256.
+MAX_HTTP2_STREAMS = 128
+# The first windows of all streams of a connection together: what slow readers of all of them can cost in memory.
+MAX_HTTP2_WINDOWS_BYTES = 32 * MIB
+# A stream's window grows while its reader keeps up and the path holds more than it, up to here: 1 Gbit/s over 64 ms.
+MAX_HTTP2_STREAM_WINDOW_BYTES = 8 * MIB
+# By how much the windows of one connection may have grown together, beyond the first ones.
+MAX_HTTP2_GROWTH_BYTES = 16 * MIB
+# The window of the connection: never what holds a stream up, since each stream's own bounds its memory. Twice that,
+# because it is filled up when half of it is used.
+HTTP2_CONNECTION_WINDOW_BYTES = 2 * (MAX_HTTP2_WINDOWS_BYTES + MAX_HTTP2_GROWTH_BYTES)
+# Frames that move nothing (PING, SETTINGS, resets, empty DATA, unknown ones) in a row, before the connection is ended
+# with ENHANCE_YOUR_CALM (CVE-2019-9512, 9515, 9518). nghttp2 and Go stop at 1,000 and 10,000 replies.
+MAX_HTTP2_IDLE_FRAMES = 1000
+# Streams that a client opened and reset, or that had to be reset for its mistakes, less those that ended well
+# (CVE-2023-44487). Go and nginx stop at about twice the streams that may be open.
+MAX_HTTP2_RESETS = 256
+# Streams of a connection that we have reset, and that are remembered because frames may still be on their way.
+MAX_HTTP2_REMEMBERED_RESETS = 1000
+# CONTINUATION frames of one header section (CVE-2024-28182): five carry the largest head, senders of small ones exist.
+MAX_HTTP2_CONTINUATIONS = 32
+# Room in the output that is kept for replies: a receive stops while there is less.
+HTTP2_REPLY_BYTES = 1 * KIB
+# A connection with open streams from which nothing has come for so long is asked for a sign of life, and is dead after
+# as long again without an answer. NAT tables forget in minutes; gRPC asks every 20 s at most.
+HTTP2_PING_S = 30.0
+# Attempts of a request that the peer says it has not looked at.
+MAX_REFUSED_ATTEMPTS = 4
+
 # Buffers
 
 # The receive ring of a connection. It must hold a whole head; a TLS record (16 KiB) fits four times.
@@ -467,6 +501,9 @@ def check_relations() -> None:
     assert CONNECT_TIMEOUT_S <= TOTAL_TIMEOUT_S and READ_TIMEOUT_S <= TOTAL_TIMEOUT_S, "parts fit the whole"
     assert QUEUE_PENDING <= MAX_QUEUE_PENDING and QUEUE_WORKERS <= MAX_QUEUE_WORKERS, "defaults keep to their bounds"
     assert QUEUE_IN_FLIGHT <= MAX_QUEUED_EXCHANGES, "a Loop holds what a queue begins"
+    assert MAX_HTTP2_STREAMS * HTTP2_STREAM_WINDOW_BYTES <= MAX_HTTP2_WINDOWS_BYTES, "the first windows keep to theirs"
+    assert HTTP2_STREAM_WINDOW_BYTES <= MAX_HTTP2_STREAM_WINDOW_BYTES, "windows grow"
+    assert HTTP2_CONNECTION_WINDOW_BYTES < 2**31, "RFC 9113 knows no larger window"
     assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
 
 

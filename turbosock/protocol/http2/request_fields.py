@@ -106,3 +106,19 @@ def _end_to_end(headers: HeaderList, *besides: bytes) -> list[Field]:
     if connection is not None:
         left_out = left_out.union(member.strip(b" \t") for member in connection.lower().split(b","))
     return [(name.lower(), value) for name, value in headers.raw if name.lower() not in left_out]
+
+
+def fields_of_head(head: bytes, scheme: str) -> list[Field]:
+    """The fields of a request that was serialised for HTTP/1.1, with its Host as the authority.
+
+    Raises:
+        InvalidHeader: as `request_fields`: HTTP/2 knows no such request.
+    """
+    lines = head.split(b"\r\n")
+    method, target, _ = lines[0].split(b" ")
+    fields: list[Field] = []
+    for line in lines[1:-2]:
+        name, _, value = line.partition(b": ")
+        fields.append((name, value))
+    headers = HeaderList.of_valid(fields, [name.lower() for name, _ in fields])
+    return request_fields(method.decode("ascii"), scheme, headers.joined(b"host") or b"", target, headers)
