@@ -27,7 +27,7 @@ from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.response import Response
 from turbosock.client.retries import RetryBudget, RetryPolicy
 from turbosock.client.serializers import JsonSerializer, MsgspecSerializer, OrjsonSerializer
-from turbosock.config import Config, PoolConfig, Timeouts, TransportMode
+from turbosock.config import Config, Http2Config, PoolConfig, Timeouts, TransportMode
 from turbosock.connection.send import Send
 from turbosock.errors import (
     BodyTooLarge,
@@ -153,6 +153,7 @@ __all__ = [
     "Handle",
     "HeadTooLarge",
     "HeaderDefaults",
+    "Http2Config",
     "Http2Error",
     "HttpExchange",
     "HttpListener",

@@ -194,6 +194,36 @@ class PoolConfig:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Http2Config:
+    """How an HTTP/2 connection shares its memory between streams.
+
+    Attributes:
+        initial_window_bytes: what a server may send of an answer before any of it was read. A stream whose reader keeps
+            up gets more by itself, as the path needs it.
+        max_streams: exchanges at once on one connection, if the server takes as many.
+
+    Raises:
+        InvalidOption: a value is out of its range, or all windows together are above 32 MiB.
+    """
+
+    initial_window_bytes: int = limits.HTTP2_STREAM_WINDOW_BYTES
+    max_streams: int = limits.MAX_HTTP2_STREAMS
+
+    def __post_init__(self) -> None:
+        check_count("initial_window_bytes", self.initial_window_bytes, 1024, limits.MAX_HTTP2_STREAM_WINDOW_BYTES)
+        check_count("max_streams", self.max_streams, 1, limits.MAX_HTTP2_WINDOWS_BYTES // 1024)
+        if self.initial_window_bytes * self.max_streams > limits.MAX_HTTP2_WINDOWS_BYTES:
+            raise InvalidOption(
+                f"initial_window_bytes={self.initial_window_bytes} times max_streams={self.max_streams} is above "
+                f"{limits.MAX_HTTP2_WINDOWS_BYTES} bytes: lower one of them"
+            )
+
+
+# What can be spoken, as `Response.http_version` says it, the preferred one first.
+HTTP_VERSIONS = ("HTTP/2", "HTTP/1.1")
+
+
 def _diagnostics_default() -> bool:
     return os.environ.get("TURBOSOCK_POOL_DIAGNOSTICS", "") not in ("", "0")
 
@@ -211,6 +241,9 @@ class Config:
         timeouts: the defaults of every exchange; a request's own `timeout=` replaces them.
         pool: connection limits.
         tls: whom to trust over https, and what to show.
+        http_versions: what may be spoken: "HTTP/2" over https where the server agrees (ALPN), and "HTTP/1.1". With
+            ("HTTP/2",) alone it is spoken over http, too, to servers that are known to understand it.
+        http2: memory and streams of HTTP/2 connections.
         resolver: asked for the addresses of names instead of the system: a NameResolver, or a callable like its
             `resolve`. It is called in threads, several at once, and what it answers is not cached.
         local_address: the address of this machine to connect from, or (address, port), or one of each family in a
@@ -237,6 +270,8 @@ class Config:
     timeouts: Timeouts = Timeouts()
     pool: PoolConfig = PoolConfig()
     tls: TlsConfig = field(default_factory=TlsConfig)
+    http_versions: tuple[str, ...] = HTTP_VERSIONS
+    http2: Http2Config = Http2Config()
     # Hidden: an object that is not ours may say anything.
     resolver: NameResolver | Callable[[str, int], Iterable[str | tuple[Any, ...]]] | None = field(
         default=None, repr=False
@@ -268,6 +303,14 @@ class Config:
             raise InvalidOption(f"pool={self.pool!r}: give a PoolConfig")
         if not isinstance(self.tls, TlsConfig):
             raise InvalidOption(f"tls={self.tls!r}: give a TlsConfig")
+        versions = self.http_versions
+        if not isinstance(versions, (tuple, list)) or not versions or not all(one in HTTP_VERSIONS for one in versions):
+            raise InvalidOption(
+                f"http_versions={versions!r}: give one or both of {', '.join(HTTP_VERSIONS)} in a tuple"
+            )
+        object.__setattr__(self, "http_versions", tuple(one for one in HTTP_VERSIONS if one in versions))
+        if not isinstance(self.http2, Http2Config):
+            raise InvalidOption(f"http2={self.http2!r}: give an Http2Config")
         if self.resolver is not None and not (callable(self.resolver) or hasattr(self.resolver, "resolve")):
             what = type(self.resolver).__name__
             raise InvalidOption(f"resolver: a {what} was given; give a callable (host, port), or what has resolve()")
@@ -293,6 +336,11 @@ class Config:
                 raise InvalidOption(f"headers: field {name!r} needs a str name and a str value")
         # A tuple of pairs keeps the configuration hashable whatever was given.
         object.__setattr__(self, "headers", pairs)
+
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        """The protocols that are offered over TLS (RFC 7301)."""
+        return tuple("h2" if version == "HTTP/2" else "http/1.1" for version in self.http_versions)
 
     @property
     def header_pairs(self) -> tuple[tuple[str, str], ...]:

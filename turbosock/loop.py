@@ -71,6 +71,8 @@ from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from turbosock.client.cookies import Cookies
+    from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.http2_session import Http2Session
 
 
 # What a Loop can listen for.
@@ -134,10 +136,10 @@ class Loop:
         # Exchanges that a link of the chain makes wait, or that wait before another attempt.
         self.held: set[HeldExchange] = set()
         self.max_body_bytes = config.max_body_bytes
-        self.pool = ConnectionPool(config.pool)
+        self.pool = ConnectionPool(config.pool, config.alpn)
         self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
-        self.secure = TlsDialer(config.tls, alpn=("http/1.1",))
+        self.secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         routes = Routes.of(config, dials=connector is None)
@@ -504,7 +506,9 @@ class Loop:
             self.reactor.mend()
             now_ns = self.reactor.clock.now_ns()
             for connection in tuple(self.pool.connections):
-                assert isinstance(connection, LoopConnection), "a Loop's connections are LoopConnections"
+                if not isinstance(connection, LoopConnection):
+                    self._mend_session(connection, now_ns)
+                    continue
                 owner = connection.owner
                 if isinstance(owner, Exchange) and owner.connection is connection and not owner.done:
                     transport = connection.transport
@@ -513,7 +517,7 @@ class Loop:
                         connection.arm_ready()
                         self.reactor.requeue(transport, IN)
                     connection.timer.move(now_ns)
-                elif connection not in connection.origin.idle:  # type: ignore[attr-defined]  # an OriginPool
+                elif connection not in connection.origin.idle:
                     connection.discard()
             for dial in tuple(self.dials):
                 dial.arm()
@@ -522,6 +526,23 @@ class Loop:
         except (MemoryError, TurbosockError):
             # What broke off is told; what is not mended ends by its deadline.
             return
+
+    def _mend_session(self, session: Http1Connection | Http2Session, now_ns: int) -> None:
+        """As `_mend`, of a connection with streams."""
+        from turbosock.client.loop_http2 import LoopHttp2Session, LoopHttp2Stream
+
+        assert isinstance(session, LoopHttp2Session), "a Loop's connections are LoopConnections and LoopHttp2Sessions"
+        for stream in tuple(session.streams):
+            assert isinstance(stream, LoopHttp2Stream), "as above"
+            owner = stream.owner
+            if isinstance(owner, Exchange) and owner.connection is stream and not owner.done:
+                if owner not in self.starved:
+                    session.step_later(stream)
+                stream.timer.move(now_ns)
+            elif stream not in session.origin.idle:  # type: ignore[union-attr]  # a pooled session has its origin
+                stream.discard()
+        if not session.closed:
+            session.resume()
 
     def _work(self, end_ns: int | None, max_events: int | None, max_bytes: int | None) -> Stop:
         """Serve the line until it is empty or a budget is spent."""

@@ -96,6 +96,7 @@ def make(request: pytest.FixtureRequest, provider: TlsProviderMode) -> Iterator[
             tls=replace(tls, provider=provider),
             timeouts=timeouts,
             pool=pool or PoolConfig(),
+            http_versions=("HTTP/1.1",),
             diagnostics=True,
         )
         client = Client(config)

@@ -96,6 +96,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
             timeouts=timeouts,
             pool=pool or PoolConfig(),
             poller=poller,
+            http_versions=("HTTP/1.1",),
             diagnostics=True,
         )
         loop = Loop(config) if clock is None else Loop(config, clock=clock)

@@ -26,7 +26,9 @@ def drawn_tree() -> dict[str, tuple[str | None, str | None, str | None]]:
         if match is None:
             continue
         depth = len(match[1]) // 4
-        for name, base in re.findall(r"([A-Z][a-z]+[0-9]?(?:[A-Z][a-z]+)*)(?: \((\w+)\))?(?=\s|$)", match[2].split("   ")[0]):
+        for name, base in re.findall(
+            r"([A-Z][a-z]+[0-9]?(?:[A-Z][a-z]+)*)(?: \((\w+)\))?(?=\s|$)", match[2].split("   ")[0]
+        ):
             origins = re.findall(r"\b(LOCAL|REMOTE|PROTOCOL|TIMEOUT|TLS|LIMIT|MISUSE)\b(?! or)", match[2])
             tree[name] = (above[depth - 1], base or None, origins[0] if len(origins) == 1 else None)
             above[depth] = name

@@ -23,8 +23,7 @@ from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
 
 if TYPE_CHECKING:
-    from turbosock.connection.http1 import Http1Connection
-    from turbosock.pool.origin_pool import OriginPool
+    from turbosock.pool.origin_pool import OriginPool, PooledConnection
     from turbosock.tls.provider import TlsSession
     from turbosock.transport.dial import Dial
     from turbosock.transport.secure import TlsDialer
@@ -52,11 +51,11 @@ class BlockingWaiter:
         self._latch = Latch()
         self._lock = threading.Lock()
         self._gave_up = False
-        self._offered: Http1Connection | Place | None = None
+        self._offered: PooledConnection | Place | None = None
         self.interrupted = False
         self.closed = False
 
-    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+    def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         """See `pool.Waiter`; a thread that has given up declines."""
         with self._lock:
             if self._gave_up:
@@ -79,7 +78,7 @@ class BlockingWaiter:
         """Wait for an offer or an interruption; False when the time passed first."""
         return self._latch.wait(timeout_ns / NS_PER_S)
 
-    def take(self) -> Http1Connection | Place:
+    def take(self) -> PooledConnection | Place:
         """What was offered."""
         offered = self._offered
         assert offered is not None, "taken once, after an offer"

@@ -16,7 +16,7 @@ from turbosock.errors import Cancelled, ClientClosed, ReadTimeout, TotalTimeout,
 if TYPE_CHECKING:
     from turbosock.client.blocking_dial import Interruptible
     from turbosock.client.client import Client
-    from turbosock.connection.http1 import Http1Connection
+    from turbosock.pool.origin_pool import PooledConnection
 
 _monotonic_ns = time.monotonic_ns
 
@@ -77,7 +77,7 @@ class BlockingExchange(ClientExchange):
         if waiter is not None:
             waiter.interrupt()
 
-    def _wait(self, connection: Http1Connection) -> None:
+    def _wait(self, connection: PooledConnection) -> None:
         """Let the transport wait for bytes, no longer than the read limit and the total deadline allow."""
         transport = connection.transport
         timeouts = self.timeouts

@@ -17,10 +17,10 @@ from turbosock.client.middleware.chained import Chained
 from turbosock.errors import Phase, TurbosockError
 
 if TYPE_CHECKING:
+    from turbosock.client.loop_exchange import TickedConnection
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.middleware.chain import Chain
     from turbosock.client.middleware.timeline import Timeline
-    from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.protocol.http1.head import ResponseHead
 
@@ -109,7 +109,7 @@ class ChainedExchange(Chained, Exchange):
 
     # The answer, and another attempt
 
-    def _take_special(self, connection: Http1Connection, head: ResponseHead) -> None:
+    def _take_special(self, connection: TickedConnection, head: ResponseHead) -> None:
         if not self._awaiting or self._show_answer():
             super()._take_special(connection, head)
 
@@ -119,11 +119,11 @@ class ChainedExchange(Chained, Exchange):
         self.leave_links(self._chain())
         self.attempts = 0
 
-    def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
+    def _take_whole(self, connection: TickedConnection, ring: ReceiveRing | None) -> None:
         if not self._awaiting or self._show_answer():
             super()._take_whole(connection, ring)
 
-    def _take_body(self, connection: Http1Connection) -> None:
+    def _take_body(self, connection: TickedConnection) -> None:
         if not self._awaiting or self._show_answer():
             super()._take_body(connection)
 
@@ -183,7 +183,7 @@ class ChainedExchange(Chained, Exchange):
         finally:
             super().fail(error)
 
-    def _note_progress(self, connection: Http1Connection) -> None:
+    def _note_progress(self, connection: TickedConnection) -> None:
         if self.timeline is not None and connection.answered:
             self.note_first_byte()
         super()._note_progress(connection)

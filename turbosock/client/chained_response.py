@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from turbosock.client.middleware.timeline import Timeline
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
-    from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.source import BodySource
+    from turbosock.pool.origin_pool import PooledConnection
 
 _QUEUE = Phase.QUEUE
 
@@ -206,7 +206,7 @@ class _ChainedPerformance(Chained, Response):
             self._end_broken(error)
             raise
 
-    def _gather_rest(self, connection: Http1Connection) -> bytes:
+    def _gather_rest(self, connection: PooledConnection) -> bytes:
         try:
             return super()._gather_rest(connection)
         except BaseException as error:
@@ -236,7 +236,7 @@ class _ChainedPerformance(Chained, Response):
             for other in tuple(client.held):
                 other.interrupt()
 
-    def _wait(self, connection: Http1Connection) -> None:
+    def _wait(self, connection: PooledConnection) -> None:
         if self.timeline is not None and connection.answered:
             self.note_first_byte()
         super()._wait(connection)

@@ -29,6 +29,7 @@ from turbosock.client.cancel_token import CancelToken
 from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
 from turbosock.client.default_headers import default_headers
 from turbosock.client.flow import Flow
+from turbosock.client.http_version import has_prior_knowledge, speaks_http2
 from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import refill_of
@@ -43,17 +44,18 @@ from turbosock.client.stats import ClientStats
 from turbosock.client.thread_prewarmer import ThreadPrewarmer
 from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
-from turbosock.config import Config, Timeouts
+from turbosock.config import Config, Timeouts, TransportMode
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.pool.origin_pool import OriginPool, Place, Waiter
+from turbosock.pool.origin_pool import OriginPool, Place, PooledConnection, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
+from turbosock.transport.transport import SaeaTransport, Transport
 
 if TYPE_CHECKING:
     import os
@@ -122,8 +124,8 @@ class Client:
         self.closed = False
         self._timeouts = config.timeouts
         self._connector = checked_connector(connector)
-        self.pool = ConnectionPool(config.pool)
-        self._secure = TlsDialer(config.tls, alpn=("http/1.1",))
+        self.pool = ConnectionPool(config.pool, config.alpn)
+        self._secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
@@ -150,7 +152,7 @@ class Client:
         )
         self._names_lines = config.diagnostics
         # Connections of responses that were dropped; a finalizer may run inside anything, so it only leaves them here.
-        self._abandoned: deque[Http1Connection] = deque()
+        self._abandoned: deque[PooledConnection] = deque()
         self._dropped: deque[ChainedStreamedResponse] = deque()
         _clients.add(self)
 
@@ -368,7 +370,7 @@ class Client:
 
     # What responses ask for
 
-    def connect(self, response: Response) -> Http1Connection:
+    def connect(self, response: Response) -> PooledConnection:
         """A connection for an exchange that found none idle: dialled, or waited for; for Response only."""
         origin = response.prepared.origin
         # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
@@ -393,7 +395,7 @@ class Client:
             origin.discard(idle)
         return self.dial(response, origin, place)
 
-    def dial(self, dialler: Dialler, origin: OriginPool, place: Place) -> Http1Connection:
+    def dial(self, dialler: Dialler, origin: OriginPool, place: Place) -> PooledConnection:
         """A new connection in a place that was reserved; for whoever keeps connections ready, too.
 
         Raises:
@@ -402,17 +404,14 @@ class Client:
         transport = None
         try:
             if self._connector is None:
-                transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, self.config.transport)
+                mode = self.config.transport
+                if has_prior_knowledge(self.config, origin.key):
+                    # A connection that threads share never blocks in the kernel.
+                    mode = TransportMode.SAEA
+                transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, mode)
             else:
                 transport = connect_blocking(dialler, origin.key, self._connector)
-            connection = Http1Connection(
-                transport,
-                self.rings,
-                max_head_bytes=self.config.max_head_bytes,
-                max_head_fields=self.config.max_head_fields,
-                decodes=self.config.decode,
-            )
-            origin.opened(connection, place, _monotonic_ns())
+            connection = self._made(transport, origin, place)
         except BaseException:
             origin.released(place)
             if transport is not None:
@@ -424,7 +423,34 @@ class Client:
             raise ClientClosed("the client was closed while the request was under way")
         return connection
 
-    def abandon(self, connection: Http1Connection) -> None:
+    def _made(self, transport: Transport, origin: OriginPool, place: Place) -> PooledConnection:
+        """The connection on this transport, or the first stream of it."""
+        config = self.config
+        if not speaks_http2(transport, config, origin.key):
+            connection = Http1Connection(
+                transport,
+                self.rings,
+                max_head_bytes=config.max_head_bytes,
+                max_head_fields=config.max_head_fields,
+                decodes=config.decode,
+            )
+            origin.opened(connection, place, _monotonic_ns())
+            return connection
+        if not isinstance(transport, SaeaTransport):
+            raise InvalidOption("connector: HTTP/2 needs a transport that does not block")
+        # Not with the module: programs that speak HTTP/1.1 alone need not have it.
+        from turbosock.client.shared_http2 import SharedHttp2Session
+
+        session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config)
+        stream = origin.opened_session(session, place, _monotonic_ns())
+        assert stream is not None, "a new session has room for one"
+        session.begin()
+        if origin.waiters:
+            # Others waited to see what it would be.
+            origin.hand_over()
+        return stream
+
+    def abandon(self, connection: PooledConnection) -> None:
         """Close a connection whose response was dropped, later and elsewhere; for finalizers."""
         self._abandoned.append(connection)
 
@@ -450,7 +476,7 @@ class Client:
             assert isinstance(origin, OriginPool), "a client's connection knows its pool"
             origin.discard(connection)
 
-    def _wait_for_connection(self, response: Response, now_ns: int) -> Http1Connection | Place:
+    def _wait_for_connection(self, response: Response, now_ns: int) -> PooledConnection | Place:
         """Stand in line for a connection, or for a place to dial into.
 
         Raises:

@@ -24,6 +24,7 @@ from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.errors import (
     Cancelled,
     ConnectionClosed,
+    Http2Error,
     InvalidOption,
     Origin,
     Phase,
@@ -34,6 +35,7 @@ from turbosock.errors import (
     WriteError,
 )
 from turbosock.protocol.http1.headers import HeaderList
+from turbosock.protocol.http2.engine import UNPROCESSED
 from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from turbosock.client.request import PreparedRequest
     from turbosock.client.request_options import Informational
     from turbosock.config import Timeouts
-    from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
+    from turbosock.pool.origin_pool import PooledConnection
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.tls.provider import TlsInfo
+
+_VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
 # How often an exchange is sent again because its idle connection turned out to be stale.
 MAX_STALE_RETRIES: Final = 1
@@ -104,7 +108,7 @@ class ClientExchange:
     # that is another's already. None: nobody else can reach the exchange.
     _guard: threading.Lock | None
     cancelled: bool
-    connection: Http1Connection | None
+    connection: PooledConnection | None
     deadline_ns: int
     error: TurbosockError | None
     finished_ns: int
@@ -140,8 +144,8 @@ class ClientExchange:
 
     @property
     def http_version(self) -> str:
-        """ "HTTP/1.1" or "HTTP/1.0"."""
-        return "HTTP/1.1" if self._answer().version == 11 else "HTTP/1.0"
+        """ "HTTP/2", "HTTP/1.1" or "HTTP/1.0"."""
+        return _VERSIONS[self._answer().version]
 
     @property
     def headers(self) -> HeaderList:
@@ -280,8 +284,11 @@ class ClientExchange:
         """Whether an idle connection, kept or prewarmed, was stale: closed by its peer before our request reached it.
 
         A connection that was made for the exchange never is: whoever closes that has seen the request, or would again.
+        Over HTTP/2 the peer may also say that it has not looked at the request (RFC 9113 §8.7): then any may.
         """
         connection = self.connection
+        if isinstance(error, Http2Error) and error.code == UNPROCESSED and not self.cancelled:
+            return self.retries < limits.MAX_REFUSED_ATTEMPTS and (self.source is None or self.source.replayable)
         if (
             connection is None
             or connection.idle_since_ns == NEVER_IDLE

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turbosock.client.pooled_steps import PooledSteps
 from turbosock.connection.http1 import Http1Connection
 from turbosock.errors import Origin, TurbosockError, WriteError
+from turbosock.reactor.context import PENDING
+from turbosock.reactor.poller import IN
 
 if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from turbosock.transport.transport import SaeaTransport
 
 
-class LoopConnection(Http1Connection):
+class LoopConnection(PooledSteps, Http1Connection):
     """A connection whose contexts complete inside `Loop.poll()`, with the one timer of its exchanges."""
 
     __slots__ = ("timer",)
@@ -52,51 +55,26 @@ class LoopConnection(Http1Connection):
             except BaseException:
                 self.discard()
                 raise
-            self.origin.count_unfit()  # type: ignore[attr-defined]  # an OriginPool
+            self.origin.count_unfit()
             self.discard()
         else:
-            exchange.on_readable()  # type: ignore[attr-defined]  # owners of loop connections are Exchanges
+            exchange.on_readable()
 
     def _on_sent(self, context: IOContext) -> None:
         exchange = self.owner
         if exchange is not None:
-            exchange.on_writable()  # type: ignore[attr-defined]  # as above
+            exchange.on_writable()
 
-    def rest(self, now_ns: int) -> None:
-        """Idle from now on, unless somebody has it already: watched, and closed when it was idle for too long."""
-        if self.transport.fd < 0 or self.owner is not None:
-            return
-        try:
-            self.transport.arm()
-            max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
-            self.timer.move(min(now_ns + max_idle_ns, self.retire_ns))
-        except TurbosockError:
-            # It cannot be watched, or there is no timer.
-            self.discard()
+    @property
+    def unread(self) -> bool:
+        """Whether bytes wait here for memory, for room or for their turn."""
+        transport: SaeaTransport = self.transport
+        return transport.receive_context.state != PENDING or transport.queued
 
-    def on_timer(self, now_ns: int) -> None:
-        """The deadline of the present exchange, or of idleness, has passed or was moved."""
-        exchange = self.owner
-        if exchange is not None:
-            exchange.on_timer(now_ns)  # type: ignore[attr-defined]  # as above
-            return
-        max_idle_ns = self.origin.max_idle_ns  # type: ignore[attr-defined]  # an OriginPool
-        due_ns = min(self.idle_since_ns + max_idle_ns, self.retire_ns)
-        if now_ns >= due_ns:
-            self.origin.count_expired()  # type: ignore[attr-defined]  # as above
-            self.discard()
-        else:
-            self.timer.move(due_ns)
-
-    def discard(self) -> None:
-        """Close a connection that no exchange has, idle or between two owners, and give its place back."""
-        origin = self.origin
-        try:
-            origin.idle.remove(self)  # type: ignore[attr-defined]  # an OriginPool
-        except ValueError:
-            # Taken out already, by a pool that closes, say.
-            pass
-        origin.discard(self)  # type: ignore[attr-defined]  # an OriginPool
+    def requeue(self) -> None:
+        """Step the exchange again when the line has come round."""
+        self.arm_ready()
+        self.transport.reactor.requeue(self.transport, IN)
 
     def _append_block(self) -> bool:
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json as json_module
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from turbosock import limits
 from turbosock.client.charset import decoded
@@ -23,6 +23,7 @@ from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange
 from turbosock.client.flow import Flow
 from turbosock.client.gather import Gatherer, too_large
 from turbosock.client.hold_timer import HoldTimer
+from turbosock.client.pooled_steps import PooledSteps
 from turbosock.client.queue_timer import QueueTimer
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.errors import (
@@ -41,22 +42,23 @@ from turbosock.errors import (
 )
 from turbosock.protocol.http1.framing import Framing
 from turbosock.reactor.context import PENDING
-from turbosock.reactor.poller import IN
-from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
     from turbosock.client.flow import Hop
     from turbosock.client.loop_connection import LoopConnection
+    from turbosock.client.loop_http2 import LoopHttp2Stream
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
-    from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
-    from turbosock.pool.origin_pool import Place
+    from turbosock.pool.origin_pool import Place, PooledConnection
     from turbosock.protocol.http1.head import ResponseHead
 
+
+# What an exchange of a Loop is sent on.
+TickedConnection: TypeAlias = "LoopConnection | LoopHttp2Stream"
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
 _BODY = Phase.BODY
@@ -106,6 +108,8 @@ class Exchange(ClientExchange, Event):
         "kind",
         "user",
     )
+
+    connection: TickedConnection | None
 
     # What an event has and an exchange has not.
     data = None
@@ -181,7 +185,8 @@ class Exchange(ClientExchange, Event):
 
     def _proceed(self, now_ns: int) -> None:
         """Send the request, the first or a further one, as soon as there is a connection."""
-        connection = self.prepared.origin.take_idle(now_ns)
+        # The pool of a Loop has nothing else.
+        connection: TickedConnection | None = self.prepared.origin.take_idle(now_ns)  # type: ignore[assignment]
         if connection is not None:
             try:
                 self._send_on(connection, now_ns)
@@ -216,7 +221,7 @@ class Exchange(ClientExchange, Event):
             self._queue_timer.cancel()
             self._queue_timer = None
 
-    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+    def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         """See `pool.Waiter`."""
         if self.done:
             return False
@@ -225,7 +230,7 @@ class Exchange(ClientExchange, Event):
             if place is not None:
                 self._dial_now(place)
             else:
-                assert connection is not None, "a connection or a place is offered"
+                assert isinstance(connection, PooledSteps), "a connection of the loop, or a place, is offered"
                 self._send_on(connection, self._now_ns())
         except TurbosockError as error:
             # There are no more timers, say.
@@ -233,7 +238,7 @@ class Exchange(ClientExchange, Event):
         except BaseException as error:
             if place is not None:
                 self.prepared.origin.released(place)
-            self._take_to_end(connection, error)
+            self._take_to_end(connection, error)  # type: ignore[arg-type]  # one of the loop's, as above
             raise
         return True
 
@@ -267,18 +272,18 @@ class Exchange(ClientExchange, Event):
         # From here on the place is the dial's to give back.
         self._loop.queue_dial(dial)
 
-    def on_connected(self, connection: LoopConnection) -> None:
+    def on_connected(self, connection: TickedConnection) -> None:
         """The dial succeeded."""
         self.dial = None
         self._send_on(connection, self._now_ns())
 
-    def _take_to_end(self, connection: Http1Connection | None, error: BaseException) -> None:
+    def _take_to_end(self, connection: TickedConnection | None, error: BaseException) -> None:
         """A step broke off around a connection that was given to this exchange, which may not have taken it yet."""
         if connection is not None and not self.done:
             self.connection = connection
         self.break_off(error)
 
-    def _send_on(self, connection: Http1Connection, now_ns: int) -> None:
+    def _send_on(self, connection: TickedConnection, now_ns: int) -> None:
         prepared = self.prepared
         self.connection = connection
         self.tls = connection.transport.tls
@@ -312,7 +317,7 @@ class Exchange(ClientExchange, Event):
                 deadline_ns = self.deadline_ns
             # An earlier deadline of the same connection is left standing: when it fires, on_timer() puts it right.
             # That is rare, and this is every request.
-            timer = connection.timer  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
+            timer = connection.timer
             if timer.deadline_ns > deadline_ns:
                 timer.move(deadline_ns)
             if connection.sent:
@@ -350,7 +355,7 @@ class Exchange(ClientExchange, Event):
             self.break_off(error)
             raise
 
-    def _send_failed(self, connection: Http1Connection, error: WriteError) -> None:
+    def _send_failed(self, connection: TickedConnection, error: WriteError) -> None:
         """A server that refuses an upload answers, closes, and resets what still comes: its answer may be here."""
         if error.origin is not Origin.REMOTE or self.source is None or not self._answered_anyway(connection):
             self._broken(error)
@@ -369,7 +374,7 @@ class Exchange(ClientExchange, Event):
             self.break_off(failure)
             raise
 
-    def _answered_anyway(self, connection: Http1Connection) -> bool:
+    def _answered_anyway(self, connection: TickedConnection) -> bool:
         transport = connection.transport
         try:
             while not transport.is_quiet():
@@ -381,7 +386,7 @@ class Exchange(ClientExchange, Event):
             return False
         return False
 
-    def _note_progress(self, connection: Http1Connection) -> None:
+    def _note_progress(self, connection: TickedConnection) -> None:
         """A step is over and the exchange is not: if it moved bytes, the limits of read and write count from now."""
         transport = connection.transport
         moved = transport.bytes_in + transport.bytes_out
@@ -433,7 +438,7 @@ class Exchange(ClientExchange, Event):
             self.break_off(error)
             raise
 
-    def _take_special(self, connection: Http1Connection, head: ResponseHead) -> None:
+    def _take_special(self, connection: TickedConnection, head: ResponseHead) -> None:
         """An answer that may ask for another request."""
         if self._goes_on(None):
             return
@@ -505,7 +510,7 @@ class Exchange(ClientExchange, Event):
             self.break_off(error)
             raise
 
-    def _take_whole(self, connection: Http1Connection, ring: ReceiveRing | None) -> None:
+    def _take_whole(self, connection: TickedConnection, ring: ReceiveRing | None) -> None:
         """The body came with the head: one copy out of the ring, and the connection is free."""
         if self._stream:
             if self._take_data_whole(connection):
@@ -529,7 +534,7 @@ class Exchange(ClientExchange, Event):
             self.nbytes = count
         self._finish()
 
-    def _take_data_whole(self, connection: Http1Connection) -> bool:
+    def _take_data_whole(self, connection: TickedConnection) -> bool:
         """One DATA event with the whole body; False: starved, the loop comes again."""
         ring = connection.ring
         assert ring is not None, "a head was read from it"
@@ -564,7 +569,7 @@ class Exchange(ClientExchange, Event):
                 f"the body has {length} bytes, into= has room for {len(self.into)}; give a larger buffer"
             )
 
-    def _take_body(self, connection: Http1Connection) -> None:
+    def _take_body(self, connection: TickedConnection) -> None:
         """Move what has arrived to where it goes, a quantum at most."""
         body = connection.body
         moved = 0
@@ -590,7 +595,7 @@ class Exchange(ClientExchange, Event):
                 return
         self._finish()
 
-    def _take_into(self, connection: Http1Connection, into: memoryview, moved: int) -> int:
+    def _take_into(self, connection: TickedConnection, into: memoryview, moved: int) -> int:
         nbytes = self.nbytes
         size = len(into)
         reader = connection.decoded
@@ -610,7 +615,7 @@ class Exchange(ClientExchange, Event):
             raise BodyTooLarge(f"the body is longer than the {size} bytes of into=; give a larger buffer")
         return count
 
-    def _take_gathered(self, connection: Http1Connection, moved: int) -> int:
+    def _take_gathered(self, connection: TickedConnection, moved: int) -> int:
         body = connection.body
         gatherer = self._gatherer
         if gatherer is None:
@@ -621,7 +626,7 @@ class Exchange(ClientExchange, Event):
             gatherer.advance(count)
         return count
 
-    def _take_data(self, connection: Http1Connection) -> int:
+    def _take_data(self, connection: TickedConnection) -> int:
         """One DATA event, from one receive at most."""
         lease = self._rent_segment()
         if lease is None:
@@ -637,11 +642,8 @@ class Exchange(ClientExchange, Event):
             lease.release()
         return count
 
-    def _requeue(self, connection: Http1Connection) -> None:
-        transport = connection.transport
-        assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
-        connection.arm_ready()
-        self._loop.reactor.requeue(transport, IN)
+    def _requeue(self, connection: TickedConnection) -> None:
+        connection.requeue()
 
     def on_timer(self, now_ns: int) -> None:
         """The connection's timer: fail if a limit passed, else set it anew."""
@@ -655,17 +657,15 @@ class Exchange(ClientExchange, Event):
             self.break_off(error)
             raise
 
-    def _look_at_limits(self, connection: Http1Connection, now_ns: int) -> None:
-        transport = connection.transport
-        assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
+    def _look_at_limits(self, connection: TickedConnection, now_ns: int) -> None:
         timeouts = self.timeouts
         if now_ns >= self.deadline_ns:
             self.fail(TotalTimeout(f"the total deadline of {timeouts.total_s} s passed; raise it or ask for less"))
             return
-        if transport.receive_context.state != PENDING or transport.queued:
+        if connection.unread:
             # Bytes wait here for memory, for room or for their turn. The peer is not late.
             self._quiet_since_ns = now_ns
-        elif not connection.sent and transport.tls is not None:
+        elif not connection.sent and connection.transport.tls is not None:
             # A peer takes what a TLS engine holds without a step of this exchange.
             self._note_progress(connection)
         if not connection.sent and not connection.continued and self.source is not None:
@@ -684,7 +684,7 @@ class Exchange(ClientExchange, Event):
                 self.fail(WriteTimeout(f"the peer took no byte for {timeouts.write_s} s; raise write_s or try later"))
             return
         due_ns = min(self._quiet_since_ns + limit_ns, self.deadline_ns)
-        connection.timer.move(max(due_ns, now_ns + 1))  # type: ignore[attr-defined]  # a LoopConnection
+        connection.timer.move(max(due_ns, now_ns + 1))
 
     # Ending
 
@@ -710,7 +710,7 @@ class Exchange(ClientExchange, Event):
         finally:
             self._loop.take_back(self)
 
-    def _release(self, connection: Http1Connection) -> None:
+    def _release(self, connection: TickedConnection) -> None:
         """The answer was read: the connection goes back to its origin, and is watched there."""
         # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
         # exchange has to wait for it.
@@ -718,7 +718,7 @@ class Exchange(ClientExchange, Event):
         try:
             self.release_connection(self._now_ns())
         except BaseException:
-            connection.discard()  # type: ignore[attr-defined]  # connections of a Loop are LoopConnections
+            connection.discard()
             raise
         if connection.transport.fd >= 0 and connection.owner is None:
             try:
@@ -727,14 +727,14 @@ class Exchange(ClientExchange, Event):
                 due_ns = self.finished_ns + self._loop.pool.max_idle_ns
                 if due_ns > connection.retire_ns:
                     due_ns = connection.retire_ns
-                timer = connection.timer  # type: ignore[attr-defined]  # as above
+                timer = connection.timer
                 if timer.deadline_ns > due_ns:
                     timer.move(due_ns)
             except TurbosockError:
                 # It cannot be watched, or there is no timer. The answer is here all the same.
-                connection.discard()  # type: ignore[attr-defined]  # as above
+                connection.discard()
             except BaseException:
-                connection.discard()  # type: ignore[attr-defined]  # as above
+                connection.discard()
                 raise
 
     def _broken(self, error: TurbosockError) -> None:

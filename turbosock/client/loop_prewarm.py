@@ -16,6 +16,7 @@ from turbosock.errors import Cancelled, ClientClosed, Phase, TurbosockError
 
 if TYPE_CHECKING:
     from turbosock.client.loop_connection import LoopConnection
+    from turbosock.client.loop_http2 import LoopHttp2Stream
     from turbosock.client.loop_services import LoopServices
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool
@@ -124,7 +125,7 @@ class _Target:
         self.dial: TickingDial | None = None
         self._over = False
 
-    def on_connected(self, connection: LoopConnection) -> None:
+    def on_connected(self, connection: LoopConnection | LoopHttp2Stream) -> None:
         """One more is ready, unless somebody waits for it."""
         now_ns = self._loop.reactor.clock.now_ns()
         origin = self.prewarming.warm.origin

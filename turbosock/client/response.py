@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from turbosock.client.flow import Flow
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
-    from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.source import BodySource
+    from turbosock.pool.origin_pool import PooledConnection
     from turbosock.protocol.http1.head import ResponseHead
 from turbosock.reactor.clock import NS_PER_S
 
@@ -261,7 +261,7 @@ class Response(ResponseBody):
             held.discard(waiter)
         self.check_deadline()
 
-    def _send_with_body(self, connection: Http1Connection, source: BodySource) -> None:
+    def _send_with_body(self, connection: PooledConnection, source: BodySource) -> None:
         prepared = self.prepared
         now_ns = _monotonic_ns()
         if not 0 <= source.length <= _SMALL_BODY_BYTES:
@@ -282,7 +282,7 @@ class Response(ResponseBody):
             if error.origin is not Origin.REMOTE or self.cancelled or not self._answered_anyway(connection):
                 raise
 
-    def _answered_anyway(self, connection: Http1Connection) -> bool:
+    def _answered_anyway(self, connection: PooledConnection) -> bool:
         try:
             while not connection.transport.is_quiet():
                 self.check_deadline()
@@ -293,7 +293,7 @@ class Response(ResponseBody):
             return False
         return False
 
-    def _await_continue(self, connection: Http1Connection) -> None:
+    def _await_continue(self, connection: PooledConnection) -> None:
         """Wait for a 100, a final answer, or the moment when waiting is pointless (RFC 9110 §10.1.1)."""
         end_ns = min(_monotonic_ns() + CONTINUE_WAIT_NS, self.deadline_ns)
         while not connection.continued and connection.head is None:
@@ -307,7 +307,7 @@ class Response(ResponseBody):
         else:
             connection.abandon_request()
 
-    def _send_rest(self, connection: Http1Connection, quiet_since_ns: int) -> None:
+    def _send_rest(self, connection: PooledConnection, quiet_since_ns: int) -> None:
         """Send what the first call did not take, until all is sent or the server answers."""
         transport = connection.transport
         timeouts = self.timeouts
@@ -329,14 +329,14 @@ class Response(ResponseBody):
             connection.on_writable()
         transport.allow_send(timeouts.write_ns)
 
-    def _answered_early(self, connection: Http1Connection) -> bool:
+    def _answered_early(self, connection: PooledConnection) -> bool:
         connection.transport.await_readable(_UPLOAD_LOOK_NS)
         if connection.read_head() is None:
             return False
         connection.abandon_request()
         return True
 
-    def _await_head(self, connection: Http1Connection, sent_ns: int) -> ResponseHead:
+    def _await_head(self, connection: PooledConnection, sent_ns: int) -> ResponseHead:
         self._bytes_seen = connection.transport.bytes_in
         # Without a byte of the answer, the first receive has waited since the request was sent.
         self._quiet_since_ns = _monotonic_ns() if connection.answered else sent_ns
@@ -375,7 +375,7 @@ class Response(ResponseBody):
         if self._pool is not None and self._content is None and self.error is None:
             self._pool.give_back(self)  # type: ignore[arg-type]  # only a StreamedResponse has a pool
 
-    def _leave(self, connection: Http1Connection) -> None:
+    def _leave(self, connection: PooledConnection) -> None:
         if connection.body.complete and connection.decoded is None:
             self.release_connection(_monotonic_ns())
         else:
@@ -415,7 +415,7 @@ class StreamedResponse(Response):
 
     def __del__(self) -> None:
         # An interrupt in its making leaves it without any attribute.
-        connection: Http1Connection | None = getattr(self, "connection", None)
+        connection: PooledConnection | None = getattr(self, "connection", None)
         if connection is None:
             return
         self.connection = None

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from turbosock.buffers import PooledBuffer
     from turbosock.client.download import ProgressArgument
-    from turbosock.connection.http1 import Http1Connection
+    from turbosock.pool.origin_pool import PooledConnection
 
 _monotonic_ns = time.monotonic_ns
 
@@ -55,7 +55,7 @@ class ResponseBody(BlockingExchange):
     _replayed: int
     _view: memoryview | None
 
-    def _await_body(self, connection: Http1Connection, view: memoryview, bytes_before: int) -> int:
+    def _await_body(self, connection: PooledConnection, view: memoryview, bytes_before: int) -> int:
         reader = connection.decoded or connection
         transport = connection.transport
         self._bytes_seen = transport.bytes_in
@@ -178,7 +178,7 @@ class ResponseBody(BlockingExchange):
         elif self._content is None:
             self._content = b""
 
-    def _gather_rest(self, connection: Http1Connection) -> bytes:
+    def _gather_rest(self, connection: PooledConnection) -> bytes:
         body = connection.body
         if body.complete:
             self.release_connection(_monotonic_ns())

@@ -13,6 +13,7 @@ import socket as socket_module
 from typing import TYPE_CHECKING, Protocol
 
 from turbosock.client.dial_plan import DialPlan
+from turbosock.client.http_version import speaks_http2
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.errors import Cancelled, ClientClosed, ConnectTimeout, Phase, TotalTimeout, TurbosockError
 from turbosock.reactor.resolver import Lookup
@@ -21,6 +22,7 @@ from turbosock.transport.tls_transport import TlsTransport
 from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
+    from turbosock.client.loop_http2 import LoopHttp2Stream
     from turbosock.client.loop_services import LoopServices
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool, Place
@@ -40,7 +42,7 @@ class DialTarget(Protocol):
     phase: Phase
     dial: TickingDial | None
 
-    def on_connected(self, connection: LoopConnection) -> None:
+    def on_connected(self, connection: LoopConnection | LoopHttp2Stream) -> None:
         """The dial succeeded; the connection stands in its place, and is the target's."""
 
     def fail(self, error: TurbosockError) -> None:
@@ -271,10 +273,8 @@ class TickingDial:
         """The connection stands: it takes its place, and the exchange takes it."""
         target = self._target
         assert target is not None, "a dial ends with its exchange"
-        loop = self._loop
         try:
-            connection = LoopConnection(transport, loop)
-            self._origin.opened(connection, self._place, loop.reactor.clock.now_ns())
+            connection = self._made(transport)
         except BaseException:
             transport.close()
             raise
@@ -283,12 +283,33 @@ class TickingDial:
         finally:
             try:
                 target.on_connected(connection)
+                if self._origin.waiters and self._origin.sessions:
+                    # Others waited to see what it would be.
+                    self._origin.hand_over()
             except BaseException as error:
                 if connection.owner is None:
                     # Nobody has taken it, nor will.
                     connection.discard()
                 target.break_off(error)
                 raise
+
+    def _made(self, transport: SaeaTransport) -> LoopConnection | LoopHttp2Stream:
+        """The connection on this transport, or the first stream of it."""
+        loop = self._loop
+        origin = self._origin
+        now_ns = loop.reactor.clock.now_ns()
+        if not speaks_http2(transport, loop.config, origin.key):
+            connection = LoopConnection(transport, loop)
+            origin.opened(connection, self._place, now_ns)
+            return connection
+        # Not with the module: programs that speak HTTP/1.1 alone need not have it.
+        from turbosock.client.loop_http2 import LoopHttp2Session, LoopHttp2Stream
+
+        session = LoopHttp2Session(transport, loop, origin.key.scheme)
+        stream = origin.opened_session(session, self._place, now_ns)
+        session.begin()
+        assert isinstance(stream, LoopHttp2Stream), "a new session has room for one"
+        return stream
 
     def _fail(self, error: TurbosockError) -> None:
         target = self._target

@@ -19,6 +19,7 @@ from turbosock.errors import DecodingError, StateError
 
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.http2_stream import Http2Stream
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.protocol.content.decoder import Decoder
     from turbosock.protocol.http1.head import ResponseHead
@@ -40,8 +41,8 @@ class DecodedBody:
 
     __slots__ = ("_connection", "_decoder", "_head", "_plain", "_ring", "busy")
 
-    def __init__(self, connection: Http1Connection, head: ResponseHead) -> None:
-        self._connection: Http1Connection | None = connection
+    def __init__(self, connection: Http1Connection | Http2Stream, head: ResponseHead) -> None:
+        self._connection: Http1Connection | Http2Stream | None = connection
         self._head = head
         self._decoder: Decoder | None = None
         self._ring: ReceiveRing | None = None
@@ -97,7 +98,7 @@ class DecodedBody:
                 return -1
             decoder.feed(ring.root[:count])
 
-    def _begin(self, connection: Http1Connection) -> Decoder | None:
+    def _begin(self, connection: Http1Connection | Http2Stream) -> Decoder | None:
         """What decodes the body; None: it is handed on as it is."""
         if self._plain:
             return None
@@ -119,7 +120,7 @@ class DecodedBody:
             ring.belongs_to(connection.origin)
         return self._decoder
 
-    def _read_plain(self, connection: Http1Connection, view: memoryview) -> int:
+    def _read_plain(self, connection: Http1Connection | Http2Stream, view: memoryview) -> int:
         count = connection.read_body(view)
         if connection.body.complete:
             self.close()

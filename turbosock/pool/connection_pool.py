@@ -15,17 +15,14 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from weakref import WeakSet, WeakValueDictionary
 
 from turbosock import limits
 from turbosock.config import PoolConfig
-from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, Waiter, closed_error
+from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, Pooled, PooledConnection, Waiter, closed_error
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.timers import NEVER
-
-if TYPE_CHECKING:
-    from turbosock.connection.http1 import Http1Connection
 
 _SWEEP_NS = int(limits.IDLE_SWEEP_S * NS_PER_S)
 
@@ -61,6 +58,7 @@ class ConnectionPool:
 
     Args:
         config: the limits.
+        alpn: the protocols that its connections may speak.
 
     Attributes:
         places: those of connections and of dials, in all.
@@ -73,6 +71,7 @@ class ConnectionPool:
     """
 
     __slots__ = (
+        "_alpn",
         "_forgotten",
         "_max_lifetime_ns",
         "_max_requests",
@@ -94,8 +93,9 @@ class ConnectionPool:
         "wears",
     )
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, alpn: tuple[str, ...] = ("http/1.1",)) -> None:
         self.config = config
+        self._alpn = alpn
         self.max_idle_ns = int(config.max_idle_s * NS_PER_S)
         self._max_lifetime_ns = NEVER if config.max_lifetime_s is None else int(config.max_lifetime_s * NS_PER_S)
         self._max_requests = NEVER if config.max_requests is None else config.max_requests
@@ -106,7 +106,7 @@ class ConnectionPool:
         self._sweep_ns = 0
         self.closed = False
         self.places: WeakSet[Place] = WeakSet()
-        self.connections: WeakSet[Http1Connection] = WeakSet()
+        self.connections: WeakSet[Pooled] = WeakSet()
         self._origins: OrderedDict[OriginKey, OriginPool] = OrderedDict()
         # Those that had to go, as long as a prepared request remembers them: it must not meet a second one.
         self._forgotten: WeakValueDictionary[OriginKey, OriginPool] = WeakValueDictionary()
@@ -141,6 +141,10 @@ class ConnectionPool:
                 self._forgotten[key] = origin
                 return
 
+    def may_share(self, key: OriginKey) -> bool:
+        """Whether connections of such an origin may turn out to speak HTTP/2."""
+        return "h2" in self._alpn and not key.forwarded and (key.scheme == "https" or len(self._alpn) == 1)
+
     # Places
 
     def reserve(self, origin: OriginPool, *, spare: bool = False) -> Place | None:
@@ -159,7 +163,7 @@ class ConnectionPool:
                 raise closed_error()
             # A prepared request may know an origin that was forgotten here meanwhile, and wait in its line next.
             self._origins.setdefault(origin.key, origin)
-            if origin.open >= self.config.max_connections_per_origin:
+            if origin.open >= self.config.max_connections_per_origin or (origin.shares and origin.dialling):
                 return None
             victim = None
             if self.open >= self.config.max_connections:
@@ -176,7 +180,7 @@ class ConnectionPool:
         """Idle connections, and those being dialled, each of which may be meant to be idle; under the lock."""
         return sum(len(origin.idle) for origin in self._origins.values()) + self.open - len(self.connections)
 
-    def _oldest_idle(self) -> Http1Connection | None:
+    def _oldest_idle(self) -> Pooled | None:
         """The idle connection that was used least recently, no longer idle, or None; under the lock."""
         oldest: OriginPool | None = None
         oldest_ns = 0
@@ -188,15 +192,9 @@ class ConnectionPool:
             if oldest is None or since_ns < oldest_ns:
                 oldest = origin
                 oldest_ns = since_ns
-        if oldest is None:
-            return None
-        try:
-            return oldest.idle.popleft()
-        except IndexError:
-            # take_idle() asks for no lock; what it took comes back, and is looked for again then.
-            return None
+        return None if oldest is None else oldest.evict()
 
-    def _take_place(self, origin: OriginPool, victim: Http1Connection | None) -> Place:
+    def _take_place(self, origin: OriginPool, victim: Pooled | None) -> Place:
         """Count a new place for `origin`: a free one, or that of `victim`; under the lock."""
         if victim is not None:
             self._forget_connection(victim)
@@ -205,7 +203,7 @@ class ConnectionPool:
         origin.places.add(place)
         return place
 
-    def _forget_connection(self, connection: Http1Connection) -> None:
+    def _forget_connection(self, connection: Pooled) -> None:
         """Take a connection, which its caller closes, out of the count; under the lock."""
         place = connection.place
         owner = connection.origin
@@ -215,20 +213,20 @@ class ConnectionPool:
         self.places.discard(place)
         self.connections.discard(connection)
 
-    def _close_victim(self, victim: Http1Connection | None) -> None:
+    def _close_victim(self, victim: Pooled | None) -> None:
         """Close a connection whose place was taken already: nobody else may be offered it."""
         if victim is not None:
             self.count_evicted()
             victim.close()
 
-    def admit(self, connection: Http1Connection) -> None:
+    def admit(self, connection: Pooled) -> None:
         """Count a connection that stands in its place."""
         with self.lock:
             self.connections.add(connection)
             self.opened_count += 1
             self._note()
 
-    def remove(self, connection: Http1Connection) -> None:
+    def remove(self, connection: Pooled) -> None:
         """Count a connection that was closed no more, and offer its place; nothing where it is not counted."""
         origin = connection.origin
         with self.lock:
@@ -269,9 +267,8 @@ class ConnectionPool:
             if victim is None:
                 return
             self.count_evicted()
-            owner = victim.origin
-            assert isinstance(owner, OriginPool), "a pooled connection knows its pool"
-            owner.discard(victim)
+            victim.close()
+            self.remove(victim)
 
     def serve_places(self, first: OriginPool) -> None:
         """Offer places to waiters, of `first`, then of the origin that waits longest.
@@ -282,7 +279,11 @@ class ConnectionPool:
             with self.lock:
                 chosen: OriginPool | None = None
                 for origin in (first, *self.waiting):
-                    if origin.waiters and origin.open < self.config.max_connections_per_origin:
+                    if (
+                        origin.waiters
+                        and origin.open < self.config.max_connections_per_origin
+                        and not (origin.shares and origin.dialling)
+                    ):
                         chosen = origin
                         break
                 if chosen is None:
@@ -318,7 +319,7 @@ class ConnectionPool:
 
     # Age
 
-    def is_worn(self, connection: Http1Connection, now_ns: int) -> bool:
+    def is_worn(self, connection: PooledConnection, now_ns: int) -> bool:
         """Whether a connection has served enough, or is too old, to be kept."""
         return connection.served >= self._max_requests or now_ns >= connection.retire_ns
 
@@ -422,7 +423,7 @@ class ConnectionPool:
             places = len(self.places)
             connections = len(self.connections)
             # Of all this, threads take and give back idle connections alone without the lock.
-            idle = sum(len(origin.idle) for origin in self._origins.values())
+            idle = sum(origin.idle_connections for origin in self._origins.values())
             return PoolStats(
                 open=places,
                 idle=idle,

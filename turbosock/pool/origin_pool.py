@@ -19,15 +19,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from weakref import WeakSet
 
 from turbosock import limits
+from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import ClientClosed
 from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
+    from turbosock.connection.http2_session import Http2Session
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.proxy_config import Proxy
 
@@ -65,15 +67,28 @@ class OriginKey(NamedTuple):
 
 
 class Place:
-    """The right to one connection; counted by the pool's weak sets until it is let go or given up."""
+    """The right to one connection; counted by the pool's weak sets until it is let go or given up.
 
-    __slots__ = ("__weakref__",)
+    Attributes:
+        stands: whether a connection stands in it, and it is not being dialled into any more.
+    """
+
+    __slots__ = ("__weakref__", "stands")
+
+    def __init__(self) -> None:
+        self.stands = False
+
+
+# What serves one exchange at a time: a connection of HTTP/1.1, or one of the streams of an HTTP/2 session.
+PooledConnection: TypeAlias = "Http1Connection | Http2Stream"
+# What stands in a place.
+Pooled: TypeAlias = "Http1Connection | Http2Session"
 
 
 class Waiter(Protocol):
     """Somebody who waits for a connection."""
 
-    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+    def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         """Take a connection, or else a reserved place to dial into; False declines it.
 
         Called on the thread that gave the connection back, without any lock.
@@ -88,24 +103,41 @@ class OriginPool:
         idle: connections that wait for an exchange, the one used last at the right.
         places: those of its connections and dials.
         waiters: who stands in line for it.
+        sessions: those of HTTP/2, whose streams these connections are.
+        shares: whether connections are, or may turn out to be, sessions: one dial at a time finds out.
         missed: how often nothing was idle, and a place was asked for.
     """
 
-    __slots__ = ("__weakref__", "_keep", "_pool", "_take", "host", "idle", "key", "missed", "places", "waiters")
+    __slots__ = (
+        "__weakref__",
+        "_keep",
+        "_pool",
+        "_take",
+        "host",
+        "idle",
+        "key",
+        "missed",
+        "places",
+        "sessions",
+        "shares",
+        "waiters",
+    )
 
     def __init__(self, pool: ConnectionPool, key: OriginKey) -> None:
         self._pool = pool
         self.key = key
         self.host = f"{key.host}:{key.port}" if key.path is None else f"unix:{key.path}"
-        self.idle: deque[Http1Connection] = deque()
+        self.idle: deque[PooledConnection] = deque()
         # Bound once, for the two calls of every request.
         self._take = self.idle.pop
         self._keep = self.idle.append
         self.places: WeakSet[Place] = WeakSet()
         self.waiters: deque[Waiter] = deque()
+        self.sessions: list[Http2Session] = []
+        self.shares = pool.may_share(key)
         self.missed = 0
 
-    def watch(self, take: Callable[[], Http1Connection] | None) -> None:
+    def watch(self, take: Callable[[], PooledConnection] | None) -> None:
         """Take idle connections through `take`, which raises IndexError where `idle.pop` would; None ends that."""
         self._take = self.idle.pop if take is None else take
 
@@ -114,15 +146,15 @@ class OriginPool:
         """Connections and reserved places."""
         return len(self.places)
 
-    def take_idle(self, now_ns: int) -> Http1Connection | None:
+    def take_idle(self, now_ns: int) -> PooledConnection | None:
         """The most recently used idle connection that is fit for use, or None."""
         if not self.idle:
-            return None
+            return self._vacant() if self.sessions else None
         try:
             connection = self._take()
         except IndexError:
             # Another thread was faster.
-            return None
+            return self._vacant()
         if now_ns - connection.idle_since_ns < HEALTH_CHECK_AFTER_NS:
             return connection
         if now_ns - self._pool.quiet_ns < HEALTH_CHECK_AFTER_NS:
@@ -130,16 +162,24 @@ class OriginPool:
             return connection
         return self._first_fit(connection, now_ns)
 
-    def _first_fit(self, connection: Http1Connection, now_ns: int) -> Http1Connection | None:
+    def _vacant(self) -> PooledConnection | None:
+        """A further stream of a session that has a place for one, or None."""
+        for session in self.sessions:
+            stream = session.vacate()
+            if stream is not None:
+                return stream
+        return None
+
+    def _first_fit(self, connection: PooledConnection, now_ns: int) -> PooledConnection | None:
         """`connection` or an older one, after asking whether it expired, and whether its peer has spoken or closed."""
         while not self._is_kept(connection, now_ns):
             try:
                 connection = self.idle.pop()
             except IndexError:
-                return None
+                return self._vacant()
         return connection
 
-    def give_back(self, connection: Http1Connection, now_ns: int) -> None:
+    def give_back(self, connection: PooledConnection, now_ns: int) -> None:
         """Keep a reusable connection for the next exchange, or hand it to who waits."""
         pool = self._pool
         if pool.wears and pool.is_worn(connection, now_ns):
@@ -152,16 +192,22 @@ class OriginPool:
             pool.settle(self, now_ns)
 
     def hand_over(self) -> None:
-        """Give an idle connection to the first waiter who takes it, if there are both; for ConnectionPool."""
+        """Give an idle connection to the first waiter who takes it, or streams to as many as there are."""
         while self.waiters:
             try:
                 connection = self._take()
             except IndexError:
-                return
+                vacant = self._vacant()
+                if vacant is None:
+                    return
+                connection = vacant
             with self._pool.lock:
                 waiter = self.waiters.popleft() if self.waiters else None
                 self._pool.note_waiters(self)
             if waiter is not None and waiter.offer(connection, None):
+                if self.sessions:
+                    # A session may have room for all of them.
+                    continue
                 return
             # Back where it was; whoever began to wait meanwhile is seen by the next round.
             self._keep(connection)
@@ -206,7 +252,7 @@ class OriginPool:
 
     def check_idle(self, now_ns: int) -> None:
         """Close the idle connections that expired, or whose peer has spoken or closed; each costs a system call."""
-        fit: list[Http1Connection] = []
+        fit: list[PooledConnection] = []
         try:
             # All but the newest, which most requests take ...
             while len(self.idle) > 1:
@@ -232,7 +278,7 @@ class OriginPool:
         if self._pool.closed:
             self.close_idle()
 
-    def _is_kept(self, connection: Http1Connection, now_ns: int) -> bool:
+    def _is_kept(self, connection: PooledConnection, now_ns: int) -> bool:
         """Whether a connection taken out of `idle` is fit to be idle on; it is closed otherwise."""
         pool = self._pool
         if now_ns - connection.idle_since_ns > pool.max_idle_ns or now_ns >= connection.retire_ns:
@@ -249,16 +295,87 @@ class OriginPool:
         connection.origin = self
         connection.retire_ns = self._pool.retirement_ns(now_ns)
         connection.place = place
+        place.stands = True
         self._pool.admit(connection)
+        if self.shares:
+            # It speaks HTTP/1.1: there is no reason to wait for each other.
+            self.shares = False
+            self._pool.serve_places(self)
 
     def released(self, place: Place) -> None:
         """Give a reserved place up: the dial failed. A second call does nothing."""
         self._pool.free_place(self, place)
 
-    def discard(self, connection: Http1Connection) -> None:
-        """Close a connection and free its place; a second call does nothing."""
+    def discard(self, connection: PooledConnection) -> None:
+        """Close a connection and free its place; a second call does nothing. The place of a stream is its session's."""
         connection.close()
-        self._pool.remove(connection)
+        if not isinstance(connection, Http2Stream):
+            self._pool.remove(connection)
+        elif self.waiters and self.sessions:
+            self.hand_over()
+
+    def discard_idle(self, connection: PooledConnection) -> None:
+        """As `discard`, of one that is idle, or between two owners."""
+        try:
+            self.idle.remove(connection)
+        except ValueError:
+            # Taken out already, by a pool that closes, say.
+            pass
+        self.discard(connection)
+
+    def evict(self) -> Pooled | None:
+        """Take out what was used least recently, for its place; None: nothing here is idle. Under the pool's lock.
+
+        A session is idle where all of its streams are.
+        """
+        try:
+            oldest = self.idle[0]
+            if not isinstance(oldest, Http2Stream):
+                self.idle.remove(oldest)
+                return oldest
+        except (IndexError, ValueError):
+            # take_idle() asks for no lock; what it took comes back, and is looked for again then.
+            return None
+        session = oldest.session
+        if any(stream.owner is not None or stream not in self.idle for stream in tuple(session.streams)):
+            return None
+        self.leave_session(session)
+        return session
+
+    # Sessions
+
+    def opened_session(self, session: Http2Session, place: Place, now_ns: int) -> Http2Stream | None:
+        """As `opened`, for a connection that turned out to be a session: its first stream, for who dialled."""
+        session.origin = self
+        session.retire_ns = self._pool.retirement_ns(now_ns)
+        session.place = place
+        place.stands = True
+        self._pool.admit(session)
+        stream = session.vacate()
+        session.idle_since_ns = now_ns
+        self.sessions.append(session)
+        return stream
+
+    def leave_session(self, session: Http2Session) -> None:
+        """A session takes no further exchanges."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+
+    def session_ended(self, session: Http2Session) -> None:
+        """A session is closed: its place is free."""
+        self._pool.remove(session)
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections are idle: of sessions, those without an open stream."""
+        if not self.sessions:
+            return len(self.idle)
+        return sum(1 for session in tuple(self.sessions) if not session.engine.streams)
+
+    @property
+    def dialling(self) -> bool:
+        """Whether somebody dials; under the pool's lock."""
+        return any(not place.stands for place in self.places)
 
     def wait(self, waiter: Waiter) -> None:
         """Stand in line; the waiter may be offered something before this returns.

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from turbosock.connection.http1 import Http1Connection
-    from turbosock.pool.origin_pool import OriginPool
+    from turbosock.pool.origin_pool import OriginPool, PooledConnection
     from turbosock.pool.refill import Refill
 
 
@@ -44,7 +43,7 @@ class WarmOrigin:
         self._target = refill.target()
         origin.watch(self._take_one)
 
-    def _take_one(self) -> Http1Connection:
+    def _take_one(self) -> PooledConnection:
         connection = self._take()
         left = len(self.origin.idle)
         if left < self._lowest:

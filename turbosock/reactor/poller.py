@@ -34,6 +34,7 @@ from turbosock.errors import InvalidOption, LimitError
 from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.clock import NS_PER_MS, NS_PER_S
 from turbosock.reactor.sockets import local_error
+from turbosock.reactor.waker import Waker
 
 # Readable, or writable, and nothing else: for handlers that put themselves in line.
 IN: Final = 1
@@ -381,6 +382,60 @@ class SingleWaiter:
             return bool(self._poll.poll(timeout_ms if timeout_ms < _MAX_POLL_WAIT_MS else _MAX_POLL_WAIT_MS))
         except OSError as error:
             raise local_error("wait for a socket", error) from error
+
+
+class WakeableWaiter:
+    """Waits for one descriptor in either direction until another thread calls the waker.
+
+    One thread at a time waits. It holds nothing in the kernel.
+
+    Args:
+        fd: the descriptor; the owner forgets the waiter when it closes the descriptor.
+        waker: whose `wake()` ends a wait, and stays the owner's to close.
+    """
+
+    __slots__ = ("_fd", "_poll", "_waker", "_write")
+
+    def __init__(self, fd: int, waker: Waker) -> None:
+        self._fd = fd
+        self._waker = waker
+        self._write = False
+        if sys.platform != "win32":
+            self._poll = select.poll()
+            self._poll.register(fd, IN)
+            self._poll.register(waker.fileno(), IN)
+
+    def wait(self, timeout_ns: int, write: bool) -> int:
+        """What the descriptor is ready for (READABLE and WRITABLE, both for errors); 0: woken, or the time is over.
+
+        Raises:
+            NetworkError: the system cannot wait, for want of memory, say.
+        """
+        timeout_ms = min(-(-max(timeout_ns, 0) // NS_PER_MS), _MAX_POLL_WAIT_MS)
+        mask = 0
+        try:
+            if sys.platform == "win32":
+                watched = [self._fd]
+                read, wrote, failed = select.select(
+                    [*watched, self._waker.fileno()], watched if write else [], watched, timeout_ms / 1000
+                )
+                woken = self._waker.fileno() in read
+                mask = (IN if self._fd in read else 0) | (OUT if wrote else 0) | (READABLE if failed else 0)
+            else:
+                if write is not self._write:
+                    self._poll.modify(self._fd, IN | OUT if write else IN)
+                    self._write = write
+                woken = False
+                for fd, found in self._poll.poll(timeout_ms):
+                    if fd == self._fd:
+                        mask = found
+                    else:
+                        woken = True
+        except OSError as error:
+            raise local_error("wait for a socket", error) from error
+        if woken:
+            self._waker.drain()
+        return mask
 
 
 def wait_for_any(fds: Collection[int], timeout_ns: int, write: bool = False) -> list[int]:

@@ -381,6 +381,11 @@ class SaeaTransport(Transport):
             self.burst_bytes = limits.TURN_QUANTUM_BYTES
             reactor.register(self.fd, self, read=True, write=False)
 
+    @property
+    def wants_write(self) -> bool:
+        """Whether something here waits until the socket can be written."""
+        return self._writing
+
     def receive(self, context: IOContext) -> bool:
         if context.state != CONFIGURED:
             raise context.wrong_step("receive")

@@ -1,0 +1,268 @@
+"""HTTP/2 inside a Loop: a session whose contexts complete inside `Loop.poll()`, and the streams of its exchanges.
+
+One readiness is one receive, or a few up to the quantum of a turn, and one pass over the frames that came, in which
+each exchange takes its step. What the exchanges of a turn put into the output leaves in one send: the session stands in
+the reactor's line for that.
+
+Invariants: everything here runs on the loop's thread; a payload is lent to its exchange where it lies, and what the
+exchange leaves goes into the backlog before the next frame is looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from turbosock import limits
+from turbosock.client.lent_body import LentBody
+from turbosock.client.pooled_steps import PooledSteps
+from turbosock.connection.http2_session import Http2Session
+from turbosock.connection.http2_stream import Http2Stream
+from turbosock.errors import ConnectionClosed, Origin, TurbosockError, WriteError
+from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.context import PENDING
+from turbosock.reactor.poller import IN, OUT, READABLE
+
+if TYPE_CHECKING:
+    from turbosock.client.loop_services import LoopServices
+    from turbosock.reactor.context import IOContext
+    from turbosock.transport.transport import SaeaTransport
+
+_PING_NS = int(limits.HTTP2_PING_S * NS_PER_S)
+
+
+class LoopHttp2Stream(PooledSteps, Http2Stream):
+    """A stream whose exchange is stepped when something of it came."""
+
+    __slots__ = ("_lent", "_root", "_start", "queued", "timer")
+
+    session: LoopHttp2Session
+
+    def __init__(self, session: LoopHttp2Session) -> None:
+        super().__init__(session)
+        self.timer = session.services.reactor.timers.idle(self)
+        # Payload that lies in the session's ring, for the time of one step.
+        self._root = memoryview(b"")
+        self._start = 0
+        self._lent = 0
+        # Whether the exchange asked for a step of its own.
+        self.queued = False
+
+    @property
+    def unread(self) -> bool:
+        """Whether bytes wait here for memory, for room or for their turn."""
+        return self.backlog.length > 0 or self.queued
+
+    def on_data(self, root: memoryview, start: int, count: int) -> None:
+        if self.backlog.length or self.owner is None:
+            super().on_data(root, start, count)
+            return
+        self.bytes_in += count
+        self._root = root
+        self._start = start
+        self._lent = count
+
+    def on_news(self) -> None:
+        owner = self.owner
+        if owner is None:
+            return
+        if self.ended and owner.head is None and self.decoded is None and self.trailers is None:
+            # All of the answer at once: the exchange takes it from where it lies.
+            if not self.backlog.length:
+                body = self.session.body
+                body.show(self._root, self._start, self._lent)
+                self.ring = body  # type: ignore[assignment]  # read like one, for this step
+                self._lent = 0
+                self.whole = True
+                try:
+                    owner.on_readable()
+                finally:
+                    self.ring = None
+                    if self.owner is owner and self.whole:
+                        self.whole = False
+                        if body.length:
+                            # It wants memory first, say.
+                            self.backlog.append(body.readable(), self.session.origin)
+                return
+        try:
+            owner.on_readable()
+        finally:
+            lent = self._lent
+            if lent:
+                self._lent = 0
+                if self.owner is owner:
+                    self.backlog.append(self._root[self._start : self._start + lent], self.session.origin)
+
+    def on_room(self) -> None:
+        owner = self.owner
+        if owner is not None:
+            owner.on_writable()
+
+    def read_body(self, view: memoryview) -> int:
+        lent = self._lent
+        if not lent:
+            return super().read_body(view)
+        count = min(lent, len(view))
+        start = self._start
+        view[:count] = self._root[start : start + count]
+        self._start = start + count
+        self._lent = lent - count
+        self.take_note(count)
+        return count
+
+    @property
+    def complete(self) -> bool:
+        return self.ended and not self._lent and not self.backlog.length
+
+    def drain(self) -> bool:
+        self._lent = 0
+        return super().drain()
+
+    def _fetch_block(self) -> bool:
+        try:
+            return super()._fetch_block()
+        except TurbosockError:
+            raise
+        except Exception as error:
+            # As LoopConnection's: an event like any other end.
+            raise WriteError(
+                f"the body of the request raised {type(error).__name__}: {error}", origin=Origin.LOCAL
+            ) from error
+
+    def requeue(self) -> None:
+        """Step the exchange again when the line has come round."""
+        self.session.step_later(self)
+
+    def close(self) -> None:
+        self._lent = 0
+        self.timer.disarm()
+        super().close()
+
+
+class LoopHttp2Session(Http2Session):
+    """A session in a Loop; to the reactor, a handler that sends what its streams have put together.
+
+    Attributes:
+        services: the Loop's.
+        body: where an answer that came whole lies.
+        mask, queued: the reactor's.
+        timer: for signs of life, while streams are open.
+    """
+
+    __slots__ = ("_again", "_bytes_in", "_pinged", "body", "mask", "queued", "services", "timer")
+
+    def __init__(self, transport: SaeaTransport, services: LoopServices, scheme: str) -> None:
+        config = services.config
+        self.services = services
+        self.body = LentBody()
+        self.mask = 0
+        self.queued = False
+        self._again: deque[LoopHttp2Stream] = deque()
+        # What had come when the timer was set, and whether a sign of life was asked for since.
+        self._bytes_in = 0
+        self._pinged = False
+        self.timer = services.reactor.timers.idle(self)
+        super().__init__(
+            transport,
+            services.rings,
+            scheme,
+            max_head_bytes=config.max_head_bytes,
+            max_head_fields=config.max_head_fields,
+            decodes=config.decode,
+            initial_window=config.http2.initial_window_bytes,
+            max_streams=config.http2.max_streams,
+        )
+
+    def make_stream(self) -> LoopHttp2Stream:
+        return LoopHttp2Stream(self)
+
+    def begin(self) -> None:
+        super().begin()
+        self.transport.arm()
+        self.timer.move(self.services.reactor.clock.now_ns() + _PING_NS)
+
+    # Sending
+
+    def flush_soon(self) -> None:
+        if not self.queued and not self.closed:
+            self.services.reactor.requeue(self, OUT)
+
+    def step_later(self, stream: LoopHttp2Stream) -> None:
+        """Step the exchange of a stream when the line has come round."""
+        if not stream.queued:
+            stream.queued = True
+            self._again.append(stream)
+        self.services.reactor.requeue(self, IN)
+
+    def on_ready(self, mask: int) -> None:
+        """It is this session's turn in the line."""
+        if mask & READABLE:
+            again = self._again
+            for _ in range(len(again)):
+                stream = again.popleft()
+                stream.queued = False
+                stream.on_news()
+        self.flush()
+        if not self.closed:
+            self._watch()
+
+    def on_sent(self, context: IOContext) -> None:
+        super().on_sent(context)
+        if not self.closed:
+            self._watch()
+
+    # Receiving
+
+    def on_received(self, context: IOContext) -> None:
+        self.receive_all()
+        if not self.closed:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Be told of what comes next, unless frames wait here for room in the output, which is told as well."""
+        transport = self.transport
+        if transport.receive_context.state == PENDING:
+            return
+        try:
+            if not transport.readable:
+                transport.arm()
+            elif self.ring is None or self.ring.length < self.ring.capacity:
+                transport.readable = False
+                transport.arm()
+                self.services.reactor.requeue(transport, IN)
+        except TurbosockError as error:
+            # The system refuses to watch the socket.
+            self.fail(error)
+
+    def resume(self) -> None:
+        """A turn broke off: look at everything again."""
+        self._watch()
+        self.services.reactor.requeue(self, IN | OUT)
+
+    # Time
+
+    def on_timer(self, now_ns: int) -> None:
+        """Look whether the peer is alive: while streams are open, something comes, or an answer to a PING."""
+        transport = self.transport
+        if self.engine.streams and transport.bytes_in == self._bytes_in:
+            if self._pinged:
+                self.fail(
+                    ConnectionClosed(
+                        f"the peer answered no PING for {limits.HTTP2_PING_S:.0f} s: the connection is dead; try again",
+                        code="no_pong",
+                    )
+                )
+                return
+            self._pinged = True
+            self.lend_output()
+            self.engine.ping(b"alive?\0\0")
+            self.flush_soon()
+        else:
+            self._pinged = False
+        self._bytes_in = transport.bytes_in
+        self.timer.move(now_ns + _PING_NS)
+
+    def _end(self) -> None:
+        self.timer.disarm()
+        self._again.clear()
+        super()._end()

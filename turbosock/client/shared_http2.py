@@ -1,0 +1,365 @@
+"""HTTP/2 under threads: a session that many threads share, each with a stream of its own.
+
+There is no helper thread. Of the threads that wait for something, one holds the *baton*: it waits for the socket, reads
+what came and hands each stream what is its own, waking the threads concerned. When it has what it wanted, or its time
+is over, it passes the baton to another one that waits. Whoever sends does so itself, at once.
+
+Invariants: engine, output and transport are touched under `lock` alone, which is never held while anything waits; the
+baton has one holder at most, and where somebody waits somebody holds it; a thread that is woken finds out for itself
+what for, so that no wake-up is lost and none does harm.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from turbosock import limits
+from turbosock.connection.http2_session import Http2Session
+from turbosock.connection.http2_stream import Http2Stream
+from turbosock.errors import ConnectionClosed
+from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.poller import READABLE, WRITABLE, WakeableWaiter
+from turbosock.reactor.sockets import local_error
+from turbosock.reactor.waker import Waker
+
+if TYPE_CHECKING:
+    from turbosock.config import Config
+    from turbosock.connection.receive_ring import RingPool
+    from turbosock.connection.source import BodySource
+    from turbosock.protocol.http1.head import ResponseHead
+    from turbosock.transport.transport import SaeaTransport
+
+_PING_NS: Final = int(limits.HTTP2_PING_S * NS_PER_S)
+
+_monotonic_ns = time.monotonic_ns
+
+
+class SharedHttp2Stream(Http2Stream):
+    """A stream whose exchange a thread waits for.
+
+    Attributes:
+        news: whether something changed since the thread last looked.
+        parked: whether its thread sleeps at the gate.
+    """
+
+    __slots__ = ("_filled", "_gate", "_target", "news", "parked")
+
+    session: SharedHttp2Session
+
+    def __init__(self, session: SharedHttp2Session) -> None:
+        super().__init__(session)
+        self.news = False
+        self.parked = False
+        # Held, but for the moment in which its thread is woken.
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        # Where the thread wants its payload, while it waits for it, and what is there already.
+        self._target: memoryview | None = None
+        self._filled = 0
+
+    # Steps. The session's lock is held for what concerns the engine, and never while code of the user runs.
+
+    def start(
+        self,
+        method: str,
+        head: bytes,
+        source: BodySource | None = None,
+        expected: ResponseHead | None = None,
+        *,
+        wait_for_continue: bool = False,
+    ) -> None:
+        self.news = False
+        super().start(method, head, source, expected, wait_for_continue=wait_for_continue)
+
+    def _open(self, head: bytes) -> bool:
+        with self.session.lock:
+            return super()._open(head)
+
+    def _put_block(self) -> bool:
+        with self.session.lock:
+            put = super()._put_block()
+        super()._note_sent()
+        return put
+
+    def _note_sent(self) -> None:
+        """Told of after the lock was given back."""
+
+    def _put_end(self) -> bool:
+        with self.session.lock:
+            return super()._put_end()
+
+    def read_head(self) -> ResponseHead | None:
+        if self._interim_heads:
+            self._pass_interims_on()
+        with self.session.lock:
+            head = super().read_head()
+            if head is not None and self.ended and self.decoded is None and self.trailers is None:
+                ring = self.backlog.take_ring() if self.backlog.length else self.session.rings.rent()
+                if ring is not None:
+                    # All of the answer: the response takes the memory with it.
+                    self.read += ring.length
+                    self.ring = ring
+                    self.whole = True
+            return head
+
+    def on_data(self, root: memoryview, start: int, count: int) -> None:
+        target = self._target
+        if target is not None:
+            taken = min(len(target) - self._filled, count)
+            if taken:
+                self.bytes_in += taken
+                target[self._filled : self._filled + taken] = root[start : start + taken]
+                self._filled += taken
+                start += taken
+                count -= taken
+        if count:
+            super().on_data(root, start, count)
+
+    def read_body(self, view: memoryview) -> int:
+        with self.session.lock:
+            filled = self._filled
+            self._target = None
+            if filled:
+                # Into the same memory, which was asked for before.
+                self._filled = 0
+                self.take_note(filled)
+                return filled
+            count = super().read_body(view)
+            if count < 0:
+                self._target = view
+            return count
+
+    @property
+    def complete(self) -> bool:
+        return self.ended and not self._filled and not self.backlog.length
+
+    def finish(self) -> bool:
+        with self.session.lock:
+            return super().finish()
+
+    def drain(self) -> bool:
+        with self.session.lock:
+            return super().drain()
+
+    def close(self) -> None:
+        with self.session.lock:
+            super().close()
+
+    def abort(self) -> None:
+        session = self.session
+        with session.lock:
+            super().abort()
+            self.on_news()
+            if session.reader is self:
+                session.waker.wake()
+
+    def is_quiet(self) -> bool:
+        with self.session.lock:
+            self.session.look()
+            return super().is_quiet()
+
+    def _let_go(self) -> None:
+        self._target = None
+        self._filled = 0
+        ring = self.ring
+        if ring is not None:
+            self.ring = None
+            self.session.rings.give_back(ring)
+        super()._let_go()
+
+    # News, told under the lock
+
+    def on_news(self) -> None:
+        self.news = True
+        if self.parked:
+            self.wake()
+
+    def on_room(self) -> None:
+        self.on_news()
+
+    def wake(self) -> None:
+        """Let the thread see for itself what there is."""
+        self.parked = False
+        self._gate.release()
+
+    # Waiting
+
+    def await_readable(self, budget_ns: int) -> None:
+        """Let the next step find news, waiting at most so long."""
+        self._await(budget_ns)
+
+    def await_writable(self, budget_ns: int) -> None:
+        """As await_readable: room is news, too."""
+        self._await(budget_ns)
+
+    def _await(self, budget_ns: int) -> None:
+        session = self.session
+        lock = session.lock
+        end_ns = _monotonic_ns() + budget_ns
+        with lock:
+            try:
+                while not self.news and not session.closed:
+                    left_ns = end_ns - _monotonic_ns()
+                    if left_ns <= 0:
+                        return
+                    if session.reader is None or session.reader is self:
+                        session.read(self, left_ns)
+                    else:
+                        self._sleep(left_ns)
+                self.news = False
+            finally:
+                session.pass_baton(self)
+
+    def _sleep(self, budget_ns: int) -> None:
+        """Sleep until there is news, or the baton is this thread's to take."""
+        session = self.session
+        self.parked = True
+        session.parked[self] = None
+        session.lock.release()
+        try:
+            self._gate.acquire(timeout=budget_ns / NS_PER_S)
+        finally:
+            session.lock.acquire()
+            session.parked.pop(self, None)
+            if not self.parked:
+                # Woken: the gate is closed behind it, where it came in time or did not.
+                self._gate.acquire(blocking=False)
+            self.parked = False
+
+
+class SharedHttp2Session(Http2Session):
+    """A session of a Client.
+
+    Attributes:
+        lock: guards everything here, and the streams.
+        reader: who has the baton.
+        parked: streams whose threads sleep, in the order in which they began to.
+        waker: ends the reader's wait.
+    """
+
+    __slots__ = ("_heard_ns", "_pinged", "_waiter", "lock", "parked", "reader", "waker")
+
+    def __init__(self, transport: SaeaTransport, rings: RingPool, scheme: str, config: Config) -> None:
+        self.lock = threading.RLock()
+        self.reader: SharedHttp2Stream | None = None
+        self.parked: dict[SharedHttp2Stream, None] = {}
+        # When something came last, and whether a sign of life was asked for since.
+        self._heard_ns = _monotonic_ns()
+        self._pinged = False
+        super().__init__(
+            transport,
+            rings,
+            scheme,
+            max_head_bytes=config.max_head_bytes,
+            max_head_fields=config.max_head_fields,
+            decodes=config.decode,
+            initial_window=config.http2.initial_window_bytes,
+            max_streams=config.http2.max_streams,
+        )
+        try:
+            self.waker = Waker()
+        except OSError as error:
+            raise local_error("share a connection between threads", error) from error
+        self._waiter = WakeableWaiter(transport.fd, self.waker)
+
+    def make_stream(self) -> SharedHttp2Stream:
+        return SharedHttp2Stream(self)
+
+    def vacate(self) -> Http2Stream | None:
+        with self.lock:
+            return super().vacate()
+
+    def begin(self) -> None:
+        with self.lock:
+            super().begin()
+
+    def close(self) -> None:
+        with self.lock:
+            super().close()
+
+    def flush_soon(self) -> None:
+        self.flush()
+        if self.reader is not None and self.transport.wants_write:
+            # It waits for bytes alone.
+            self.waker.wake()
+
+    # The baton
+
+    def read(self, stream: SharedHttp2Stream, budget_ns: int) -> None:
+        """Wait for the socket on behalf of all, and take what has come; under the lock, which is let go meanwhile.
+
+        Raises:
+            NetworkError: the system cannot wait.
+        """
+        self.reader = stream
+        transport = self.transport
+        if transport.readable:
+            self._take_all()
+            return
+        now_ns = _monotonic_ns()
+        ping_ns = self._heard_ns + _PING_NS - now_ns
+        if ping_ns <= 0:
+            self._ask_for_life(now_ns)
+            return
+        write = transport.wants_write
+        self.lock.release()
+        try:
+            mask = self._waiter.wait(min(budget_ns, ping_ns), write)
+        finally:
+            self.lock.acquire()
+        if self.closed or not mask:
+            return
+        if mask & WRITABLE and write:
+            transport.on_ready(WRITABLE)
+        if mask & READABLE and not self.closed:
+            transport.readable = True
+            self._take_all()
+
+    def look(self) -> None:
+        """Take what has come, without a wait, unless another thread does so anyway."""
+        if self.closed or self.reader is not None:
+            return
+        if self.transport.readable or self._waiter.wait(0, False) & READABLE:
+            self.transport.readable = True
+            self._take_all()
+
+    def _take_all(self) -> None:
+        """Receive until the socket is drained, or a quantum has come: the thread has a deadline to look at."""
+        if self.receive_all():
+            self._heard_ns = _monotonic_ns()
+            self._pinged = False
+
+    def _ask_for_life(self, now_ns: int) -> None:
+        if self._pinged:
+            self.fail(
+                ConnectionClosed(
+                    f"the peer answered no PING for {limits.HTTP2_PING_S:.0f} s: the connection is dead; try again",
+                    code="no_pong",
+                )
+            )
+            return
+        self._pinged = True
+        self._heard_ns = now_ns
+        self.lend_output()
+        self.engine.ping(b"alive?\0\0")
+        self.flush_soon()
+
+    def pass_baton(self, stream: SharedHttp2Stream) -> None:
+        """The thread of `stream` waits no more: somebody else reads, where somebody waits."""
+        if self.reader is stream:
+            self.reader = None
+        if self.reader is None:
+            for other in self.parked:
+                if other.parked:
+                    other.wake()
+                    return
+
+    def _end(self) -> None:
+        super()._end()
+        for stream in tuple(self.parked):
+            if stream.parked:
+                stream.wake()
+        if self.reader is not None:
+            self.waker.wake()
