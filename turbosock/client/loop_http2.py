@@ -66,9 +66,10 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
         owner = self.owner
         if owner is None:
             return
-        if self.ended and owner.head is None and self.decoded is None and self.trailers is None:
-            # All of the answer at once: the exchange takes it from where it lies.
-            if not self.backlog.length:
+        if self.ended and owner.head is None and self.trailers is None and not self.backlog.length:
+            head = self.head
+            if head is not None and not head.coded:
+                # All of the answer at once: the exchange takes it from where it lies.
                 body = self.session.body
                 body.show(self._root, self._start, self._lent)
                 self.ring = body  # type: ignore[assignment]  # read like one, for this step
@@ -214,7 +215,7 @@ class LoopHttp2Session(Http2Session):
     # Receiving
 
     def on_received(self, context: IOContext) -> None:
-        self.receive_all()
+        self.receive()
         if not self.closed:
             self._watch()
 

@@ -327,7 +327,7 @@ class SharedHttp2Session(Http2Session):
 
     def _take_all(self) -> None:
         """Receive until the socket is drained, or a quantum has come: the thread has a deadline to look at."""
-        if self.receive_all():
+        if self.receive():
             self._heard_ns = _monotonic_ns()
             self._pinged = False
 

@@ -77,6 +77,7 @@ class Http2Session:
     Attributes:
         engine: of the protocol.
         streams: in circulation, idle ones included.
+        places: how many there may be; 0 once the connection takes no more exchanges.
         served: exchanges finished.
         closed: whether the connection is over.
         origin, place, retire_ns, idle_since_ns: the pool's, as an Http1Connection's.
@@ -95,6 +96,7 @@ class Http2Session:
         "origin",
         "owner",
         "place",
+        "places",
         "retire_ns",
         "ring",
         "rings",
@@ -130,6 +132,7 @@ class Http2Session:
         )
         self.ring: ReceiveRing | None = None
         self.streams: set[Http2Stream] = set()
+        self.places = min(_UNTOLD_STREAMS, max_streams)
         self.served = 0
         self.closed = False
         self.owner: object = None
@@ -151,41 +154,27 @@ class Http2Session:
 
     # Streams
 
-    @property
-    def room(self) -> int:
-        """How many more streams may be in circulation."""
-        engine = self.engine
-        if self.closed or engine.exhausted:
-            return 0
-        most = engine.remote.max_concurrent_streams if engine.remote_known else _UNTOLD_STREAMS
-        return min(most, self.max_streams) - len(self.streams)
-
     def make_stream(self) -> Http2Stream:
         """A stream of the driver's kind."""
         raise AssertionError("a session is one of a driver's")
 
     def vacate(self) -> Http2Stream | None:
         """A stream for another exchange, or None: every place is taken, or the connection ends."""
-        if self.room <= 0:
+        if len(self.streams) >= self.places:
             return None
         stream = self.make_stream()
         stream.idle_since_ns = self.idle_since_ns
         self.streams.add(stream)
         return stream
 
-    def keeps(self, stream: Http2Stream) -> bool:
-        """Whether a stream that finished its exchange serves another one; an idle session rests."""
-        self._rest()
-        return self.room >= 0 and stream in self.streams and not self.closed and not self.engine.exhausted
-
     def lost(self, stream: Http2Stream) -> None:
         """A stream ends for good; with the last one, the connection."""
         self.streams.discard(stream)
-        self._rest()
+        self.rest()
         if not self.streams:
             self.close()
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Where nothing is under way: give the memory back, as far as it holds nothing."""
         if self._passing or self.engine.streams:
             return
@@ -262,70 +251,82 @@ class Http2Session:
         raise AssertionError("a session is one of a driver's")
 
     def receive(self) -> int:
-        """One receive, and one pass over the frames that are whole.
+        """Receive until the socket is drained, a quantum came or the ring is full; take the frames that are whole.
+
+        TLS gives one record at a time, and servers put each small answer into one of its own: they are gathered, as far
+        as there is room, and taken in one pass.
 
         Returns:
-            How many bytes came; -1: none now; 0: the connection is over.
+            How many bytes came. Where the connection broke or ended meanwhile, it is closed.
         """
-        ring = self.ring
-        if ring is None:
-            ring = self.ring = self.rings.rent()
-            if ring.origin is not self.origin:
-                ring.belongs_to(self.origin)
         transport = self.transport
         context = transport.receive_context
         if context.state == PENDING:
             context.disarm()
-        end = ring.start + ring.length
-        if ring.start and ring.capacity - end < _FRAME_ROOM:
-            ring.make_contiguous()
-            end = ring.length
-        if end == ring.capacity:
-            # Full of frames that wait for room for their replies: the peer is pushed back.
-            return -1
-        view = ring.root[end:] if end else ring.root
-        context.buffer = view
-        context.offset = 0
-        context.count = len(view)
-        context.state = CONFIGURED
-        if transport.receive(context):
-            context.disarm()
-            return -1
-        count = context.bytes_transferred
-        error = context.error
-        context.buffer = EMPTY
-        context.state = COMPLETED
-        if error is not None:
-            if not isinstance(error, TurbosockError):
-                raise error
-            self.fail(error)
-            return 0
-        if count < 0:
-            return -1
-        if not count:
-            self.fail(transport.end_error() if self.engine.streams else None)
-            return 0
-        ring.length += count
-        self.take_frames()
-        return count
-
-    def receive_all(self) -> int:
-        """Receive until the socket is drained, or a quantum has come, or the output is full; how many bytes came."""
-        transport = self.transport
         moved = 0
-        while True:
-            count = self.receive()
+        while not self.closed and moved < limits.TURN_QUANTUM_BYTES:
+            ring = self.ring
+            if ring is None:
+                ring = self._lend_ring()
+            elif ring.start and ring.capacity - ring.start - ring.length < _FRAME_ROOM:
+                ring.make_contiguous()
+            before = ring.length
+            over = self._fill(ring)
+            moved += ring.length - before
+            if ring.length:
+                self.take_frames()
+            if over:
+                if not self.closed:
+                    self._broken(context)
+                break
+            if not transport.readable or (ring is self.ring and ring.length == ring.capacity):
+                # The second is full of frames that wait for room for their replies: the peer is pushed back.
+                break
+        return moved
+
+    def _fill(self, ring: ReceiveRing) -> bool:
+        """Receive into the ring until it is full or nothing more is here; whether the connection is over."""
+        transport = self.transport
+        context = transport.receive_context
+        end = ring.start + ring.length
+        capacity = ring.capacity
+        while end < capacity:
+            context.buffer = view = ring.root[end:] if end else ring.root
+            context.offset = 0
+            context.count = len(view)
+            context.state = CONFIGURED
+            if transport.receive(context):
+                context.disarm()
+                return False
+            count = context.bytes_transferred
+            context.buffer = EMPTY
             if count <= 0:
-                return moved
-            moved += count
-            if self.closed or moved >= limits.TURN_QUANTUM_BYTES:
-                return moved
+                return context.error is not None or not count
+            ring.length += count
+            end += count
             if not transport.readable:
-                if transport.tls is None or not self.engine.streams:
-                    return moved
-                # A short record says nothing: servers put each small answer into one of its own, and while streams are
-                # open the next is probably here.
+                # A short record says nothing: while several streams are open, the next one is probably here.
+                if transport.tls is None or capacity - end < _FRAME_ROOM or len(self.engine.streams) < 2:
+                    return False
                 transport.readable = True
+        return False
+
+    def _lend_ring(self) -> ReceiveRing:
+        ring = self.ring = self.rings.rent()
+        if ring.origin is not self.origin:
+            ring.belongs_to(self.origin)
+        return ring
+
+    def _broken(self, context: IOContext) -> None:
+        """The receive brought an error, or the end."""
+        error = context.error
+        context.state = COMPLETED
+        if error is None:
+            self.fail(self.transport.end_error() if self.engine.streams else None)
+        elif isinstance(error, TurbosockError):
+            self.fail(error)
+        else:
+            raise error
 
     def take_frames(self) -> None:
         """One pass over the frames in the ring."""
@@ -349,7 +350,7 @@ class Http2Session:
             self.flush_soon()
         if engine.remote.max_concurrent_streams != self._told_streams or engine.exhausted:
             self._heed_peer()
-        self._rest()
+        self.rest()
 
     def _say_why(self, error: Http2Error) -> None:
         """The peer broke the rules: tell it, as far as it listens, and end."""
@@ -361,6 +362,7 @@ class Http2Session:
     def _heed_peer(self) -> None:
         """The peer says how many streams it takes, or that it ends."""
         self._told_streams = self.engine.remote.max_concurrent_streams
+        self.places = 0 if self.engine.exhausted else min(self._told_streams, self.max_streams)
         origin = self.origin
         if origin is None:
             return
@@ -398,6 +400,7 @@ class Http2Session:
 
     def _end(self) -> None:
         self.closed = True
+        self.places = 0
         origin = self.origin
         if origin is not None:
             origin.leave_session(self)
@@ -413,7 +416,7 @@ class Http2Session:
         out = self.engine.out
         if out is not _NO_RING:
             self.engine.out = _NO_RING
-            self.rings.give_back(out)  # type: ignore[arg-type]  # as in _rest()
+            self.rings.give_back(out)  # type: ignore[arg-type]  # as in rest()
         if origin is not None:
             for stream in tuple(self.streams):
                 if stream.owner is None:

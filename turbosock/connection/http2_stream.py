@@ -25,7 +25,7 @@ from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http2.engine import UNPROCESSED
 from turbosock.protocol.http2.error_codes import CANCEL
 from turbosock.protocol.http2.request_fields import fields_of_head
-from turbosock.protocol.http2.stream import Stream, method_kind
+from turbosock.protocol.http2.stream import ORDINARY, Stream, method_kind
 from turbosock.protocol.http2.stream_state import CLOSED
 from turbosock.reactor.context import PENDING, IOContext
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.protocol.http1.headers import HeaderList
-    from turbosock.protocol.http2.field_block import FieldBlock
     from turbosock.tls.provider import TlsInfo
 
 _LENGTH = Framing.LENGTH
@@ -73,7 +72,6 @@ class Http2Stream(Stream):
         "_left",
         "_progress",
         "_source",
-        "answered",
         "backlog",
         "bytes_in",
         "bytes_out",
@@ -106,7 +104,6 @@ class Http2Stream(Stream):
         self.ring: ReceiveRing | None = None
         self.idle_since_ns: int = NEVER_IDLE
         self.sent = True
-        self.answered = False
         self.whole = False
         self.continued = False
         self.readable = False
@@ -178,6 +175,11 @@ class Http2Stream(Stream):
         """The connection's descriptor; -1 once it is closed."""
         return self.session.transport.fd
 
+    @property
+    def answered(self) -> bool:
+        """Whether anything of the answer came."""
+        return self.head is not None or self._interims > 0
+
     # The body's framing
 
     @property
@@ -218,8 +220,7 @@ class Http2Stream(Stream):
             Http2Error: `code` is "unprocessed": the connection takes no more streams.
             WriteError: the source cannot keep its length.
         """
-        self.begin(method_kind(method))
-        self.answered = False
+        self.begin(ORDINARY if method == "GET" else method_kind(method))
         self.whole = False
         self.read = 0
         self.continued = not wait_for_continue
@@ -264,7 +265,7 @@ class Http2Stream(Stream):
         """Open the stream with the request's head; False: there is no room yet."""
         session = self.session
         engine = session.engine
-        if session.closed or engine.exhausted:
+        if not session.places:
             self.unprocessed = True
             raise Http2Error(
                 "the HTTP/2 connection takes no more requests; try again", code=UNPROCESSED, origin=Origin.REMOTE
@@ -351,15 +352,6 @@ class Http2Stream(Stream):
 
     # Receiving: what the engine tells
 
-    def take_response_fields(self, block: FieldBlock, end: bool) -> bool:
-        self.answered = True
-        self.bytes_in += 1
-        told = super().take_response_fields(block, end)
-        head = self.head
-        if head is not None and head.coded and not end and self.session.decodes and self.decoded is None:
-            self.decoded = DecodedBody(self, head)
-        return told
-
     def took_interim(self, head: ResponseHead) -> None:
         # Whoever reads the head calls back, on its own thread.
         self._interim_heads.append(head)
@@ -378,7 +370,7 @@ class Http2Stream(Stream):
             Http2Error: the peer ended the stream, or broke its rules.
             ConnectionClosed, ReadError, HeadTooLarge.
         """
-        if self._interim_heads:
+        if self._interims:
             self._pass_interims_on()
         head = self.head
         if head is None:
@@ -386,11 +378,15 @@ class Http2Stream(Stream):
                 raise self.failure
             return None
         self.on_interim = None
+        self.bytes_in += 1
+        if head.coded and self.session.decodes and not self.complete:
+            self.decoded = DecodedBody(self, head)
         return head
 
     def _pass_interims_on(self) -> None:
         heads = self._interim_heads
         while heads:
+            self.bytes_in += 1
             head = heads.pop(0)
             if self.on_interim is not None:
                 self.on_interim(head.status_code, head.headers)
@@ -445,9 +441,15 @@ class Http2Stream(Stream):
         if self.state != CLOSED:
             # The answer is whole, and the request is not: the rest is not wanted.
             self._give_up(CANCEL)
-        self._let_go()
+        if self.whole and self.sent:
+            # As _let_go(), of the usual exchange, which holds nothing any more.
+            self.owner = None
+        else:
+            self._let_go()
         session.served += 1
-        return session.keeps(self)
+        if not session.engine.streams:
+            session.rest()
+        return len(session.streams) <= session.places
 
     def _give_up(self, error_code: int) -> None:
         engine = self.session.engine
@@ -481,6 +483,8 @@ class Http2Stream(Stream):
 
     def is_quiet(self) -> bool:
         """Whether nothing has come, and the connection is alive."""
+        if self.owner is None:
+            return self.session.places > 0
         return self.head is None and self.failure is None and not self.session.closed and not self._interim_heads
 
     def await_readable(self, budget_ns: int) -> None:
