@@ -132,9 +132,10 @@ class BlockDecoder:
             Http2Error: COMPRESSION_ERROR, the block breaks RFC 7541; ENHANCE_YOUR_CALM, it grows beyond all bounds.
                 Both are errors of the connection.
         """
-        # Flat, because it is run for every message.
-        known = self._self_contained.get(block)
-        if known is not None:
+        # Flat, because it is run for every message; neither `get` nor unpacking, which allocate where they are traced.
+        self_contained = self._self_contained
+        if block in self_contained:
+            known = self_contained[block]
             inserted = known[1]
             if inserted:
                 at = self._at
@@ -143,8 +144,9 @@ class BlockDecoder:
                 self._logged = True
             return known[0]
         if not self._logged:
-            step = self._state.blocks.get(block)
-            if step is not None:
+            blocks = self._state.blocks
+            if block in blocks:
+                step = blocks[block]
                 self._state = self._states[step[1]]
                 return step[0]
         return self._decode_unknown(block)

@@ -97,16 +97,12 @@ class BlockEncoder:
         Args:
             key: under which the block is kept in `cached` once it is the same each time; equal for equal fields alone.
         """
-        parts: list[bytes] = []
         stands = self._resized_to < 0
-        if not stands:
-            parts.append(self._resize_table())
+        start = b"" if stands else self._resize_table()
         before = self.insertions
         codes = self._codes
-        for field in fields:
-            code = codes.get(field)
-            parts.append(self._encode_field(field) if code is None else code)
-        block = b"".join(parts)
+        encode_field = self._encode_field
+        block = start + b"".join([codes[field] if field in codes else encode_field(field) for field in fields])
         if key is not None and stands and self.insertions == before:
             self._keep(key, block)
         return block
