@@ -81,7 +81,7 @@ def test_block_decoder_decodes_what_hpack_decodes(seed: int) -> None:
             # It would be the connection's last block; here the story goes on as if it had not come.
             model = before
             with pytest.raises(Http2Error) as raised:
-                copy.deepcopy(decoder).decode(block)
+                decoder.decode(block)
             assert raised.value.error_code == COMPRESSION_ERROR
             continue
         assert list(decoder.decode(block).fields) == fields

@@ -2,6 +2,7 @@
 
 `engine.py` takes the frames of one connection out of a receive buffer and puts its own into an output; `stream.py` is
 one stream of it. Below them: `frames.py` (the layout on the wire), `settings.py`, `stream_state.py` (which frame may
-come when), `block_decoder.py` and `block_encoder.py` (HPACK with a memory for repeated blocks), `field_block.py`
-(what the fields of a block mean), `error_codes.py`.
+come when), `block_decoder.py` and `block_encoder.py` (HPACK with a memory for repeated blocks; `block_outline.py`),
+`field_block.py` and `request_fields.py` (what the fields of a message mean, and what is sent for one),
+`error_codes.py`.
 """

@@ -13,8 +13,9 @@ Either way a known block costs a look-up or two, and nothing is allocated. Any o
 decoder, which is put in step with the state first.
 
 Invariants: the table is that of `_state`, with the insertions of the log added in order. Everything known holds for a
-table of `_size` bytes; when that changes, or the memory is full, all is forgotten but the table itself. An error loses
-the table and is the connection's last (RFC 9113 §4.3).
+table of `_size` bytes; when that changes, or the memory is full, all is forgotten but the table itself. A block that is
+refused leaves everything as it was; but the peer's table is another from then on, and no further block can be decoded
+(RFC 9113 §4.3).
 """
 
 from __future__ import annotations
@@ -178,7 +179,6 @@ class BlockDecoder:
                     f"a field block does not begin by shrinking the header table to {self._owed_size} bytes",
                     COMPRESSION_ERROR,
                 )
-            self._owed_size = -1
         if insertions >= 0:
             decoder = self._new_decoder(())
             decoded = self._decoded(decoder, block)
@@ -204,6 +204,8 @@ class BlockDecoder:
         # Out of step until the end, because an error may leave it anywhere.
         self._decoder_entries = None
         decoded = self._decoded(decoder, block)
+        # Where a size was owed, no block was known, and those that pay are decoded here.
+        self._owed_size = -1
         entries = tuple(decoder.header_table.dynamic_entries)
         if decoder.header_table_size != self._size:
             self._size = decoder.header_table_size

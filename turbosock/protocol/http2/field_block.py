@@ -231,12 +231,13 @@ def _path(pseudo: dict[bytes, bytes], method: bytes) -> bytes:
 
 
 def _requested_host(pseudo: dict[bytes, bytes], headers: HeaderList) -> bytes:
-    """The host that the request is for, by :authority or else by the Host field (RFC 9113 §8.3.1)."""
+    """The host that the request is for, by :authority or else by the Host field (RFC 9113 §8.3.1).
+
+    Two Host fields, joined, are no host.
+    """
     scheme = pseudo.get(b":scheme", b"").lower()
     if scheme not in _DEFAULT_PORTS:
         _refuse("the request has no :scheme, or one that is neither http nor https")
-    if headers.count(b"host") > 1:
-        _refuse("the request has more than one Host field")
     authority = pseudo.get(b":authority")
     host = headers.joined(b"host")
     if authority is None:

@@ -44,13 +44,12 @@ def request_fields(
     connects = method == "CONNECT"
     if protocol and not connects:
         raise InvalidHeader("protocol: is for the method CONNECT alone")
-    hosts = headers.count(b"host")
-    if hosts and not connects:
-        if hosts > 1:
-            raise InvalidHeader("headers: 'Host' stands more than once")
-        authority = headers.joined(b"host") or b""
+    if not connects:
+        # Two of them, joined, are no host.
+        host = headers.joined(b"host")
+        authority = authority if host is None else host
     if not authority or not is_host(authority):
-        raise InvalidHeader("headers: the authority, or the value of 'Host', is not a host with an optional port")
+        raise InvalidHeader("headers: the authority, or the value of 'Host', is not one host with an optional port")
     sent = [(b":method", checked_method(method)), (b":authority", authority)]
     if protocol or not connects:
         if scheme not in ("http", "https"):

@@ -178,7 +178,7 @@ def test_block_encoder_kept_blocks_are_bounded_in_bytes() -> None:
     for number in range(20):
         peer.send([(b":path", path)], b"%d" % number)
         assert sum(len(key) + len(block) for key, block in peer.encoder.cached.items()) <= MAX_ENCODED_BLOCK_BYTES
-    assert peer.encoder.cached
+    assert len(peer.encoder.cached) > 1
     peer.encoder.encode([(b":path", b"x" * MAX_ENCODED_BLOCK_BYTES)], b"too large")
     assert b"too large" not in peer.encoder.cached
 
@@ -194,8 +194,6 @@ def test_block_encoder_resized_says_so_in_its_next_block_and_forgets() -> None:
     assert peer.encoder.cached == {}
     block = peer.send(STEADY, b"key")
     assert block.startswith(wire.resized(100))
-    # A block that begins so is not to be sent again.
-    assert peer.encoder.cached.get(b"key") != block
     assert sum(len(name) + len(value) + 32 for name, value in peer.table) <= 100
 
 
@@ -221,6 +219,7 @@ def test_block_encoder_resized_often_says_the_smallest_and_the_last(sizes: tuple
     start = b"".join(map(wire.resized, said))
     block = peer.send(STATIC, b"key")
     assert block == start + b"\x82\x87\x84"
+    assert (b"key" in peer.encoder.cached) is not bool(said)
     # Said once.
     assert peer.send(STATIC) == b"\x82\x87\x84"
 
