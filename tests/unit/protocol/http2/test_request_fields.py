@@ -6,8 +6,9 @@ from turbosock.errors import InvalidHeader, InvalidOption
 from turbosock.protocol.http1.body import FORBIDDEN_TRAILERS
 from turbosock.protocol.http1.grammar import REG_NAME, TEXT, TOKEN, VISIBLE
 from turbosock.protocol.http1.headers import HeaderList
+from turbosock.protocol.http1.serialize import request_head
 from turbosock.protocol.http2.field_block import ORDINARY, FieldBlock
-from turbosock.protocol.http2.request_fields import request_fields, response_fields, trailer_fields
+from turbosock.protocol.http2.request_fields import fields_of_head, request_fields, response_fields, trailer_fields
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -134,6 +135,26 @@ def test_fields_with_a_length_that_is_no_number_are_refused(length: bytes) -> No
         get((b"content-length", length))
     with pytest.raises(InvalidHeader, match="Content-Length"):
         response_fields(200, [(b"content-length", length)])
+
+
+def test_fields_of_a_serialised_head_are_those_it_was_made_of() -> None:
+    fields = [(b"Host", b"a.example"), (b"Accept", b"a: b, c:d"), (b"X-Empty", b""), (b"Cookie", b"a=1")]
+    body = [(b"Content-Length", b"3"), (b"Connection", b"keep-alive")]
+    assert fields_of_head(request_head("GET", "/x?y", [*fields, *body]), "https") == [
+        *START,
+        *((name.lower(), value) for name, value in (*fields[1:], body[0])),
+    ]
+    chunked = request_head("POST", "/", [*fields[:1], (b"Transfer-Encoding", b"chunked")])
+    assert fields_of_head(chunked, "http")[2:] == [(b":scheme", b"http"), (b":path", b"/")]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [request_head("GET", "http://a.example/", [(b"Host", b"a.example")]), request_head("GET", "/", [])],
+)
+def test_fields_of_a_serialised_head_that_http2_does_not_know_are_refused(head: bytes) -> None:
+    with pytest.raises(InvalidHeader):
+        fields_of_head(head, "http")
 
 
 def test_request_fields_with_two_lengths_are_refused() -> None:
