@@ -153,6 +153,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         proxy=_proxy(arguments.proxy, arguments.url),
         no_proxy=arguments.noproxy,
         decode=arguments.compressed,
+        http_versions=arguments.http_versions,
     )
 
 

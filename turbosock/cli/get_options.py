@@ -14,6 +14,7 @@ from turbosock.cli.arguments import count_up_to, header, seconds, text
 from turbosock.cli.form_part import form_part, form_string
 from turbosock.cli.request_body import Data, DataKind
 from turbosock.client.form import FORM_TYPE
+from turbosock.config import HTTP_VERSIONS
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
     _add_request(parser)
     _add_way(parser)
+    _add_version(parser)
     _add_tls(parser)
 
 
@@ -106,6 +108,21 @@ def _add_way(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--noproxy", metavar="HOSTS", default="", help="hosts to reach without a proxy, as NO_PROXY has them; * is all"
+    )
+
+
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    versions = parser.add_mutually_exclusive_group()
+    versions.add_argument(
+        "--http2", action="store_const", dest="http_versions", const=HTTP_VERSIONS, default=HTTP_VERSIONS,
+        help="HTTP/2 over https where the server agrees, which is the default",
+    )  # fmt: skip
+    versions.add_argument(
+        "--http2-prior-knowledge", action="store_const", dest="http_versions", const=("HTTP/2",),
+        help="HTTP/2 and nothing else, also over http, to a server that is known to speak it",
+    )  # fmt: skip
+    versions.add_argument(
+        "--http1.1", action="store_const", dest="http_versions", const=("HTTP/1.1",), help="HTTP/1.1 and nothing else"
     )
 
 

@@ -30,13 +30,17 @@ class HopLog(Middleware):
     def answered(self, exchange: Chained) -> None:
         head = exchange.head
         assert head is not None, "links are told of heads"
-        self.heads.append(head.raw)
+        self.heads.append(head.shown)
         if self._say is None:
             return
         way = "".join([f"* through {proxy.url}\n" for proxy in exchange.prepared.origin.key.hops])
         if exchange.tls is not None:
             way += _agreement(exchange.tls)
-        self._say(way + shown_head(exchange.prepared.head, ">") + shown_head(head.raw, "<"))
+        sent = exchange.prepared.head
+        if head.version == 20:
+            # It went in another form, with the same content.
+            sent = sent.replace(b" HTTP/1.1\r\n", b" HTTP/2\r\n", 1)
+        self._say(way + shown_head(sent, ">") + shown_head(head.shown, "<"))
 
     def leave(self, exchange: Chained) -> None:
         if self._say is not None and exchange.error is not None and exchange.head is None:

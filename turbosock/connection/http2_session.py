@@ -240,7 +240,7 @@ class Http2Session:
         engine.sent(count)
         if not engine.unsent:
             engine.give_room()
-            if self.ring is not None and self.ring.length:
+            if self.ring is not None and self.ring.length and not self._passing:
                 # Frames that waited for room for their replies.
                 self.take_frames()
 
@@ -354,6 +354,9 @@ class Http2Session:
 
     def _say_why(self, error: Http2Error) -> None:
         """The peer broke the rules: tell it, as far as it listens, and end."""
+        if self.ring is not None:
+            # What it said after that does not count.
+            self.ring.clear()
         try:
             self.flush()
         finally:
@@ -369,7 +372,7 @@ class Http2Session:
         if self.engine.exhausted:
             origin.leave_session(self)
             for stream in tuple(self.streams):
-                if stream.owner is None:
+                if not stream.in_use:
                     origin.discard_idle(stream)
             if not self.engine.streams and not self.closed:
                 self.close()
@@ -419,6 +422,6 @@ class Http2Session:
             self.rings.give_back(out)  # type: ignore[arg-type]  # as in rest()
         if origin is not None:
             for stream in tuple(self.streams):
-                if stream.owner is None:
+                if not stream.in_use:
                     origin.discard_idle(stream)
             origin.session_ended(self)

@@ -60,6 +60,7 @@ class Http2Stream(Stream):
         session: the same.
         place: None; the session has it.
         bytes_in, bytes_out: payload that moved, and heads.
+        in_use: whether it has an exchange.
         backlog: payload that waits for the reader.
         read: payload that the reader has taken.
     """
@@ -78,6 +79,7 @@ class Http2Stream(Stream):
         "continued",
         "decoded",
         "idle_since_ns",
+        "in_use",
         "on_interim",
         "owner",
         "read",
@@ -104,6 +106,7 @@ class Http2Stream(Stream):
         self.ring: ReceiveRing | None = None
         self.idle_since_ns: int = NEVER_IDLE
         self.sent = True
+        self.in_use = False
         self.whole = False
         self.continued = False
         self.readable = False
@@ -225,6 +228,7 @@ class Http2Stream(Stream):
         self.read = 0
         self.continued = not wait_for_continue
         self.sent = False
+        self.in_use = True
         self._head = head
         if source is not None:
             self._source = source
@@ -444,6 +448,7 @@ class Http2Stream(Stream):
         if self.whole and self.sent:
             # As _let_go(), of the usual exchange, which holds nothing any more.
             self.owner = None
+            self.in_use = False
         else:
             self._let_go()
         session.served += 1
@@ -470,6 +475,7 @@ class Http2Stream(Stream):
         self.on_interim = None
         self._interim_heads.clear()
         self.owner = None
+        self.in_use = False
 
     def close(self) -> None:
         """End the exchange, and the place that the stream stands for; the connection when it was the last one."""
@@ -483,7 +489,7 @@ class Http2Stream(Stream):
 
     def is_quiet(self) -> bool:
         """Whether nothing has come, and the connection is alive."""
-        if self.owner is None:
+        if not self.in_use:
             return self.session.places > 0
         return self.head is None and self.failure is None and not self.session.closed and not self._interim_heads
 

@@ -35,7 +35,7 @@ _SEND: Final = Phase.SEND
 _NS_PER_MS: Final = 1e6
 # What a duration is that did not take place.
 _NONE: Final = -1
-_VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1"}
+_VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
 
 class HarRecorder(Middleware):
@@ -172,16 +172,18 @@ def _request(exchange: Chained) -> dict[str, Any]:
     url = shown_url(prepared.url.full)
     length = by_key.get("content-length", "0")
     chunked = "transfer-encoding" in by_key
+    two = exchange.head is not None and exchange.head.version == 20
     request: dict[str, Any] = {
         "method": prepared.method,
         "url": url,
-        "httpVersion": "HTTP/1.1",
+        "httpVersion": "HTTP/2" if two else "HTTP/1.1",
         "cookies": [_cookie(pair) for name, value in fields if name.lower() == "cookie" for pair in value.split(";")],
         "headers": _shown(fields),
         "queryString": [
             {"name": name, "value": value} for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True)
         ],
-        "headersSize": len(prepared.head),
+        # Compressed, nobody knows how well.
+        "headersSize": -1 if two else len(prepared.head),
         "bodySize": -1 if chunked else int(length),
     }
     if chunked or length != "0":
@@ -205,10 +207,10 @@ def _response(exchange: Chained, head: ResponseHead) -> dict[str, Any]:
         "statusText": head.reason,
         "httpVersion": _VERSIONS[head.version],
         "cookies": [_cookie(value.partition(";")[0]) for value in headers.get_all("set-cookie")],
-        "headers": _shown(_fields(head.raw)),
+        "headers": _shown(_fields(head.shown)),
         "content": content,
         "redirectURL": shown_url(headers.get("location") or ""),
-        "headersSize": len(head.raw),
+        "headersSize": -1 if head.version == 20 else len(head.raw),
         "bodySize": wire_size,
     }
 

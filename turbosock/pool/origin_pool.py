@@ -337,7 +337,7 @@ class OriginPool:
             # take_idle() asks for no lock; what it took comes back, and is looked for again then.
             return None
         session = oldest.session
-        if any(stream.owner is not None or stream not in self.idle for stream in tuple(session.streams)):
+        if any(stream.in_use or stream not in self.idle for stream in tuple(session.streams)):
             return None
         self.leave_session(session)
         return session

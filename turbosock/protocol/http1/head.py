@@ -112,6 +112,14 @@ class ResponseHead:
         self.special = status_code in _SPECIAL_STATUSES or headers.count(b"set-cookie") > 0
         self.raw = raw
 
+    @property
+    def shown(self) -> bytes:
+        """The head in the form of HTTP/1, for people: `raw`, or what HTTP/2 said in another form."""
+        if self.version < 20:
+            return self.raw
+        lines = [b"HTTP/2 %d" % self.status_code, *(b"%s: %s" % field for field in self.headers.raw), b"", b""]
+        return b"\r\n".join(lines)
+
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status_code} {self.reason!r} {self.framing.name}>"
 

@@ -674,6 +674,8 @@ class Engine:
         """The bytes at the beginning of the ring are no frame that fits: the client's preface, or too long a frame."""
         expected = self._preface_left
         if not expected:
+            if not self.remote_known and ring.peek(7) == b"HTTP/1.":
+                raise Http2Error("the server answered in HTTP/1", PROTOCOL_ERROR, code="http1_answer")
             raise Http2Error(f"a frame of {length} bytes, above our limit", FRAME_SIZE_ERROR, code="frame_too_long")
         seen = ring.peek(len(expected))
         if not expected.startswith(seen):
