@@ -2,63 +2,47 @@
 
 What the blocking face does by waiting is done here by being called: `offer()` when the pool has a connection or a
 place, `on_readable()` and `on_writable()` when the socket is ready, `on_timer()` when the nearer deadline passed.
-Where the body goes is one of three: into the caller's buffer (`into=`), gathered into owned bytes, or delivered in
-DATA events (`stream=True`).
+What is here is the exchange from its beginning to the head, and its end. Where its body goes is in `exchange_body.py`.
 
-Invariants: an exchange ends exactly once, with one RESPONSE or ERROR event if it asked for events; one step moves
-about a quantum of bytes, then the connection goes to the back of the line; nothing here runs outside the loop's thread
-except `cancel()`.
+Invariants: an exchange ends exactly once, with one RESPONSE or ERROR event if it asked for events; nothing here runs
+outside the loop's thread except `cancel()`.
 """
 
 from __future__ import annotations
 
-import json as json_module
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from turbosock import limits
-from turbosock.client.charset import decoded
 from turbosock.client.events import Event, EventKind
-from turbosock.client.exchange import CONTINUE_WAIT_NS, ClientExchange
+from turbosock.client.exchange import CONTINUE_WAIT_NS
+from turbosock.client.exchange_body import ExchangeBody, TickedConnection
 from turbosock.client.flow import Flow
-from turbosock.client.gather import Gatherer, too_large
 from turbosock.client.hold_timer import HoldTimer
 from turbosock.client.pooled_steps import PooledSteps
 from turbosock.client.queue_timer import QueueTimer
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.errors import (
-    BodyTooLarge,
     Cancelled,
     Origin,
     Phase,
-    PoolExhausted,
     PoolTimeout,
     ReadTimeout,
-    StateError,
     TotalTimeout,
     TurbosockError,
     WriteError,
     WriteTimeout,
 )
-from turbosock.protocol.http1.framing import Framing
 from turbosock.reactor.context import PENDING
 
 if TYPE_CHECKING:
-    from turbosock.buffers import PooledBuffer
     from turbosock.client.flow import Hop
-    from turbosock.client.loop_connection import LoopConnection
-    from turbosock.client.loop_http2 import LoopHttp2Stream
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
-    from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
     from turbosock.pool.origin_pool import Place, PooledConnection
     from turbosock.protocol.http1.head import ResponseHead
 
-
-# What an exchange of a Loop is sent on.
-TickedConnection: TypeAlias = "LoopConnection | LoopHttp2Stream"
 
 # Looking a member up on its enum class costs a descriptor call in CPython 3.11.
 _BODY = Phase.BODY
@@ -70,46 +54,30 @@ _SEND = Phase.SEND
 _RESPONSE = EventKind.RESPONSE
 _ERROR = EventKind.ERROR
 
-# A step that did nothing for want of memory: the loop comes again.
-_STARVED = -2
-
 # Of what is not ours, whose catcher raises it again.
 _BROKEN_OFF: Final = "broken_off"
 # Of an exchange that ended when there was no memory even for an error of its own; nothing is written into it.
 _WITHOUT_WORDS = TurbosockError("there was no memory; the call that took the step said so", code=_BROKEN_OFF)
 
 
-class Exchange(ClientExchange, Event):
+class Exchange(ExchangeBody, Event):
     """A request under way in a Loop, and the event of its end.
 
     Attributes:
         done: whether it has ended, with an answer or an error.
-        gathers: whether the body is gathered into `content`.
-        into: the buffer that the body goes into, or None; None once the exchange is done.
         error: what failed, or None.
         user: yours.
     """
 
     __slots__ = (
-        "_bytes_moved",
-        "_gatherer",
-        "gathers",
         "_hold",
         "_hop",
-        "_loop",
         "notifies",
-        "_now_ns",
         "_queue_timer",
-        "_quiet_since_ns",
-        "_stream",
         "dial",
-        "done",
-        "into",
         "kind",
         "user",
     )
-
-    connection: TickedConnection | None
 
     # What an event has and an exchange has not.
     data = None
@@ -144,7 +112,7 @@ class Exchange(ClientExchange, Event):
         self._bytes_moved = 0
         self._quiet_since_ns = 0
         self.dial: TickingDial | None = None
-        self._gatherer: Gatherer | None = None
+        self._gatherer = None
         self._queue_timer: QueueTimer | None = None
         # The request that comes next, while it is waited for.
         self._hop: Hop | None = None
@@ -154,7 +122,7 @@ class Exchange(ClientExchange, Event):
         self.gathers = False
         self.kind = _RESPONSE
         self.done = False
-        self.into: memoryview | None = None
+        self.into = None
         self.user: object = None
 
     # Starting
@@ -386,14 +354,6 @@ class Exchange(ClientExchange, Event):
             return False
         return False
 
-    def _note_progress(self, connection: TickedConnection) -> None:
-        """A step is over and the exchange is not: if it moved bytes, the limits of read and write count from now."""
-        transport = connection.transport
-        moved = transport.bytes_in + transport.bytes_out
-        if moved != self._bytes_moved:
-            self._bytes_moved = moved
-            self._quiet_since_ns = self._now_ns()
-
     def on_readable(self) -> None:
         """The socket has bytes, or its end."""
         connection = self.connection
@@ -509,141 +469,6 @@ class Exchange(ClientExchange, Event):
         except BaseException as error:
             self.break_off(error)
             raise
-
-    def _take_whole(self, connection: TickedConnection, ring: ReceiveRing | None) -> None:
-        """The body came with the head: one copy out of the ring, and the connection is free."""
-        if self._stream:
-            if self._take_data_whole(connection):
-                self._finish()
-            return
-        assert ring is not None, "a head was read from it"
-        count = ring.length
-        if count:
-            start = ring.start
-            into = self.into
-            if into is None:
-                if count > self._loop.max_body_bytes:
-                    raise too_large(self._loop.max_body_bytes)
-                self._content = bytes(ring.root[start : start + count])
-            elif count > len(into):
-                self._check_fits(count)
-            else:
-                into[:count] = ring.root[start : start + count]
-            ring.start = 0
-            ring.length = 0
-            self.nbytes = count
-        self._finish()
-
-    def _take_data_whole(self, connection: TickedConnection) -> bool:
-        """One DATA event with the whole body; False: starved, the loop comes again."""
-        ring = connection.ring
-        assert ring is not None, "a head was read from it"
-        if not ring.length:
-            return True
-        lease = self._rent_segment()
-        if lease is None:
-            return False
-        count = ring.length
-        lease.view[:count] = ring.readable()
-        ring.clear()
-        self._loop.events.put_data(self, lease, count)
-        self.nbytes = count
-        return True
-
-    def _rent_segment(self) -> PooledBuffer | None:
-        """Memory for a DATA event, or None: starved; the connection waits, and the peer is pushed back."""
-        loop = self._loop
-        if loop.events.is_full:
-            loop.events.full_count += 1
-        else:
-            try:
-                return loop.buffers.rent(limits.SEGMENT_BYTES)
-            except PoolExhausted:
-                loop.exhausted_count += 1
-        loop.starved.append(self)
-        return None
-
-    def _check_fits(self, length: int) -> None:
-        if self.into is not None and length > len(self.into):
-            raise BodyTooLarge(
-                f"the body has {length} bytes, into= has room for {len(self.into)}; give a larger buffer"
-            )
-
-    def _take_body(self, connection: TickedConnection) -> None:
-        """Move what has arrived to where it goes, a quantum at most."""
-        body = connection.body
-        moved = 0
-        while not body.complete or connection.decoded is not None:
-            if self._stream:
-                count = self._take_data(connection)
-            elif self.into is not None:
-                count = self._take_into(connection, self.into, moved)
-            else:
-                count = self._take_gathered(connection, moved)
-            if count < 0:
-                # Armed by the step, or starved of memory and resumed by the loop.
-                decoded = connection.decoded
-                if decoded is not None and decoded.busy and count != _STARVED:
-                    self._requeue(connection)
-                self._note_progress(connection)
-                return
-            self.nbytes += count
-            moved += count
-            if moved >= limits.TURN_QUANTUM_BYTES and not (body.complete and connection.decoded is None):
-                self._requeue(connection)
-                self._note_progress(connection)
-                return
-        self._finish()
-
-    def _take_into(self, connection: TickedConnection, into: memoryview, moved: int) -> int:
-        nbytes = self.nbytes
-        size = len(into)
-        reader = connection.decoded
-        if reader is not None:
-            if nbytes < size:
-                return reader.read_body(into[nbytes : nbytes + _left_in_step(moved)])
-        elif nbytes == 0 and connection.body.run > size and connection.body.framing is Framing.LENGTH:
-            self._check_fits(connection.body.run)
-        if nbytes < size:
-            if nbytes or size > limits.TURN_QUANTUM_BYTES:
-                into = into[nbytes : nbytes + _left_in_step(moved)]
-            return connection.read_body(into)
-        # Full: all that may come is the end.
-        probe = memoryview(bytearray(1))
-        count = (reader or connection).read_body(probe)
-        if count > 0:
-            raise BodyTooLarge(f"the body is longer than the {size} bytes of into=; give a larger buffer")
-        return count
-
-    def _take_gathered(self, connection: TickedConnection, moved: int) -> int:
-        body = connection.body
-        gatherer = self._gatherer
-        if gatherer is None:
-            known = body.framing is Framing.LENGTH and connection.decoded is None
-            gatherer = self._gatherer = Gatherer(body.run if known else -1, self._loop.max_body_bytes)
-        count = (connection.decoded or connection).read_body(gatherer.writable(_left_in_step(moved)))
-        if count > 0:
-            gatherer.advance(count)
-        return count
-
-    def _take_data(self, connection: TickedConnection) -> int:
-        """One DATA event, from one receive at most."""
-        lease = self._rent_segment()
-        if lease is None:
-            return _STARVED
-        try:
-            count = (connection.decoded or connection).read_body(lease.view)
-        except BaseException:
-            lease.release()
-            raise
-        if count > 0:
-            self._loop.events.put_data(self, lease, count)
-        else:
-            lease.release()
-        return count
-
-    def _requeue(self, connection: TickedConnection) -> None:
-        connection.requeue()
 
     def on_timer(self, now_ns: int) -> None:
         """The connection's timer: fail if a limit passed, else set it anew."""
@@ -911,42 +736,12 @@ class Exchange(ClientExchange, Event):
         return self
 
     @property
-    def content(self) -> bytes:
-        """The gathered body.
-
-        Raises:
-            StateError: the exchange is not done, failed, or put its body elsewhere.
-        """
-        if not self.done:
-            raise StateError("the exchange is not done: poll() until `done`, or wait for its RESPONSE event")
-        if self.error is not None:
-            raise StateError("the exchange failed: look at its `error`")
-        if not self.gathers:
-            raise StateError("the body went into your buffer or into DATA events; there is no content")
-        return self._content or b""
-
-    @property
-    def text(self) -> str:
-        """The gathered body as text, by `encoding`; what does not decode is replaced."""
-        return decoded(self.content, self._charset())
-
-    @property
     def elapsed(self) -> timedelta:
         """From the start of the request to the end of the answer, or to now."""
         end_ns = self.finished_ns or self._now_ns()
         return timedelta(microseconds=(end_ns - self.started_ns) / 1000)
 
-    def json(self) -> Any:
-        """The gathered body as JSON; ValueError where it is not."""
-        serializer = self._loop.config.serializer
-        return json_module.loads(self.content) if serializer is None else serializer.deserialize(self.content)
-
     def __repr__(self) -> str:
         status = self.head.status_code if self.head is not None else "no answer"
         state = "done" if self.done else "under way"
         return f"<Exchange {self.prepared.method} {self.prepared.url.safe} {status} {state}>"
-
-
-def _left_in_step(moved: int) -> int:
-    """What a step that moved so much may still ask for; the kernel may hold megabytes."""
-    return max(limits.TURN_QUANTUM_BYTES - moved, limits.SEGMENT_BYTES)
