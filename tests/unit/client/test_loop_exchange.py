@@ -14,7 +14,6 @@ import pytest
 
 from support.loop_peer import OK, Peer, answer, connect, make_clock, make_config, settle, turns
 from turbosock import EventKind, Exchange, Loop, PoolConfig, Timeouts
-from turbosock.client import loop_exchange
 from turbosock.errors import (
     BodyTooLarge,
     LimitError,
@@ -573,9 +572,3 @@ def test_failed_gathering_leaves_no_view_behind(loop: Loop, peer: Peer, monkeypa
     # From CPython 3.13 on a BytesIO complains when it is collected with a view alive.
     gc.collect()
     assert complaints == []
-
-
-def test_a_step_asks_for_a_quantum_in_all_and_a_segment_at_least() -> None:
-    assert loop_exchange._left_in_step(0) == 256 * 1024
-    assert loop_exchange._left_in_step(100 * 1024) == 156 * 1024
-    assert loop_exchange._left_in_step(255 * 1024) == 64 * 1024
