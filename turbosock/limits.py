@@ -413,7 +413,7 @@ HEADER_TABLE_BYTES = 4 * KIB
 # A field block with more fields or bytes than a head may have is decoded all the same up to so many times as much,
 # because the blocks after it depend on the table it leaves: its message alone fails. More ends the connection.
 MAX_HEAD_OVERRUN = 4
-# What the decoder of one connection remembers of blocks and tables: some 400 heads of 1 KiB, with their overhead.
+# Memory for what the decoder of one connection knows: some 250 different heads of usual size.
 MAX_KNOWN_BLOCK_BYTES = 512 * KIB
 # Encoded blocks that one connection keeps, and their bytes: the requests that a program repeats within seconds.
 MAX_ENCODED_BLOCKS = 256

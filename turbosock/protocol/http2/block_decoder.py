@@ -40,8 +40,10 @@ from turbosock.protocol.http2.field_block import FieldBlock
 # What a field counts beside its name and value, in the table and in a list (RFC 7541 §4.1, RFC 9113 §6.5.2); no entry
 # of a table is smaller.
 FIELD_OVERHEAD_BYTES = 32
-# What a known block counts beside its bytes and its fields: the objects made of it, about.
-_BLOCK_OVERHEAD_BYTES = 512
+# What a known block takes in memory beside its bytes, about: the objects made of it, and its fields as objects, which
+# are thrice the size of the list.
+_BLOCK_OVERHEAD_BYTES = 1024
+_FIELDS_FACTOR = 3
 
 
 class _State:
@@ -62,7 +64,7 @@ class BlockDecoder:
             permitted, the first block must shrink it.
         max_list_bytes, max_fields: what a head may have. More is the failure of its message, and MAX_HEAD_OVERRUN times
             as much that of the connection.
-        max_known_bytes: what is remembered at most, with the blocks' bytes, their fields and the contents of the table.
+        max_known_bytes: memory for blocks, what they mean, and contents of the table.
 
     Attributes:
         misses: blocks that had to be decoded.
@@ -186,7 +188,7 @@ class BlockDecoder:
             # Fewer are left where the block's entries drove each other out, and with them all that was there before.
             if len(inserted) == insertions:
                 self._self_contained[block] = (decoded, inserted)
-                self._known_bytes += _BLOCK_OVERHEAD_BYTES + len(block) + decoded.list_bytes
+                self._known_bytes += _footprint(block, decoded)
                 # It is known now, so this does what else there is to do for such a block.
                 return self.decode(block)
         state = self._present_state()
@@ -213,7 +215,7 @@ class BlockDecoder:
         else:
             index = self._state_index(entries)
             state.blocks[block] = (decoded, index)
-            self._known_bytes += _BLOCK_OVERHEAD_BYTES + len(block) + decoded.list_bytes
+            self._known_bytes += _footprint(block, decoded)
             self._state = self._states[index]
         self._decoder_entries = self._state.entries
         return decoded
@@ -266,6 +268,11 @@ class BlockDecoder:
             self._states.append(_State(entries))
             self._known_bytes += self._size
         return index
+
+
+def _footprint(block: bytes, decoded: FieldBlock) -> int:
+    """The memory that a known block takes, in bytes, about."""
+    return _BLOCK_OVERHEAD_BYTES + len(block) + _FIELDS_FACTOR * decoded.list_bytes
 
 
 def _newest(groups: Iterable[tuple[Field, ...]], size: int) -> tuple[Field, ...]:

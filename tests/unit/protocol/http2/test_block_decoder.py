@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 
 import pytest
 from hpack import Encoder
@@ -12,6 +13,7 @@ from turbosock.errors import HeadTooLarge, Http2Error
 from turbosock.limits import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_HEAD_OVERRUN, MAX_KNOWN_BLOCK_BYTES
 from turbosock.protocol.http2.block_decoder import BlockDecoder
 from turbosock.protocol.http2.error_codes import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
+from turbosock.protocol.http2.field_block import ORDINARY
 
 ANSWER = [
     (b":status", b"200"),
@@ -234,6 +236,20 @@ def test_block_decoder_memory_that_is_full_forgets_and_stays_right(refers: bool)
         assert decoder.decode(block).fields[0] == (b"n", b"%d" % number + value)
         assert decoder._known_bytes <= MAX_KNOWN_BLOCK_BYTES + 8000
     assert decoder.decode(wire.indexed(62)).fields == ((b"kept", b"1"),)
+
+
+def test_block_decoder_memory_is_about_what_it_counts() -> None:
+    decoder = BlockDecoder()
+    peak = 0
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            fields = [wire.inserted(b"n%d" % index, b"value%d" % number) for index in range(6)]
+            decoder.decode(wire.indexed(8) + b"".join(fields)).response_head(ORDINARY)
+            peak = max(peak, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * MAX_KNOWN_BLOCK_BYTES < peak < 1.5 * MAX_KNOWN_BLOCK_BYTES
 
 
 def test_block_decoder_many_tables_are_bounded() -> None:
