@@ -270,16 +270,16 @@ class Http2Stream(Stream):
         session = self.session
         engine = session.engine
         if not session.places:
-            self.unprocessed = True
-            raise Http2Error(
-                "the HTTP/2 connection takes no more requests; try again", code=UNPROCESSED, origin=Origin.REMOTE
-            )
+            raise self._unprocessed()
         session.lend_output()
         if not engine.writable:
             engine.wait_for_room(self)
             return False
         block = engine.encoder.cached.get(head)
         if block is None:
+            if engine.exhausted:
+                # A block that was encoded has to be sent: it may have changed the table.
+                raise self._unprocessed()
             block = engine.encoder.encode(fields_of_head(head, session.scheme), head)
         source = self._source
         whole = source is None or source.length == 0
@@ -293,6 +293,12 @@ class Http2Stream(Stream):
             self._end_request()
         session.flush_soon()
         return True
+
+    def _unprocessed(self) -> Http2Error:
+        self.unprocessed = True
+        return Http2Error(
+            "the HTTP/2 connection takes no more requests; try again", code=UNPROCESSED, origin=Origin.REMOTE
+        )
 
     def _fetch_block(self) -> bool:
         """Take the next block of the body from its source, which is the user's code; False at the end."""
