@@ -35,7 +35,7 @@ from turbosock.errors import (
     WriteError,
 )
 from turbosock.protocol.http1.headers import HeaderList
-from turbosock.protocol.http2.engine import UNPROCESSED
+from turbosock.protocol.http2.stream import UNPROCESSED
 from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:

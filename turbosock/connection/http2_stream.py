@@ -22,10 +22,9 @@ from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.connection.send_progress import SendProgress
 from turbosock.errors import Http2Error, Origin
 from turbosock.protocol.http1.framing import Framing
-from turbosock.protocol.http2.engine import UNPROCESSED
 from turbosock.protocol.http2.error_codes import CANCEL
 from turbosock.protocol.http2.request_fields import fields_of_head
-from turbosock.protocol.http2.stream import ORDINARY, Stream, method_kind
+from turbosock.protocol.http2.stream import ORDINARY, UNPROCESSED, Stream, method_kind
 from turbosock.protocol.http2.stream_state import CLOSED
 from turbosock.reactor.context import PENDING, IOContext
 

@@ -29,6 +29,10 @@ ORDINARY: Final = 0
 HEAD: Final = 2
 CONNECT: Final = 4
 
+# The code of a failure whose request the peer says it has not looked at: it may be sent again, whatever its method
+# (RFC 9113 §8.7).
+UNPROCESSED: Final = "unprocessed"
+
 _LENGTH = Framing.LENGTH
 _NONE = Framing.NONE
 

@@ -1,0 +1,351 @@
+"""SendingHalf: what one side of an HTTP/2 connection says (RFC 9113 §5, §6), and the account of its streams.
+
+Streams are opened, adopted and forgotten here; headers, data, resets and credit for what was read are put into the
+output. What cannot go now, by room or by a window, is refused, and asked for again when the stream's turn has come.
+
+Invariants: `streams` holds those that are not closed; no stream sends beyond its window, or the connection's; header
+blocks are sent in the order in which they were encoded (RFC 7541 §2.2), and nothing stands inside a header section; a
+peer is never given more credit than the limits allow, and none to a stream that nobody reads.
+
+Left to others: what the peer says (`control_frames.py`, `engine.py`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from turbosock import limits
+from turbosock.errors import StateError
+from turbosock.protocol.http2.block_encoder import BlockEncoder
+from turbosock.protocol.http2.error_codes import (
+    CANCEL,
+    NO_ERROR,
+)
+from turbosock.protocol.http2.frames import (
+    CONTINUATION,
+    DATA,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    GOAWAY_FRAME,
+    HEADER,
+    HEADER_BYTES,
+    HEADERS,
+    MAX_STREAM_ID,
+    PING,
+    PING_BYTES,
+    PING_FRAME,
+    PREFACE,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    WINDOW_UPDATE,
+    WORD_FRAME,
+)
+from turbosock.protocol.http2.output import Output
+from turbosock.protocol.http2.settings import INITIAL_WINDOW_SIZE, Settings
+from turbosock.protocol.http2.stream_state import CLOSED, SEND_END, SEND_HEADERS, column
+
+if TYPE_CHECKING:
+    from turbosock.buffers import RingBuffer
+    from turbosock.protocol.http2.stream import Stream
+
+_ON_SEND_HEADERS: Final = column(SEND_HEADERS)
+_ON_SEND_END: Final = column(SEND_END)
+
+# The payload of the PINGs that measure the path.
+PROBE: Final = b"measure!"
+
+# Blocks up to here are packed by a remembered layout, of which there are so many at most.
+_MAX_PACKED_BYTES: Final = 1024
+
+# Packs a HEADERS frame whole, by the length of its block: one call, and no temporary. Lengths are few.
+_packers: dict[int, Callable[..., None]] = {}
+
+
+def _headers_packer(length: int) -> Callable[..., None]:
+    packer = struct.Struct(f">BHBBL{length}s").pack_into
+    if length <= _MAX_PACKED_BYTES:
+        _packers[length] = packer
+    return packer
+
+
+class SendingHalf(Output):
+    """See the module.
+
+    Args:
+        out: an empty ring that frames are written into.
+        client: which side this is.
+        initial_window: the first window of each stream.
+        max_streams: for a server: that its client may have open.
+        max_list_bytes: of a header section, as the peer is told.
+
+    Attributes:
+        streams: those that are not closed, by id.
+        local, remote: the settings of this side, and of the peer.
+        encoder: of header blocks.
+        send_window: of the connection.
+        last_stream: the highest id that the peer opened.
+        goaway: the last stream that the peer will look at, once it said so; else MAX_STREAM_ID.
+        closing: whether we have said that we end.
+        data_bytes: of DATA that were received, padding included.
+        grown_bytes: by how much the windows of open streams have grown beyond the first ones.
+    """
+
+    __slots__ = (
+        "_idle_frames",
+        "_next_id",
+        "_pending_settings",
+        "_probe_begin",
+        "_probed",
+        "_reset_by_us",
+        "_reset_order",
+        "client",
+        "closing",
+        "data_bytes",
+        "encoder",
+        "goaway",
+        "grown_bytes",
+        "last_stream",
+        "local",
+        "remote",
+        "send_window",
+        "streams",
+    )
+
+    def __init__(
+        self, out: RingBuffer, *, client: bool, initial_window: int, max_streams: int, max_list_bytes: int
+    ) -> None:
+        super().__init__(out)
+        self.client = client
+        self.streams: dict[int, Stream] = {}
+        self.local = Settings()
+        self.local.initial_window_size = initial_window
+        self.local.max_header_list_size = max_list_bytes
+        if client:
+            self.local.enable_push = False
+        else:
+            self.local.max_concurrent_streams = max_streams
+            self.local.enable_connect_protocol = True
+        self.remote = Settings()
+        self.encoder = BlockEncoder()
+        self.send_window = DEFAULT_WINDOW
+        self.last_stream = 0
+        self.goaway = MAX_STREAM_ID
+        self.closing = False
+        self.data_bytes = 0
+        self.grown_bytes = 0
+        self._next_id = 1 if client else 2
+        # Settings of ours that the peer has not acknowledged, oldest first.
+        self._pending_settings: deque[int | None] = deque()
+        # Frames in a row that moved nothing.
+        self._idle_frames = 0
+        # Streams that we reset: frames of theirs may still be on their way.
+        self._reset_by_us: set[int] = set()
+        self._reset_order: deque[int] = deque()
+        # The stream whose path is being measured, and `data_bytes` when that began.
+        self._probed: Stream | None = None
+        self._probe_begin = 0
+
+    def begin(self) -> None:
+        """Say hello: the preface, our settings, and the connection's whole window (RFC 9113 §3.4)."""
+        payload = self.local.payload()
+        update = WORD_FRAME.pack(
+            0, 4, WINDOW_UPDATE, 0, 0, limits.HTTP2_CONNECTION_WINDOW_BYTES - DEFAULT_WINDOW
+        )  # fmt: skip
+        hello = HEADER.pack(0, len(payload), SETTINGS, 0, 0) + payload + update
+        self.out.write((PREFACE + hello) if self.client else hello)
+        self._pending_settings.append(None)
+
+    def open(self, stream: Stream) -> None:
+        """Give a stream of ours its number and its windows; its first headers are sent next.
+
+        Raises:
+            StateError: there are no numbers left, or the connection ends; take another one.
+        """
+        if self._next_id > MAX_STREAM_ID or self.closing or self.goaway != MAX_STREAM_ID:
+            raise StateError("the HTTP/2 connection takes no more streams: use another one")
+        stream.id = number = self._next_id
+        self._next_id = number + 2
+        # As adopt(): a call saved for every request.
+        stream.send_window = self.remote.initial_window_size
+        stream.window = stream.receive_window = self.local.initial_window_size
+        self.streams[number] = stream
+
+    def adopt(self, stream: Stream) -> None:
+        """Give a stream that has its number its windows."""
+        stream.send_window = self.remote.initial_window_size
+        stream.window = stream.receive_window = self.local.initial_window_size
+        self.streams[stream.id] = stream
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no stream can be opened any more: the numbers are used up, or one side ends the connection."""
+        return self._next_id > MAX_STREAM_ID or self.closing or self.goaway != MAX_STREAM_ID
+
+    def send_headers(self, stream: Stream, block: bytes, end: bool) -> None:
+        """Put one header section into the output; call it while `writable`, right after the block was encoded."""
+        stream.state = _ON_SEND_HEADERS[stream.state]
+        assert stream.state >= 0, "headers are sent on open streams"
+        length = len(block)
+        out = self.out
+        at = out.start + out.length
+        if at + length + HEADER_BYTES > out.capacity - limits.HTTP2_REPLY_BYTES or length > self.remote.max_frame_size:
+            self._send_long_headers(stream, block, end)
+        else:
+            out.length += length + HEADER_BYTES
+            packer = _packers.get(length) or _headers_packer(length)
+            packer(
+                out.storage,
+                at,
+                length >> 16,
+                length & 0xFFFF,
+                HEADERS,
+                END_HEADERS | END_STREAM if end else END_HEADERS,
+                stream.id,
+                block,
+            )
+        if end:
+            self._sent_end(stream)
+
+    def _send_long_headers(self, stream: Stream, block: bytes, end: bool) -> None:
+        """A header section of several frames, or of more than there is room for behind what is in the output."""
+        most = self.remote.max_frame_size
+        frames = []
+        kind = HEADERS
+        flags = END_STREAM if end else 0
+        for start in range(0, len(block), most):
+            piece = block[start : start + most]
+            if start + most >= len(block):
+                flags |= END_HEADERS
+            frames.append(HEADER.pack(len(piece) >> 16, len(piece) & 0xFFFF, kind, flags, stream.id))
+            frames.append(piece)
+            kind = CONTINUATION
+            flags = 0
+        self._put(b"".join(frames))
+
+    def send_data(self, stream: Stream, view: memoryview, end: bool) -> int:
+        """Put as much of `view` into the output as one frame, the windows and the room allow.
+
+        Args:
+            end: nothing follows `view`: END_STREAM, if all of it goes.
+
+        Returns:
+            How many bytes went; -1: none can now, also of an empty view.
+        """
+        out = self.out
+        room = out.capacity - out.length - limits.HTTP2_REPLY_BYTES - HEADER_BYTES
+        if self.pinned:
+            room -= out.start
+        if self._large or room <= 0:
+            return -1
+        asked = len(view)
+        count = min(asked, room, stream.send_window, self.send_window, self.remote.max_frame_size)
+        if count <= 0 and asked:
+            return -1
+        last = end and count == asked
+        at = self._place(count + HEADER_BYTES)
+        assert at >= 0, "the room was looked at"
+        HEADER.pack_into(out.storage, at, count >> 16, count & 0xFFFF, DATA, END_STREAM if last else 0, stream.id)
+        if count:
+            at += HEADER_BYTES
+            out.root[at : at + count] = view if count == asked else view[:count]
+            stream.send_window -= count
+            self.send_window -= count
+            self._idle_frames = 0
+        if last:
+            self._sent_end(stream)
+        return count
+
+    def _sent_end(self, stream: Stream) -> None:
+        state = stream.state = _ON_SEND_END[stream.state]
+        assert state >= 0, "a stream is ended once"
+        if state == CLOSED:
+            self._forget(stream)
+
+    def reset(self, stream: Stream, error_code: int = CANCEL) -> None:
+        """End a stream at once; what still comes for it is ignored. Nothing where it is over, or was never open."""
+        if stream.state == CLOSED or self.streams.get(stream.id) is not stream:
+            return
+        stream.state = CLOSED
+        self._forget(stream)
+        self._remember_reset(stream.id)
+        self._put_reset(stream.id, error_code)
+
+    def _remember_reset(self, stream_id: int) -> None:
+        if stream_id not in self._reset_by_us:
+            self._reset_by_us.add(stream_id)
+            self._reset_order.append(stream_id)
+            if len(self._reset_order) > limits.MAX_HTTP2_REMEMBERED_RESETS:
+                self._reset_by_us.discard(self._reset_order.popleft())
+
+    def _put_reset(self, stream_id: int, error_code: int) -> None:
+        self._put(WORD_FRAME.pack(0, 4, RST_STREAM, 0, stream_id, error_code))
+
+    def _forget(self, stream: Stream) -> None:
+        self.streams.pop(stream.id, None)
+        grown = stream.window - self.local.initial_window_size
+        if grown > 0:
+            self.grown_bytes -= min(grown, self.grown_bytes)
+        if self._probed is stream:
+            self._probed = None
+        if stream.waits:
+            self.leave_line(stream)
+
+    def consumed(self, stream: Stream, count: int) -> None:
+        """The reader has taken `count` bytes of payload: their memory is free, and the peer may send as many more."""
+        owed = stream.owed = stream.owed + count
+        if stream.ended or stream.state == CLOSED:
+            return
+        if owed >= stream.window >> 1:
+            stream.owed = 0
+            stream.receive_window += owed
+            self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, stream.id, owed))
+            if self._probed is None:
+                self._probe(stream)
+
+    def _probe(self, stream: Stream) -> None:
+        """Measure what the path holds: the payload that comes between a PING and its answer is bandwidth × delay."""
+        if stream.window < limits.MAX_HTTP2_STREAM_WINDOW_BYTES:
+            self._probed = stream
+            self._probe_begin = self.data_bytes
+            self._put(PING_FRAME.pack(0, PING_BYTES, PING, 0, 0, PROBE))
+
+    def _probe_answered(self) -> None:
+        """Let the peer send twice what the path holds before it is read, where it was held up by less."""
+        stream = self._probed
+        if stream is None:
+            return
+        self._probed = None
+        held = self.data_bytes - self._probe_begin
+        window = stream.window
+        if held * 3 < window * 2 or stream.ended or stream.state == CLOSED:
+            return
+        more = min(2 * held, limits.MAX_HTTP2_STREAM_WINDOW_BYTES) - window
+        more = min(more, limits.MAX_HTTP2_GROWTH_BYTES - self.grown_bytes)
+        if more > 0:
+            self.grown_bytes += more
+            stream.window += more
+            stream.receive_window += more
+            self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, stream.id, more))
+
+    def ping(self, data: bytes) -> None:
+        """Ask for a sign of life with eight bytes of one's own; `pings_acknowledged` counts the answers."""
+        self._put(PING_FRAME.pack(0, PING_BYTES, PING, 0, 0, data))
+
+    def change_initial_window(self, size: int) -> None:
+        """Tell the peer of another first window; open streams follow when it has acknowledged (RFC 9113 §6.5.3)."""
+        payload = SETTING.pack(INITIAL_WINDOW_SIZE, size)
+        self._put(HEADER.pack(0, len(payload), SETTINGS, 0, 0) + payload)
+        self._pending_settings.append(size)
+
+    def close(self, error_code: int = NO_ERROR) -> None:
+        """Say that this side ends: GOAWAY with the last stream that was looked at. Streams that are open go on."""
+        if self.closing and error_code == NO_ERROR:
+            return
+        self.closing = True
+        self._put(GOAWAY_FRAME.pack(0, 8, GOAWAY, 0, 0, self.last_stream, error_code))
