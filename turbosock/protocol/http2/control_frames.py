@@ -61,7 +61,7 @@ class ControlFrames(SendingHalf):
         pings_acknowledged: PINGs of ours that were answered.
     """
 
-    __slots__ = ("_fresh", "_resets", "goaway_code", "pings_acknowledged", "remote_known")
+    __slots__ = ("_fresh", "_room_came", "goaway_code", "pings_acknowledged", "remote_known")
 
     def __init__(
         self, out: RingBuffer, *, client: bool, initial_window: int, max_streams: int, max_list_bytes: int
@@ -72,8 +72,9 @@ class ControlFrames(SendingHalf):
         self.remote_known = False
         self.goaway_code = NO_ERROR
         self.pings_acknowledged = 0
-        # Streams that a client gave up, less those that ended well.
-        self._resets = 0
+        # Whether this pass over the frames opened a window. Those that wait for one are asked once, at its end: asked
+        # with each of a thousand small updates, they would cost more than what they send.
+        self._room_came = False
         # A stream that got its head in the last frame: it is told with what the next frame brings.
         self._fresh: Stream | None = None
 
@@ -100,8 +101,7 @@ class ControlFrames(SendingHalf):
         (error_code,) = WORD.unpack_from(root, at)
         stream.state = CLOSED
         self._forget(stream)
-        self._count_reset()
-        if stream.ended:
+        if stream.ended and self.client:
             # The whole answer came: the peer wants no more of the request (RFC 9113 §8.1).
             stream.on_room()
             return
@@ -116,6 +116,7 @@ class ControlFrames(SendingHalf):
             stream_id=stream_id,
         )
         stream.on_news()
+        self._count_reset()
 
     def _on_settings(self, flags: int, stream_id: int, root: memoryview, at: int, length: int) -> None:
         if stream_id:
@@ -141,7 +142,7 @@ class ControlFrames(SendingHalf):
             elif identifier == HEADER_TABLE_SIZE:
                 self.encoder.resize(value)
         self._put(HEADER.pack(0, 0, SETTINGS, ACK, 0))
-        self.give_room()
+        self._room_came = True
 
     def _move_send_windows(self, delta: int) -> None:
         """The peer changed the first window of its streams, and with it that of the open ones (RFC 9113 §6.9.2)."""
@@ -231,8 +232,7 @@ class ControlFrames(SendingHalf):
                     stream, Http2Error("the stream's window above 2^31-1", FLOW_CONTROL_ERROR, code="flow_control")
                 )
                 return
-        if self._waiting:
-            self.give_room()
+        self._room_came = True
 
     def _check_known(self, kind: int, stream_id: int) -> None:
         """Refuse a frame of a stream that nobody has opened."""
@@ -254,11 +254,11 @@ class ControlFrames(SendingHalf):
         if self._fresh is stream:
             self._fresh = None
         self.reset(stream, code)
-        self._count_idle()
-        self._count_reset()
         if stream.failure is None:
             stream.failure = error
             stream.on_news()
+        self._count_idle()
+        self._count_reset()
 
     def _count_idle(self) -> None:
         """A frame came that moves nothing."""

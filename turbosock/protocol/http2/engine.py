@@ -100,6 +100,7 @@ class Engine(ControlFrames):
         decoder: of header blocks.
         receive_window: of the connection.
         frames: that were received.
+        paused: set by a hook to end the present pass behind its frame; nothing is received until it is unset.
     """
 
     __slots__ = (
@@ -112,6 +113,7 @@ class Engine(ControlFrames):
         "_preface_left",
         "decoder",
         "frames",
+        "paused",
         "receive_window",
     )
 
@@ -133,6 +135,7 @@ class Engine(ControlFrames):
         self.decoder = BlockDecoder(max_list_bytes=max_list_bytes, max_fields=max_fields)
         self.receive_window = limits.HTTP2_CONNECTION_WINDOW_BYTES
         self.frames = 0
+        self.paused = False
         self._accept = accept
         self._credit_floor = limits.HTTP2_CONNECTION_WINDOW_BYTES // 2
         self._preface_left = b"" if client else PREFACE
@@ -158,7 +161,7 @@ class Engine(ControlFrames):
         reply_floor = out.capacity - limits.HTTP2_REPLY_BYTES // 2
         try:
             while True:
-                if ring.length < HEADER_BYTES or out.length > reply_floor or self._large:
+                if ring.length < HEADER_BYTES or out.length > reply_floor or self._large or self.paused:
                     break
                 start = ring.start
                 high, low, kind, flags, stream_id = _unpack_header(storage, start)
@@ -271,6 +274,9 @@ class Engine(ControlFrames):
                     else:
                         # RFC 9113 §5.5: what is not known is ignored.
                         self._count_idle()
+            if self._room_came:
+                self._room_came = False
+                self.give_room()
         except Http2Error as error:
             if not error.stream_id:
                 self._break(error)
@@ -280,6 +286,11 @@ class Engine(ControlFrames):
             if fresh is not None:
                 self._fresh = None
                 fresh.on_news()
+
+    @property
+    def unfinished_head(self) -> int:
+        """The stream whose header section goes on in frames that have not come; 0 without one."""
+        return self._block_stream
 
     def _break(self, error: Http2Error) -> None:
         self.closing = False
@@ -462,8 +473,13 @@ class Engine(ControlFrames):
                 return None
             raise Http2Error(f"HEADERS on stream {stream_id}, which is closed", STREAM_CLOSED, code="bad_state")
         self.last_stream = stream_id
+        if self.closing:
+            # Our GOAWAY has told already.
+            self._remember_reset(stream_id)
+            self._count_idle()
+            return None
         stream = None
-        if not self.closing and len(self.streams) < self.local.max_concurrent_streams:
+        if len(self.streams) < self.local.max_concurrent_streams:
             assert self._accept is not None, "a server accepts streams"
             stream = self._accept(stream_id)
         if stream is None:

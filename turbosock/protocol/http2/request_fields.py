@@ -121,3 +121,17 @@ def fields_of_head(head: bytes, scheme: str) -> list[Field]:
         fields.append((name, value))
     headers = HeaderList.of_valid(fields, [name.lower() for name, _ in fields])
     return request_fields(method.decode("ascii"), scheme, headers.joined(b"host") or b"", target, headers)
+
+
+def fields_of_answer(head: bytes) -> list[Field]:
+    """The fields of a response that was serialised for HTTP/1.1.
+
+    Raises:
+        InvalidOption, InvalidHeader: as `response_fields`: HTTP/2 knows no such response.
+    """
+    lines = head.split(b"\r\n")
+    fields: list[Field] = []
+    for line in lines[1:-2]:
+        name, _, value = line.partition(b": ")
+        fields.append((name, value))
+    return response_fields(int(lines[0][9:12]), HeaderList.of_valid(fields, [name.lower() for name, _ in fields]))

@@ -97,6 +97,7 @@ class SendingHalf(Output):
     """
 
     __slots__ = (
+        "_goodbye_stream",
         "_idle_frames",
         "_next_id",
         "_pending_settings",
@@ -104,6 +105,7 @@ class SendingHalf(Output):
         "_probed",
         "_reset_by_us",
         "_reset_order",
+        "_resets",
         "client",
         "closing",
         "data_bytes",
@@ -142,6 +144,10 @@ class SendingHalf(Output):
         self._next_id = 1 if client else 2
         # Settings of ours that the peer has not acknowledged, oldest first.
         self._pending_settings: deque[int | None] = deque()
+        # What our GOAWAY named, which a second one may not exceed; -1 before the first.
+        self._goodbye_stream = -1
+        # Streams that a client gave up, less those that ended well.
+        self._resets = 0
         # Frames in a row that moved nothing.
         self._idle_frames = 0
         # Streams that we reset: frames of theirs may still be on their way.
@@ -266,6 +272,8 @@ class SendingHalf(Output):
         assert state >= 0, "a stream is ended once"
         if state == CLOSED:
             self._forget(stream)
+            if self._resets > 0:
+                self._resets -= 1
 
     def reset(self, stream: Stream, error_code: int = CANCEL) -> None:
         """End a stream at once; what still comes for it is ignored. Nothing where it is over, or was never open."""
@@ -348,4 +356,6 @@ class SendingHalf(Output):
         if self.closing and error_code == NO_ERROR:
             return
         self.closing = True
-        self._put(GOAWAY_FRAME.pack(0, 8, GOAWAY, 0, 0, self.last_stream, error_code))
+        if self._goodbye_stream < 0:
+            self._goodbye_stream = self.last_stream
+        self._put(GOAWAY_FRAME.pack(0, 8, GOAWAY, 0, 0, self._goodbye_stream, error_code))
