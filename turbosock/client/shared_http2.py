@@ -351,6 +351,8 @@ class SharedHttp2Session(Http2Session):
         if self.reader is stream:
             self.reader = None
         if self.reader is None:
+            if self.closed:
+                self.waker.close()
             for other in self.parked:
                 if other.parked:
                     other.wake()
@@ -361,5 +363,8 @@ class SharedHttp2Session(Http2Session):
         for stream in tuple(self.parked):
             if stream.parked:
                 stream.wake()
-        if self.reader is not None:
+        if self.reader is None:
+            self.waker.close()
+        else:
+            # It closes the waker when it has looked.
             self.waker.wake()
