@@ -13,6 +13,7 @@ from turbosock import Loop, limits
 from turbosock.errors import ClientClosed, StateError
 from turbosock.reactor.clock import ManualClock
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.server.http_session import HttpSession
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 UPLOAD = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
@@ -228,7 +229,8 @@ def test_flush_sends_for_a_session_that_waits_in_line(loop: Loop, tmp_path: Path
     with Clients(loop, tmp_path / "s", 1) as clients:
         clients.send(REQUEST)
         loop.poll()
-        session = started[0]._session
+        session = started[0]._carrier
+        assert isinstance(session, HttpSession)
         # More than a turn's share has room.
         session.connection.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         while started[0].send(bytes(1 << 20)).name == "OK":

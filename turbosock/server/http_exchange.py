@@ -3,9 +3,10 @@
 In one call: `respond(200, headers, content)`. In pieces: `start(200, headers)`, `send(data)` as often as needed,
 `end()`. A listener with `stream_body=True` calls its handler at the head, and the body comes by `readinto(view)`.
 
-The framing is not the handler's: a body of known length has Content-Length, another one goes in chunks, or to an
-HTTP/1.0 client until the connection ends. A HEAD request is answered as a GET would be, and the body is left out. An
-answer that begins before the request was read whole is the connection's last.
+The framing is not the handler's: a body of known length has Content-Length, another one goes in chunks, to an
+HTTP/1.0 client until the connection ends, and in HTTP/2 until its stream ends. A HEAD request is answered as a GET
+would be, and the body is left out. An answer that begins before the request was read whole is the connection's last,
+but in HTTP/2, where the rest of that request alone is refused.
 
 Invariants: one answer an exchange; `done` and `closed` never change back. All calls on the thread that polls.
 """
@@ -15,22 +16,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from turbosock import limits
 from turbosock.connection.send import Send
 from turbosock.errors import InvalidOption, StateError
 from turbosock.protocol.http1.headers import HeaderItems
-from turbosock.protocol.http1.serialize import LAST_CHUNK, Fields, chunk_prefix, last_chunk
+from turbosock.protocol.http1.serialize import Fields
 from turbosock.server.response_heads import CHUNKED, NO_BODY, UNTIL_CLOSE
 
 if TYPE_CHECKING:
-    from turbosock.server.http_session import HttpSession
+    from turbosock.server.carrier import Carrier
     from turbosock.server.request import Request
 
 Content = bytes | bytearray | memoryview | str
 Callback = Callable[["HttpExchange"], object]
-
-# Content up to this size is joined to its head: one copy is cheaper than a gathering send.
-MAX_JOINED_BYTES = 16 * limits.KIB
 
 
 class HttpExchange:
@@ -50,10 +47,10 @@ class HttpExchange:
     """
 
     __slots__ = (
+        "_carrier",
         "_framing",
         "_full",
         "_left",
-        "_session",
         "closed",
         "done",
         "on_closed",
@@ -64,8 +61,8 @@ class HttpExchange:
         "user",
     )
 
-    def __init__(self, session: HttpSession, request: Request) -> None:
-        self._session = session
+    def __init__(self, carrier: Carrier, request: Request) -> None:
+        self._carrier = carrier
         self.request = request
         self.started = False
         self.done = False
@@ -102,7 +99,6 @@ class HttpExchange:
             return Send.CLOSED
         data = content if type(content) is bytes else plain_bytes("content", content)
         size = len(data)
-        session = self._session
         if self.request.method == "HEAD":
             length = size if size else NO_BODY
             data = b""
@@ -112,18 +108,7 @@ class HttpExchange:
             length = NO_BODY
         else:
             length = size
-        raw = session.begin_answer(status_code, headers, length)
-        self.started = True
-        self.done = True
-        connection = session.connection
-        connection.end_answer()
-        if not data:
-            connection.send(raw)
-        elif size <= MAX_JOINED_BYTES:
-            connection.send(b"".join((raw, data)))
-        else:
-            return session.sent_parts(connection.send_parts([raw, data], len(raw) + size))
-        return session.sent()
+        return self._carrier.answer(status_code, headers, length, data, size)
 
     def start(self, status_code: int = 200, headers: HeaderItems | None = None, length: int | None = None) -> Send:
         """Begin an answer that is sent in pieces; its head leaves now.
@@ -145,14 +130,12 @@ class HttpExchange:
         if length is None and request.head.version < 11:
             framing = UNTIL_CLOSE
         no_body = status_code == 204 or status_code == 304
-        raw = self._session.begin_answer(status_code, headers, NO_BODY if no_body else framing)
+        sent = self._carrier.start_answer(status_code, headers, NO_BODY if no_body else framing)
         if no_body or request.method == "HEAD":
             framing = NO_BODY
         self._framing = framing
         self._left = framing
-        self.started = True
-        self._session.connection.send(raw)
-        return self._session.sent()
+        return sent
 
     def send(self, data: Content) -> Send:
         """Send the next piece of the body, whole or not at all.
@@ -178,25 +161,18 @@ class HttpExchange:
             return Send.OK
         if framing >= 0 and size > self._left:
             raise StateError(f"send() of {size} bytes where {self._left} of the announced {framing} are left")
-        session = self._session
-        connection = session.connection
-        if connection.unsent and connection.unsent + size > session.listener.max_unsent_bytes:
+        sent = self._carrier.send_piece(data, size, framing)
+        if sent is Send.FULL:
             self._full = True
-            return Send.FULL
-        if framing == CHUNKED:
-            prefix = chunk_prefix(size)
-            if size <= MAX_JOINED_BYTES:
-                connection.send(b"".join((prefix, data, b"\r\n")))
-                return session.sent()
-            return session.sent_parts(connection.send_parts([prefix, data, b"\r\n"], len(prefix) + size + 2))
-        self._left -= size
-        return session.sent_parts(connection.send_parts([data], size))
+        else:
+            self._left -= size
+        return sent
 
     def end(self, trailers: Fields = ()) -> Send:
         """End an answer that was begun with `start()`.
 
         Args:
-            trailers: fields after a body in chunks; others have no place for them (RFC 9110 §6.5).
+            trailers: fields after a body whose length was not announced; others have no place for them (RFC 9110 §6.5).
 
         Returns:
             Send.OK or Send.CLOSED.
@@ -216,26 +192,20 @@ class HttpExchange:
             )
         if trailers and framing != CHUNKED:
             raise StateError("end() with trailers needs a body in chunks: start() without a length, for HTTP/1.1")
-        session = self._session
-        raw = (last_chunk(trailers) if trailers else LAST_CHUNK) if framing == CHUNKED else b""
-        self.done = True
-        session.connection.end_answer()
-        if raw:
-            session.connection.send(raw)
-        return session.sent()
+        return self._carrier.end_answer(framing, trailers)
 
     def abort(self) -> None:
-        """Close the connection without another byte; the client sees that its answer is not whole."""
-        if not self.closed and not (self.done and self._session.exchange is not self):
-            self._session.close()
+        """End without another byte the connection, or in HTTP/2 the stream; the client sees an answer that is cut."""
+        if not self.closed and not (self.done and self._carrier.exchange is not self):
+            self._carrier.abort()
 
     # The body of the request
 
     @property
     def body_complete(self) -> bool:
         """Whether the whole body has been read."""
-        session = self._session
-        return session.exchange is not self or session.connection.body.complete
+        carrier = self._carrier
+        return carrier.exchange is not self or carrier.body_complete
 
     def readinto(self, view: bytearray | memoryview) -> int:
         """Read what has come of the body; for listeners with `stream_body=True`.
@@ -253,16 +223,16 @@ class HttpExchange:
             BodyTruncated, ReadError, ProtocolError, LimitError: the body broke off or is malformed, or is longer than
                 the listener takes. Left to itself, the error is answered as the listener answers its own.
         """
-        session = self._session
-        if self.closed or session.exchange is not self:
+        carrier = self._carrier
+        if self.closed or carrier.exchange is not self:
             raise StateError("readinto() of an exchange that is over")
         if type(view) is not memoryview or view.format != "B":
             view = memoryview(view).cast("B")
         if not view.nbytes:
             raise InvalidOption("view: has no room; give at least one byte")
-        return session.read_body(view)
+        return carrier.read_body(view)
 
-    # For the session
+    # For the carrier
 
     def take_room(self) -> bool:
         """Whether a send was refused for want of room; asked once for each refusal."""

@@ -18,29 +18,21 @@ was handed to the handler and its answer has not left; a closed session is calle
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.connection.http1_server import Http1ServerConnection
 from turbosock.connection.send import Send
-from turbosock.errors import (
-    BodyTooLarge,
-    HeadTooLarge,
-    InvalidOption,
-    LimitError,
-    NetworkError,
-    ProtocolError,
-    TurbosockError,
-)
-from turbosock.protocol.http1.serialize import REASONS
+from turbosock.errors import BodyTooLarge, InvalidOption, LimitError, NetworkError, ProtocolError, TurbosockError
+from turbosock.protocol.http1.serialize import LAST_CHUNK, Fields, chunk_prefix, last_chunk
 from turbosock.protocol.http1.state import IDLE
 from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
 from turbosock.reactor.sockets import has_left, tune
-from turbosock.server.http_exchange import Callback, HttpExchange
+from turbosock.server.carrier import PLAIN_TEXT, Carrier, status_of, status_text
+from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.server.request import PeerAddress, Request, RequestTls
-from turbosock.server.response_heads import CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
+from turbosock.server.response_heads import CHUNKED, CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from turbosock.protocol.http1.head import RequestHead
@@ -49,9 +41,8 @@ if TYPE_CHECKING:
     from turbosock.server.http_listener import HttpListener
     from turbosock.transport.transport import SaeaTransport
 
-logger = logging.getLogger("turbosock.server")
-
-PLAIN_TEXT: Final = ((b"Content-Type", b"text/plain"),)
+# Content up to this size is joined to its head: one copy is cheaper than a gathering send.
+MAX_JOINED_BYTES: Final = 16 * limits.KIB
 
 OPEN: Final = 0
 ENDING: Final = 1
@@ -59,7 +50,7 @@ LINGERING: Final = 2
 CLOSED: Final = 3
 
 
-class HttpSession:
+class HttpSession(Carrier):
     """One accepted connection; see the module.
 
     Args:
@@ -301,36 +292,6 @@ class HttpSession:
         if self.exchange is exchange:
             self._keep(exchange)
 
-    def _call(self, callback: Callback | None, exchange: HttpExchange) -> None:
-        if callback is None:
-            return
-        try:
-            callback(exchange)
-        except Exception as error:
-            self._on_handler_error(exchange, error)
-        except BaseException:
-            self.close()
-            raise
-
-    def _on_handler_error(self, exchange: HttpExchange, error: Exception) -> None:
-        if error is self._body_error:
-            # The client's doing, which the handler left to the listener.
-            self._body_error = None
-            if exchange.started:
-                self.close()
-            elif self.exchange is exchange:
-                self._refuse(status_of(error))
-            return
-        request = exchange.request
-        # The query may hold secrets; the path says which handler it was.
-        logger.error("the handler failed on %s %s", request.method, request.path, exc_info=error)
-        if self.exchange is not exchange:
-            return
-        if exchange.started:
-            self.close()
-        else:
-            exchange.respond(500, PLAIN_TEXT, status_text(500))
-
     def _keep(self, exchange: HttpExchange) -> None:
         """The handler will answer later: meanwhile bring the body, or learn whether the client goes away."""
         connection = self.connection
@@ -360,8 +321,10 @@ class HttpSession:
         if self.exchange is exchange and self.connection.body.complete:
             self._keep(exchange)
 
+    def _forget_body_error(self) -> None:
+        self._body_error = None
+
     def read_body(self, view: memoryview) -> int:
-        """For the exchange: `readinto`."""
         connection = self.connection
         max_bytes = self.listener.max_body_bytes
         awaited = self._awaits_body()
@@ -385,14 +348,14 @@ class HttpSession:
                 self._rest()
         return count
 
+    @property
+    def body_complete(self) -> bool:
+        return self.connection.body.complete
+
     # Answers
 
-    def begin_answer(self, status_code: int, headers: HeaderItems | None, length: int) -> bytes:
-        """For the exchange: the serialised head of its answer, which is sent next.
-
-        Raises:
-            InvalidOption, InvalidHeader: an argument cannot be sent; nothing has changed.
-        """
+    def _begin_answer(self, status_code: int, headers: HeaderItems | None, length: int) -> bytes:
+        """The serialised head of the exchange's answer, which is sent next; raises as `answer`."""
         if not isinstance(status_code, int) or not 200 <= status_code <= 999:
             raise InvalidOption(f"status_code: must be an int from 200 to 999, not {status_code!r}")
         connection = self.connection
@@ -406,8 +369,65 @@ class HttpSession:
         connection.begin_answer(last=closes)
         return raw
 
-    def sent(self) -> Send:
-        """For the exchange: something was handed to the connection; what became of it."""
+    def answer(
+        self, status_code: int, headers: HeaderItems | None, length: int, data: bytes | memoryview, size: int
+    ) -> Send:
+        raw = self._begin_answer(status_code, headers, length)
+        exchange = self.exchange
+        assert exchange is not None, "it asks for this"
+        exchange.started = exchange.done = True
+        connection = self.connection
+        connection.end_answer()
+        if not data:
+            connection.send(raw)
+        elif size <= MAX_JOINED_BYTES:
+            connection.send(b"".join((raw, data)))
+        elif connection.send_parts([raw, data], len(raw) + size):
+            self.listener.reactor.requeue(self, OUT)
+        if connection.unsent or connection.error is not None:
+            return self._sent()
+        self._answered()
+        return Send.OK
+
+    def start_answer(self, status_code: int, headers: HeaderItems | None, length: int) -> Send:
+        raw = self._begin_answer(status_code, headers, length)
+        exchange = self.exchange
+        assert exchange is not None, "it asks for this"
+        exchange.started = True
+        self.connection.send(raw)
+        return self._sent()
+
+    def send_piece(self, data: bytes | memoryview, size: int, framing: int) -> Send:
+        connection = self.connection
+        if connection.unsent and connection.unsent + size > self.listener.max_unsent_bytes:
+            return Send.FULL
+        if framing == CHUNKED:
+            prefix = chunk_prefix(size)
+            if size <= MAX_JOINED_BYTES:
+                connection.send(b"".join((prefix, data, b"\r\n")))
+                return self._sent()
+            more = connection.send_parts([prefix, data, b"\r\n"], len(prefix) + size + 2)
+        else:
+            more = connection.send_parts([data], size)
+        if more:
+            self.listener.reactor.requeue(self, OUT)
+        return self._sent()
+
+    def end_answer(self, framing: int, trailers: Fields) -> Send:
+        raw = (last_chunk(trailers) if trailers else LAST_CHUNK) if framing == CHUNKED else b""
+        exchange = self.exchange
+        assert exchange is not None, "it asks for this"
+        exchange.done = True
+        self.connection.end_answer()
+        if raw:
+            self.connection.send(raw)
+        return self._sent()
+
+    def abort(self) -> None:
+        self.close()
+
+    def _sent(self) -> Send:
+        """Something was handed to the connection; what became of it."""
         connection = self.connection
         if connection.error is not None:
             self.close()
@@ -422,12 +442,6 @@ class HttpSession:
         if exchange is not None and exchange.done:
             self._answered()
         return Send.OK
-
-    def sent_parts(self, more: bool) -> Send:
-        """As `sent`, after a send that may have had more than a turn's share."""
-        if more:
-            self.listener.reactor.requeue(self, OUT)
-        return self.sent()
 
     def _after_send(self, more: bool) -> None:
         """The socket took something, or failed."""
@@ -524,6 +538,9 @@ class HttpSession:
         elif left == MORE:
             self.listener.reactor.requeue(self, IN)
 
+    def close_connection(self) -> None:
+        self.close()
+
     def lose(self) -> None:
         """The connection is gone or given up, and the handler is told."""
         exchange = self.exchange
@@ -579,22 +596,3 @@ class HttpSession:
         # Who lost its power, or its network, sends no end.
         tune(transport.socket, keep_alive=True)
         self._move_timer(self.listener.idle_ns)
-
-
-def status_of(error: Exception) -> int:
-    """How a request that raised `error` is answered (RFC 9112 §3, RFC 6585 §5)."""
-    if isinstance(error, HeadTooLarge):
-        return 431
-    if isinstance(error, BodyTooLarge):
-        return 413
-    code = getattr(error, "code", "")
-    if code == "bad_version":
-        return 505
-    if code == "bad_transfer_encoding":
-        return 501
-    return 400
-
-
-def status_text(status_code: int) -> bytes:
-    """A short body for an answer of the listener's own."""
-    return b"%d %b\n" % (status_code, REASONS[status_code])

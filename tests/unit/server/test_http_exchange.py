@@ -13,6 +13,7 @@ from turbosock.connection.send import Send
 from turbosock.errors import BodyTooLarge, BodyTruncated, InvalidHeader, InvalidOption, ProtocolError, StateError
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.server.http_session import HttpSession
 
 
 def test_answer_carries_date_length_and_the_handlers_fields() -> None:
@@ -354,7 +355,9 @@ def test_million_tiny_pieces_for_a_slow_client_stay_small() -> None:
         while count < 12_000 and exchange.send(b"y") is Send.OK:
             count += 1
         assert count == 12_000
-        assert len(exchange._session.connection._outgoing) < 100
+        session = exchange._carrier
+        assert isinstance(session, HttpSession)
+        assert len(session.connection._outgoing) < 100
         stage.settle(peer)
         exchange.end()
         assert peer.answers()[0].body == b"x" * 1_000_000 + b"y" * count
