@@ -59,6 +59,8 @@ HTTP2_CONNECTION_WINDOW_BYTES = 2 * (MAX_HTTP2_WINDOWS_BYTES + MAX_HTTP2_GROWTH_
 # Frames that move nothing (PING, SETTINGS, resets, empty DATA, unknown ones) in a row, before the connection is ended
 # with ENHANCE_YOUR_CALM (CVE-2019-9512, 9515, 9518). nghttp2 and Go stop at 1,000 and 10,000 replies.
 MAX_HTTP2_IDLE_FRAMES = 1000
+# How many of them each receive forgives: a peer that asks for a sign of life now and then, for hours, does not flood.
+HTTP2_FORGIVEN_FRAMES = 8
 # Streams that a client opened and reset, or that had to be reset for its mistakes, less those that ended well
 # (CVE-2023-44487). Go and nginx stop at about twice the streams that may be open.
 MAX_HTTP2_RESETS = 256
@@ -503,6 +505,7 @@ def check_relations() -> None:
     assert QUEUE_IN_FLIGHT <= MAX_QUEUED_EXCHANGES, "a Loop holds what a queue begins"
     assert MAX_HTTP2_STREAMS * HTTP2_STREAM_WINDOW_BYTES <= MAX_HTTP2_WINDOWS_BYTES, "the first windows keep to theirs"
     assert HTTP2_STREAM_WINDOW_BYTES <= MAX_HTTP2_STREAM_WINDOW_BYTES, "windows grow"
+    assert HTTP2_FORGIVEN_FRAMES < MAX_HTTP2_IDLE_FRAMES, "a flood in one receive is one"
     assert HTTP2_CONNECTION_WINDOW_BYTES < 2**31, "RFC 9113 knows no larger window"
     assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
 

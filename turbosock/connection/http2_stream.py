@@ -257,6 +257,9 @@ class Http2Stream(Stream):
                 return
         elif self.failure is not None:
             raise self.failure
+        elif self.state == CLOSED:
+            # The peer answered, and wants no more of the request.
+            self.abandon_request()
         while self.continued and not self.sent:
             if len(self._block):
                 if not self._put_block():

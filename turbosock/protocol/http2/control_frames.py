@@ -43,7 +43,7 @@ from turbosock.protocol.http2.frames import (
     kind_name,
 )
 from turbosock.protocol.http2.sending_half import PROBE, SendingHalf
-from turbosock.protocol.http2.settings import HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE
+from turbosock.protocol.http2.settings import ENABLE_PUSH, HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE
 from turbosock.protocol.http2.stream import UNPROCESSED
 from turbosock.protocol.http2.stream_state import CLOSED
 
@@ -105,8 +105,8 @@ class ControlFrames(SendingHalf):
             # The whole answer came: the peer wants no more of the request (RFC 9113 §8.1).
             stream.on_room()
             return
-        if error_code == REFUSED_STREAM:
-            stream.unprocessed = True
+        # Whoever has answered has looked at the request, whatever he says.
+        stream.unprocessed = error_code == REFUSED_STREAM and stream.head is None
         stream.failure = Http2Error(
             f"the peer ended the stream with {name_of(error_code)}"
             + ("; it did not look at the request" if stream.unprocessed else "; try again, or ask for less"),
@@ -135,6 +135,8 @@ class ControlFrames(SendingHalf):
         remote = self.remote
         for offset in range(at, at + length, SETTING.size):
             identifier, value = SETTING.unpack_from(root, offset)
+            if identifier == ENABLE_PUSH and value and self.client:
+                raise Http2Error("a server's SETTINGS_ENABLE_PUSH is not 0", PROTOCOL_ERROR, code="bad_settings")
             before = remote.initial_window_size
             remote.set(identifier, value)
             if identifier == INITIAL_WINDOW_SIZE:
@@ -157,6 +159,7 @@ class ControlFrames(SendingHalf):
             return
         size = self._pending_settings.popleft()
         if size is not None:
+            self._probed = None
             delta = size - self.local.initial_window_size
             self.local.initial_window_size = size
             for stream in self.streams.values():
@@ -186,22 +189,32 @@ class ControlFrames(SendingHalf):
         if length < GOAWAY_PAYLOAD.size:
             raise Http2Error(f"GOAWAY of {length} bytes", FRAME_SIZE_ERROR, code="bad_frame_size")
         last, error_code = GOAWAY_PAYLOAD.unpack_from(root, at)
-        last &= MAX_STREAM_ID
+        # The largest number says only that an end is near; so does the one before it, which is not "none was said".
+        last = min(last & MAX_STREAM_ID, MAX_STREAM_ID - 1)
         if last > self.goaway:
             raise Http2Error("a second GOAWAY with a higher stream", PROTOCOL_ERROR, code="bad_goaway")
-        # The largest number says only that an end is near; so does it here.
-        self.goaway = min(last, MAX_STREAM_ID - 1)
+        self.goaway = last
         self.goaway_code = error_code
         self._count_idle()
-        for stream in [each for each in self.streams.values() if each.id > last and each.id & 1 == self.client]:
+        for number in [each for each in self.streams if each > last and each & 1 == self.client]:
+            stream = self.streams.get(number)
+            if stream is None:
+                # What another one was told ended it.
+                continue
             stream.state = CLOSED
             self._forget(stream)
-            stream.unprocessed = True
+            if stream.ended:
+                stream.on_room()
+                continue
+            # As with RST_STREAM: an answer shows that it was looked at.
+            stream.unprocessed = stream.head is None
             stream.failure = Http2Error(
-                f"the peer ends the connection ({name_of(error_code)}), and did not look at the request",
+                f"the peer ends the connection ({name_of(error_code)}), and "
+                + ("did not look at the request" if stream.unprocessed else "gives up the answer it began; try again"),
                 error_code,
-                code=UNPROCESSED,
+                code=UNPROCESSED if stream.unprocessed else "stream_reset",
                 origin=Origin.REMOTE,
+                stream_id=number,
             )
             stream.on_news()
 
@@ -283,15 +296,26 @@ class ControlFrames(SendingHalf):
 
     def end_of_stream(self, error: TurbosockError | None = None) -> None:
         """The connection is over: every stream that is open fails, with `error` or because the peer closed."""
-        for stream in list(self.streams.values()):
+        streams = list(self.streams.values())
+        # They may not have been opened yet, and find out that they cannot be.
+        waiting = [stream for stream in self._waiting if self.streams.get(stream.id) is not stream]
+        self.streams.clear()
+        self._waiting.clear()
+        self._fresh = None
+        for stream in streams:
             stream.state = CLOSED
             stream.waits = False
-            if stream.failure is None:
+            # A client whose answer is whole has what it wanted.
+            if stream.failure is None and not (stream.ended and self.client):
                 stream.failure = error or ConnectionClosed(
                     "the peer closed the HTTP/2 connection before the answer was whole; try again"
                 )
-        streams = list(self.streams.values())
-        self.streams.clear()
-        self._waiting.clear()
+        for stream in waiting:
+            stream.waits = False
         for stream in streams:
-            stream.on_news()
+            if stream.failure is None:
+                stream.on_room()
+            else:
+                stream.on_news()
+        for stream in waiting:
+            stream.on_room()

@@ -48,6 +48,7 @@ from turbosock.protocol.http2.frames import (
     HEADER,
     HEADER_BYTES,
     HEADERS,
+    MAX_STREAM_ID,
     PADDED,
     PREFACE,
     PRIORITY_BYTES,
@@ -110,6 +111,7 @@ class Engine(ControlFrames):
         "_block_frames",
         "_block_stream",
         "_credit_floor",
+        "_max_block_bytes",
         "_preface_left",
         "decoder",
         "frames",
@@ -139,6 +141,8 @@ class Engine(ControlFrames):
         self._accept = accept
         self._credit_floor = limits.HTTP2_CONNECTION_WINDOW_BYTES // 2
         self._preface_left = b"" if client else PREFACE
+        # A larger one may be decoded where less is allowed, to fail its message alone.
+        self._max_block_bytes = max(max_list_bytes, limits.MAX_HEAD_BYTES)
         # A header section that goes on in CONTINUATION frames.
         self._block = bytearray()
         self._block_stream = 0
@@ -157,6 +161,9 @@ class Engine(ControlFrames):
         streams = self.streams
         client = self.client
         decode = self.decoder.decode
+        if self._idle_frames:
+            # Signs of life that come one by one, for hours, are no flood.
+            self._idle_frames = max(self._idle_frames - limits.HTTP2_FORGIVEN_FRAMES, 0)
         out = self.out
         reply_floor = out.capacity - limits.HTTP2_REPLY_BYTES // 2
         try:
@@ -165,6 +172,8 @@ class Engine(ControlFrames):
                     break
                 start = ring.start
                 high, low, kind, flags, stream_id = _unpack_header(storage, start)
+                # The bit above says nothing (RFC 9113 §4.1).
+                stream_id &= MAX_STREAM_ID
                 length = high << 16 | low
                 if ring.length < HEADER_BYTES + length:
                     if length > self.local.max_frame_size or self._preface_left:
@@ -188,17 +197,17 @@ class Engine(ControlFrames):
                     if length > self.local.max_frame_size:
                         raise self._too_long(kind, length)
                     self.receive_window -= length
-                    self.data_bytes += length
                     if self.receive_window < self._credit_floor:
                         self._credit_connection()
-                    stream = streams.get(stream_id)
-                    if stream is None:
-                        self._data_of_none(stream_id, length)
-                        continue
                     fresh = self._fresh
-                    if fresh is not None and fresh is not stream:
+                    if fresh is not None and fresh.id != stream_id:
+                        # Before the stream is looked up, which this may end.
                         self._fresh = None
                         fresh.on_news()
+                    stream = streams.get(stream_id)
+                    if stream is None:
+                        self._data_of_none(stream_id, storage, at, length, flags)
+                        continue
                     state = _ON_RECEIVE_DATA[stream.state]
                     count = length
                     if (
@@ -235,9 +244,9 @@ class Engine(ControlFrames):
                         self._idle_frames = 0
                     if count:
                         stream.on_data(root, at, count)
-                        if count != length and not stream.failure:
-                            # Padding needs no memory.
-                            self.consumed(stream, length - count)
+                    if count != length:
+                        # Padding needs no memory.
+                        self.consumed(stream, length - count)
                     self._fresh = None
                     stream.on_news()
                 elif kind == HEADERS and flags & (END_HEADERS | _NEEDS_LOOK) == _HEADERS_WHOLE:
@@ -302,7 +311,10 @@ class Engine(ControlFrames):
         if not expected:
             if not self.remote_known and ring.peek(7) == b"HTTP/1.":
                 raise Http2Error("the server answered in HTTP/1", PROTOCOL_ERROR, code="http1_answer")
-            raise Http2Error(f"a frame of {length} bytes, above our limit", FRAME_SIZE_ERROR, code="frame_too_long")
+            kind = ring.storage[ring.start + 3]
+            if not self.remote_known:
+                self._check_turn(kind, 0, 0)
+            raise self._too_long(kind, length)
         seen = ring.peek(len(expected))
         if not expected.startswith(seen):
             raise Http2Error("the client's first bytes are not HTTP/2's preface", PROTOCOL_ERROR, code="bad_preface")
@@ -335,16 +347,22 @@ class Engine(ControlFrames):
         self.receive_window += more
         self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, 0, more))
 
-    def _data_of_none(self, stream_id: int, length: int) -> None:
+    def _data_of_none(self, stream_id: int, storage: bytearray, at: int, length: int, flags: int) -> None:
         """DATA of a stream that is closed, or was never open."""
         self._check_known(DATA, stream_id)
-        self._count_idle()
+        _payload_bytes(storage, at, length, flags)
         if stream_id not in self._reset_by_us:
-            self._remember_reset(stream_id)
+            self._remember_reset(stream_id, 0)
             self._put_reset(stream_id, STREAM_CLOSED)
+        elif 0 < length <= self._stray_bytes:
+            # It was under way when the stream was reset; many streams may have been at once.
+            self._stray_bytes -= length
+            return
+        self._count_idle()
 
     def _look_at_data(self, stream: Stream, storage: bytearray, at: int, length: int, flags: int, state: int) -> int:
         """Payload bytes of DATA that is not as usual, or -1: its stream has ended."""
+        count = _payload_bytes(storage, at, length, flags)
         if state < 0:
             self._refuse_input(stream, state, "DATA")
             return -1
@@ -354,11 +372,6 @@ class Engine(ControlFrames):
                 Http2Error("DATA beyond the stream's window", FLOW_CONTROL_ERROR, code="flow_control"),
             )
             return -1
-        count = length
-        if flags & PADDED:
-            if not length or storage[at] >= length:
-                raise Http2Error("DATA with more padding than payload", PROTOCOL_ERROR, code="bad_padding")
-            count = length - 1 - storage[at]
         if stream.head is None and stream.request is None:
             self._fail_stream(stream, Http2Error("DATA before the head", PROTOCOL_ERROR, code="malformed"))
             return -1
@@ -379,13 +392,14 @@ class Engine(ControlFrames):
     def _on_headers(self, flags: int, stream_id: int, root: memoryview, at: int, length: int) -> None:
         """HEADERS with padding, priority, or a block that is not whole."""
         end = at + length
+        least = (1 if flags & PADDED else 0) + (PRIORITY_BYTES if flags & WITH_PRIORITY else 0)
+        if length < least:
+            raise Http2Error(
+                f"HEADERS of {length} bytes, which its flags say has more", FRAME_SIZE_ERROR, code="bad_frame_size"
+            )
         if flags & PADDED:
-            if not length:
-                raise Http2Error("HEADERS without its padding's length", FRAME_SIZE_ERROR, code="bad_padding")
             end -= root[at]
-            at += 1
-        if flags & WITH_PRIORITY:
-            at += PRIORITY_BYTES
+        at += least
         if at > end:
             raise Http2Error("HEADERS with more padding than payload", PROTOCOL_ERROR, code="bad_padding")
         if flags & END_HEADERS:
@@ -401,9 +415,9 @@ class Engine(ControlFrames):
         if not self._block_stream:
             raise Http2Error("CONTINUATION without a header section", PROTOCOL_ERROR, code="bad_continuation")
         self._block_frames += 1
-        if len(self._block) + length > limits.MAX_HEAD_BYTES or self._block_frames > limits.MAX_HTTP2_CONTINUATIONS:
+        if len(self._block) + length > self._max_block_bytes or self._block_frames > limits.MAX_HTTP2_CONTINUATIONS:
             raise Http2Error(
-                f"a header section of more than {limits.MAX_HEAD_BYTES} bytes, or "
+                f"a header section of more than {self._max_block_bytes} bytes, or "
                 f"{limits.MAX_HTTP2_CONTINUATIONS} CONTINUATION frames",
                 ENHANCE_YOUR_CALM,
                 code="head_too_large",
@@ -475,7 +489,7 @@ class Engine(ControlFrames):
         self.last_stream = stream_id
         if self.closing:
             # Our GOAWAY has told already.
-            self._remember_reset(stream_id)
+            self._remember_reset(stream_id, self.local.initial_window_size)
             self._count_idle()
             return None
         stream = None
@@ -483,7 +497,7 @@ class Engine(ControlFrames):
             assert self._accept is not None, "a server accepts streams"
             stream = self._accept(stream_id)
         if stream is None:
-            self._remember_reset(stream_id)
+            self._remember_reset(stream_id, self.local.initial_window_size)
             self._put_reset(stream_id, REFUSED_STREAM)
             self._count_reset()
             return None
@@ -493,6 +507,17 @@ class Engine(ControlFrames):
 
     def _on_data(self, flags: int, stream_id: int, root: memoryview, at: int, length: int) -> None:
         raise AssertionError("DATA is handled where it is received")
+
+
+def _payload_bytes(storage: bytearray, at: int, length: int, flags: int) -> int:
+    """What of DATA is payload and not padding (RFC 9113 §6.1)."""
+    if not flags & PADDED:
+        return length
+    if not length:
+        raise Http2Error("DATA without its padding's length", FRAME_SIZE_ERROR, code="bad_frame_size")
+    if storage[at] >= length:
+        raise Http2Error("DATA with more padding than payload", PROTOCOL_ERROR, code="bad_padding")
+    return length - 1 - storage[at]
 
 
 _HANDLERS: Final[tuple[Callable[[Engine, int, int, Any, int, int], None], ...]] = (

@@ -111,7 +111,8 @@ class Output:
         """Let those that wait for room try: after a send, and when the peer opened a window."""
         waiting = self._waiting
         for _ in range(len(waiting)):
-            if not self.writable:
+            # A turn may end the wait of others.
+            if not waiting or not self.writable:
                 return
             stream = waiting.popleft()
             stream.waits = False

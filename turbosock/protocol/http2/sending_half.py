@@ -48,13 +48,14 @@ from turbosock.protocol.http2.frames import (
 )
 from turbosock.protocol.http2.output import Output
 from turbosock.protocol.http2.settings import INITIAL_WINDOW_SIZE, Settings
-from turbosock.protocol.http2.stream_state import CLOSED, SEND_END, SEND_HEADERS, column
+from turbosock.protocol.http2.stream_state import CLOSED, IDLE, SEND_DATA, SEND_END, SEND_HEADERS, column
 
 if TYPE_CHECKING:
     from turbosock.buffers import RingBuffer
     from turbosock.protocol.http2.stream import Stream
 
 _ON_SEND_HEADERS: Final = column(SEND_HEADERS)
+_ON_SEND_DATA: Final = column(SEND_DATA)
 _ON_SEND_END: Final = column(SEND_END)
 
 # The payload of the PINGs that measure the path.
@@ -92,7 +93,6 @@ class SendingHalf(Output):
         last_stream: the highest id that the peer opened.
         goaway: the last stream that the peer will look at, once it said so; else MAX_STREAM_ID.
         closing: whether we have said that we end.
-        data_bytes: of DATA that were received, padding included.
         grown_bytes: by how much the windows of open streams have grown beyond the first ones.
     """
 
@@ -102,13 +102,14 @@ class SendingHalf(Output):
         "_next_id",
         "_pending_settings",
         "_probe_begin",
+        "_probe_sent",
         "_probed",
         "_reset_by_us",
         "_reset_order",
         "_resets",
+        "_stray_bytes",
         "client",
         "closing",
-        "data_bytes",
         "encoder",
         "goaway",
         "grown_bytes",
@@ -139,7 +140,6 @@ class SendingHalf(Output):
         self.last_stream = 0
         self.goaway = MAX_STREAM_ID
         self.closing = False
-        self.data_bytes = 0
         self.grown_bytes = 0
         self._next_id = 1 if client else 2
         # Settings of ours that the peer has not acknowledged, oldest first.
@@ -153,7 +153,11 @@ class SendingHalf(Output):
         # Streams that we reset: frames of theirs may still be on their way.
         self._reset_by_us: set[int] = set()
         self._reset_order: deque[int] = deque()
-        # The stream whose path is being measured, and `data_bytes` when that began.
+        # What their peer may still have sent by the windows that they had.
+        self._stray_bytes = 0
+        # Whether a PING that measures the path is under way; for which stream, unless that has ended meanwhile; and
+        # what that stream's window was then, with the credit since.
+        self._probe_sent = False
         self._probed: Stream | None = None
         self._probe_begin = 0
 
@@ -165,7 +169,13 @@ class SendingHalf(Output):
         )  # fmt: skip
         hello = HEADER.pack(0, len(payload), SETTINGS, 0, 0) + payload + update
         self.out.write((PREFACE + hello) if self.client else hello)
-        self._pending_settings.append(None)
+        first = self.local.initial_window_size
+        if not self.client and first < DEFAULT_WINDOW:
+            # Its client may send by the usual windows until it has read that (RFC 9113 §6.9.3).
+            self.local.initial_window_size = DEFAULT_WINDOW
+            self._pending_settings.append(first)
+        else:
+            self._pending_settings.append(None)
 
     def open(self, stream: Stream) -> None:
         """Give a stream of ours its number and its windows; its first headers are sent next.
@@ -200,7 +210,11 @@ class SendingHalf(Output):
         length = len(block)
         out = self.out
         at = out.start + out.length
-        if at + length + HEADER_BYTES > out.capacity - limits.HTTP2_REPLY_BYTES or length > self.remote.max_frame_size:
+        if (
+            at + length + HEADER_BYTES > out.capacity - limits.HTTP2_REPLY_BYTES
+            or length > self.remote.max_frame_size
+            or self._large
+        ):
             self._send_long_headers(stream, block, end)
         else:
             out.length += length + HEADER_BYTES
@@ -243,6 +257,7 @@ class SendingHalf(Output):
         Returns:
             How many bytes went; -1: none can now, also of an empty view.
         """
+        assert _ON_SEND_DATA[stream.state] >= 0, "data is sent on open streams"
         out = self.out
         room = out.capacity - out.length - limits.HTTP2_REPLY_BYTES - HEADER_BYTES
         if self.pinned:
@@ -279,13 +294,17 @@ class SendingHalf(Output):
         """End a stream at once; what still comes for it is ignored. Nothing where it is over, or was never open."""
         if stream.state == CLOSED or self.streams.get(stream.id) is not stream:
             return
+        opened = stream.state != IDLE
         stream.state = CLOSED
         self._forget(stream)
-        self._remember_reset(stream.id)
-        self._put_reset(stream.id, error_code)
+        if opened:
+            self._remember_reset(stream.id, 0 if stream.ended else stream.receive_window)
+            self._put_reset(stream.id, error_code)
 
-    def _remember_reset(self, stream_id: int) -> None:
+    def _remember_reset(self, stream_id: int, credit: int) -> None:
+        """Frames of this stream may still come; `credit`: DATA of so many bytes."""
         if stream_id not in self._reset_by_us:
+            self._stray_bytes += max(credit, 0)
             self._reset_by_us.add(stream_id)
             self._reset_order.append(stream_id)
             if len(self._reset_order) > limits.MAX_HTTP2_REMEMBERED_RESETS:
@@ -309,29 +328,33 @@ class SendingHalf(Output):
         owed = stream.owed = stream.owed + count
         if stream.ended or stream.state == CLOSED:
             return
-        if owed >= stream.window >> 1:
+        if owed >= stream.window >> 1 and owed:
             stream.owed = 0
             stream.receive_window += owed
             self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, stream.id, owed))
-            if self._probed is None:
+            if self._probed is stream:
+                self._probe_begin += owed
+            elif not self._probe_sent:
                 self._probe(stream)
 
     def _probe(self, stream: Stream) -> None:
-        """Measure what the path holds: the payload that comes between a PING and its answer is bandwidth × delay."""
+        """Measure what the path holds: what the stream gets between a PING and its answer is bandwidth × delay."""
         if stream.window < limits.MAX_HTTP2_STREAM_WINDOW_BYTES:
+            self._probe_sent = True
             self._probed = stream
-            self._probe_begin = self.data_bytes
+            self._probe_begin = stream.receive_window
             self._put(PING_FRAME.pack(0, PING_BYTES, PING, 0, 0, PROBE))
 
     def _probe_answered(self) -> None:
         """Let the peer send twice what the path holds before it is read, where it was held up by less."""
         stream = self._probed
-        if stream is None:
-            return
+        self._probe_sent = False
         self._probed = None
-        held = self.data_bytes - self._probe_begin
+        if stream is None or stream.ended:
+            return
+        held = self._probe_begin - stream.receive_window
         window = stream.window
-        if held * 3 < window * 2 or stream.ended or stream.state == CLOSED:
+        if held * 3 < window * 2:
             return
         more = min(2 * held, limits.MAX_HTTP2_STREAM_WINDOW_BYTES) - window
         more = min(more, limits.MAX_HTTP2_GROWTH_BYTES - self.grown_bytes)

@@ -3,9 +3,10 @@
 An `Engine` steps it: what arrives for a stream is judged here, and handed on by the hooks at the end, which a subclass
 fills. The object may serve one stream after another: `begin()` makes it as new.
 
-Invariants: `0 <= receive_window <= window`, and `window - receive_window - owed` bytes are in the hands of the
-subclass, which calls `engine.consumed()` for them; `remaining` is what Content-Length still announces, or -1; nothing
-is handed on after `failure` is set, or after `ended`.
+Invariants: `receive_window <= window`, and `window - receive_window - owed` bytes are in the hands of the subclass,
+which calls `engine.consumed()` for them (the first is negative only after our own SETTINGS made windows smaller);
+`remaining` is what Content-Length still announces, or -1; nothing is handed on after `failure` is set, or after
+`ended`.
 """
 
 from __future__ import annotations
@@ -184,4 +185,4 @@ class Stream:
         """Something changed: there is a head, there was payload, the peer has sent all, or `failure` is set."""
 
     def on_room(self) -> None:
-        """A stream that `waits` may send again; it waits no more."""
+        """It may send again, for which it waited; or nothing that it would send is wanted, because it is CLOSED."""
