@@ -312,6 +312,32 @@ MAX_CODED_MEMBERS = 65_536
 # The window of a zstd frame: RFC 9659 has clients refuse more.
 MAX_ZSTD_WINDOW_BYTES = 8 * MIB
 
+# Event streams
+
+# The first buffer of an event stream, and its buffer as long as events are small: as much as a receive ring.
+SSE_BUFFER_BYTES = 64 * KIB
+# The data of one event unless told otherwise: pictures that come as base64 have a few MiB. Go's clients, which read
+# lines by bufio.Scanner, stop at 64 KiB and are asked to raise it.
+SSE_EVENT_BYTES = 16 * MIB
+# The largest such bound that can be asked for: as much as a gathered body.
+MAX_SSE_EVENT_BYTES = 1024 * MIB
+# The id, type or retry of one event: an id goes back in a request's head, of which servers take 8 KiB.
+MAX_SSE_FIELD_BYTES = 8 * KIB
+# A reconnection time; a longer one counts as this. As MAX_TIMEOUT_S: a year.
+MAX_SSE_RETRY_MS = 31_536_000_000
+# The fields before an event's data, and an id, up to which a parser expects the next event to begin as the last one
+# did: real ones have under 100 bytes.
+MAX_SSE_SHAPE_BYTES = 256
+# Types of events that one parser keeps as texts; others are decoded each time. APIs have a few dozen.
+MAX_SSE_NAMES = 64
+# Lines of data shorter than this are joined many at once: a step of Python for each costs more than searching it twice.
+SSE_SHORT_LINE_BYTES = 256
+# What is joined at once, and copied aside for it.
+SSE_JOIN_BYTES = 16 * KIB
+# Receives in a row that need a quarter of a grown buffer at most, before it is replaced by a smaller one: one large
+# event among ten small ones must not cost two buffers each time.
+SSE_SHRINK_FILLS = 16
+
 # Credentials and cookies
 
 # What is read of all WWW-Authenticate fields of one answer. Negotiate's tickets are the longest and reach 12 KiB.
@@ -487,6 +513,10 @@ def check_relations() -> None:
     assert 16**MAX_CHUNK_SIZE_DIGITS < 2**63, "a chunk size must be a file offset"
     assert MAX_ZSTD_WINDOW_BYTES & (MAX_ZSTD_WINDOW_BYTES - 1) == 0, "zstd is told a power of two"
     assert DECODE_INPUT_BYTES <= DECODE_STEP_BYTES, "copied leftovers stay below what is decoded"
+    assert SSE_EVENT_BYTES <= MAX_SSE_EVENT_BYTES, "defaults keep to their bounds"
+    assert MIN_BUCKET_BYTES <= SSE_BUFFER_BYTES <= MAX_BUCKET_BYTES, "event buffers come from buckets"
+    assert MAX_SSE_RETRY_MS == MAX_TIMEOUT_S * 1000, "the longest retry is the longest settable time"
+    assert MAX_SSE_SHAPE_BYTES < MAX_SSE_FIELD_BYTES, "what is expected is within what is allowed"
     assert MAX_CONNECTIONS_PER_ORIGIN <= MAX_CONNECTIONS, "an origin cannot have more than all"
     assert MAX_IDLE_CONNECTIONS <= MAX_CONNECTIONS, "idle connections are connections"
     assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"

@@ -1,0 +1,316 @@
+"""EventParser: events out of the bytes of an event stream, where they lie.
+
+The calling order, in which `receive` is any `read_body(view) -> int`, of a plain, a chunked or a decoded body:
+1. `while parser.next_event():` use `parser.event`, whose data is lent until the next call.
+2. `view = parser.writable()`; `n = receive(view)`; if n is above 0: `parser.advance(n, now_ns)`, and step 1 again.
+3. Where nothing has come for now, a stream that waits among many may call `parser.shrink()`.
+4. At the end of the body: `reset()` for the next one, or `close()`. An unfinished event is dropped (HTML 9.2.6).
+
+There are three ways through the same memory, each of which gives up in favour of the next without having changed
+anything. The *shape* (`shape.py`) is how the last plain event began, up to its id or data.
+- `next_event`: the event has that shape, one line of data and LF, and so begins the one after. Where its data begins is
+  known; one search and one comparison find its end. `value` says that this may be tried.
+- `_read_alike`: the event has that shape, or an earlier one, with CRLF, without spaces, with more lines of data, or
+  whatever comes after it.
+- `_read_lines` (`lines.py`): everything else.
+
+Invariants, beside those of `lines.py`: where `value` is not 0, the event that begins `len(prefix)` bytes before
+`abs(value)` begins with the prefix, nothing of it was read, no more than `max_event_bytes` follow, and no CR unless the
+shape has it. `value` is above 0 where the shape has one line of data, and neither id nor CRLF nor tight fields.
+
+Left to others: text (`ServerSentEvent.text`), the media type, and what to do with `retry_ms` and the id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from turbosock.limits import (
+    MAX_SSE_NAMES,
+    MAX_SSE_SHAPE_BYTES,
+    SSE_BUFFER_BYTES,
+    SSE_EVENT_BYTES,
+    SSE_SHORT_LINE_BYTES,
+)
+from turbosock.protocol.sse.event import MESSAGE
+from turbosock.protocol.sse.lines import EventLines
+from turbosock.protocol.sse.shape import EventShape
+
+if TYPE_CHECKING:
+    from turbosock.buffers import BufferPool
+
+_LINE_FEED: Final = 0x0A
+_CARRIAGE_RETURN: Final = 0x0D
+_SPACE: Final = 0x20
+_LETTER_E: Final = 0x65
+# Plain events that have another shape than the remembered one, in a row, before theirs is remembered, at most.
+_MAX_PATIENCE: Final = 64
+
+
+class EventParser(EventLines):
+    """Reads events; see the module's calling order. Belongs to one thread at a time.
+
+    Args:
+        pool: where buffers come from.
+        max_event_bytes: the most data that one event may have.
+        buffer_bytes: the size of the first buffer, and of those that hold no large event.
+
+    Attributes:
+        event: the one object that tells events.
+        retry_ms: the last reconnection time that the stream named, or None.
+        max_event_bytes: as given.
+        events, comments, bytes_in: events told, comments met, bytes received.
+        buffer_allocations, buffer_reuses: buffers rented that were made for it, and that had been used before.
+        compactions: times that kept bytes were moved to make room.
+
+    Raises:
+        InvalidOption: an argument has a wrong type or value.
+    """
+
+    __slots__ = (
+        "_expect_several",
+        "_expected",
+        "_expected_size",
+        "_id_size",
+        "_inline_size",
+        "_middle",
+        "_missed",
+        "_patience",
+        "_prefix",
+        "_prefix_size",
+        "_shape",
+        "_shapes",
+        "_value",
+    )
+
+    _value: int
+
+    def __init__(
+        self,
+        pool: BufferPool,
+        *,
+        max_event_bytes: int = SSE_EVENT_BYTES,
+        buffer_bytes: int = SSE_BUFFER_BYTES,
+    ) -> None:
+        super().__init__(pool, max_event_bytes=max_event_bytes, buffer_bytes=buffer_bytes)
+        # By their first lines, those that begin with the event's type.
+        self._shapes: dict[bytes, EventShape] = {}
+        # The length of the last id; events whose shape was not remembered, and how many of them there may be.
+        self._id_size = 0
+        self._missed = 0
+        self._patience = 0
+        self._take_shape(EventShape(b"data: ", -1, -1, False, MESSAGE), several=False)
+
+    # One long method on purpose: a call costs as much as a comparison of it.
+    def next_event(self) -> bool:
+        """Read the next event into `event`, and end what the last one lent; False: more bytes are needed.
+
+        Raises:
+            LimitError: code "event_too_large", the event exceeds max_event_bytes or MAX_SSE_FIELD_BYTES.
+        """
+        start = self._value
+        if start > 0:
+            storage = self._storage
+            stop = storage.find(b"\n", start)
+            if storage.startswith(self._expected, stop):
+                self.event.data = self._view[start:stop]
+                self._value = stop + self._expected_size
+                self.events += 1.0
+                return True
+        elif start:
+            size = self._inline_size
+            if size:
+                start = -start
+                storage = self._storage
+                stop = start + self._id_size
+                if not storage.startswith(self._middle, stop):
+                    stop = storage.find(b"\n", start)
+                    if stop - start > MAX_SSE_SHAPE_BYTES or not storage.startswith(self._middle, stop):
+                        return self._next()
+                    self._id_size = stop - start
+                # The text is a copy in any case, and this way to it is shorter than over a view.
+                name = storage[start:stop].decode("utf-8", "replace")
+                # No line end and no NUL is printable; an id that has other such characters takes the longer way.
+                if name.isprintable():
+                    start = stop + size
+                    stop = storage.find(b"\n", start)
+                    if storage.startswith(self._expected, stop):
+                        event = self.event
+                        event.id = name
+                        event.data = self._view[start:stop]
+                        self._value = -(stop + self._expected_size)
+                        self.events += 1.0
+                        return True
+        return self._next()
+
+    def _next(self) -> bool:
+        start = self._value
+        if start:
+            self._value = 0
+            self._missed = self._patience = 0
+            if start < 0:
+                start = -start
+            if self._expect_several and not self._middle and self._read_several(start):
+                return True
+            self._pos = self._event_start = start - self._prefix_size
+            return self._read_alike(start) or self._read_lines()
+        if self._failed:
+            raise self._refusal()
+        if self._guarded:
+            self._spoil()
+        if self._hungry or (self._at_start and not self._pass_mark()):
+            return False
+        pos, end = self._pos, self._end
+        # Where no line has ended, nothing can be said yet.
+        if pos == self._event_start and not self._after_cr and (self._lf < end or self._cr < end):
+            storage = self._storage
+            if storage.startswith(self._prefix, pos, end) or (storage[pos] == _LETTER_E and self._find_shape(pos)):
+                return self._read_alike(pos + self._prefix_size) or self._read_lines()
+        return self._read_lines()
+
+    def _find_shape(self, pos: int) -> bool:
+        """Take the remembered shape that the event at `pos` has; whether there is one."""
+        stop = self._storage.find(b"\n", pos, self._end)
+        if not 0 <= stop - pos <= MAX_SSE_SHAPE_BYTES:
+            return False
+        shape = self._shapes.get(bytes(self._view[pos:stop]))
+        if shape is None or not self._storage.startswith(shape.prefix, pos, self._end):
+            return False
+        self._take_shape(shape, several=False)
+        return True
+
+    def _read_several(self, start: int) -> bool:
+        """Read the event whose data begins at `start` if it has short lines and the next one begins as expected."""
+        stop = self._storage.find(self._expected, start, start + self._join_bytes)
+        if stop < 0:
+            return False
+        # There is no CR, so it can stand for the line ends between lines of data while others are looked for.
+        data = b"\r".join(bytes(self._view[start:stop]).split(b"\ndata: "))
+        if b"\n" in data:
+            return False
+        self._value = -(stop + self._expected_size)
+        stop = start + len(data)
+        self._root[start:stop] = data.replace(b"\r", b"\n")
+        self.event.data = self._view[start:stop]
+        self.events += 1.0
+        return True
+
+    def _read_alike(self, start: int) -> bool:
+        """Read the event of the present shape whose id, or data, begins at `start`.
+
+        Returns:
+            False: nothing was done, or the event was handed on to `_read_lines`, and has not ended.
+        """
+        shape = self._shape
+        storage, end, crlf = self._storage, self._end, shape.crlf
+        if self._cr != end and not crlf:
+            return False
+        line_end = b"\r" if crlf else b"\n"
+        name = None
+        middle = self._middle
+        if middle:
+            stop = storage.find(line_end, start, end)
+            if not 0 <= stop - start <= MAX_SSE_SHAPE_BYTES or not storage.startswith(middle, stop, end):
+                return False
+            name = storage[start:stop].decode("utf-8", "replace")
+            if not name.isprintable() or (shape.tight and name.startswith(" ")):
+                return False
+            self._id_size = stop - start
+            start = stop + len(middle)
+        if shape.tight and storage[start] == _SPACE:
+            start += 1
+        stop = storage.find(line_end, start, end)
+        if stop < 0 or stop - start > self.max_event_bytes:
+            return False
+        if crlf:
+            following = stop + 4
+            if not storage.startswith(b"\r\n\r\n", stop, end) or storage.find(b"\n", start, stop) >= 0:
+                return False
+        elif storage[stop + 1] == _LINE_FEED:
+            following = stop + 2
+            if following > end:
+                return False
+            if self._expect_several:
+                self._take_shape(shape, several=False)
+        else:
+            if stop - start > SSE_SHORT_LINE_BYTES or not storage.startswith(b"\ndata: ", stop, end):
+                return False
+            self._data_start, self._data_end = start, stop
+            following = self._join(stop + 1)
+            stop = self._data_end
+            if following == end or storage[following] != _LINE_FEED:
+                self._pos = following
+                self._event_start = -1
+                self._name, self._id = shape.name, name
+                return self._read_lines()
+            following += 1
+            if not self._expect_several:
+                self._take_shape(shape, several=True)
+        event = self.event
+        event.data = self._view[start:stop]
+        event.event = shape.name
+        event.retry = None
+        if name is not None:
+            event.id = name
+        self._lent_start = start
+        self.events += 1.0
+        self._pos = self._event_start = following
+        self._data_start = -1
+        self._arm()
+        return True
+
+    def _arm(self) -> None:
+        """Let the next event be read at once if it begins with the shape."""
+        pos, end = self._pos, self._end
+        if end - pos <= self._arm_bytes and self._storage.startswith(self._prefix, pos, end):
+            shape = self._shape
+            value = pos + self._prefix_size
+            self._value = -value if self._middle or shape.crlf or shape.tight or self._expect_several else value
+
+    def _end_event(self, start: int, stop: int, blank: int) -> None:
+        begin = self._event_start
+        shape = None
+        if self._regular and begin >= 0 and start - begin <= MAX_SSE_SHAPE_BYTES:
+            # Where shapes alternate, learning each one would cost more than it saves.
+            self._missed += 1
+            if self._missed > self._patience:
+                shape = self._learned(begin, start, blank)
+        several = self._several
+        super()._end_event(start, stop, blank)
+        if shape is not None:
+            self._take_shape(shape, several=several)
+            if shape.crlf or self._cr == self._end:
+                self._arm()
+
+    def _learned(self, begin: int, start: int, blank: int) -> EventShape | None:
+        """The shape of the event from `begin` to `blank` with data from `start` on, if it has one."""
+        header = bytes(self._view[begin:start])
+        id_start = id_stop = -1
+        if self._id_start >= 0:
+            id_start, id_stop = self._id_start - begin, self._id_stop - begin
+        if not EventShape.is_one(header, id_start):
+            return None
+        self._missed = 0
+        self._patience = min(2 * self._patience + 1, _MAX_PATIENCE)
+        crlf = self._storage[blank] == _CARRIAGE_RETURN
+        shape = EventShape(header, id_start, id_stop, crlf, self._name or MESSAGE)
+        key, line_end, _ = shape.prefix.partition(b"\n")
+        if line_end and (key in self._shapes or len(self._shapes) < MAX_SSE_NAMES):
+            self._shapes[key] = shape
+        return shape
+
+    def _take_shape(self, shape: EventShape, *, several: bool) -> None:
+        """Expect events of `shape`, with several lines of data or with one."""
+        several = several and not shape.crlf and not shape.tight
+        self._shape = shape
+        self._prefix = shape.prefix
+        self._prefix_size = len(shape.prefix)
+        self._expected = shape.expected
+        self._expected_size = len(shape.expected)
+        self._middle = shape.middle
+        self._inline_size = 0 if shape.crlf or shape.tight or several else len(shape.middle)
+        self._expect_several = several
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._value = 0
