@@ -216,8 +216,8 @@ class EventLines(EventBuffer):
     def _join(self, pos: int) -> int:
         """Join the lines from `pos` on that begin with "data: ", the first of which does, to the data before them.
 
-        There is no CR in front of `end`. What is copied aside is little more than what is joined, in the long run: a
-        stretch is as long as the last one was, or twice as long where that one did not reach.
+        There is no CR in front of `end`. What is copied aside is not much more than what is joined, in the long run: a
+        stretch is a little longer than the last one, or than the last event, or twice as long where that did not do.
 
         Returns:
             Where the next line begins: `pos` where none has ended within the stretch.
@@ -236,7 +236,7 @@ class EventLines(EventBuffer):
         if left >= 0:
             joined = joined[:left]
             stop = pos - 1 + left + _JOINED_BYTES * joined.count(b"\r")
-            self._join_bytes = min((stop - pos) * 5 // 4 + SSE_SHORT_LINE_BYTES, SSE_JOIN_BYTES)
+            self._join_next(stop - pos)
         else:
             self._join_bytes = min(2 * self._join_bytes, SSE_JOIN_BYTES)
         target = self._data_end
@@ -245,6 +245,10 @@ class EventLines(EventBuffer):
             raise self._fail("data")
         self._root[target : self._data_end] = joined.replace(b"\r", b"\n")
         return stop + 1
+
+    def _join_next(self, size: int) -> None:
+        """Let the next stretch of lines that are joined be a little longer than `size`."""
+        self._join_bytes = min(size * 5 // 4 + SSE_SHORT_LINE_BYTES, SSE_JOIN_BYTES)
 
     def _run_out(self) -> None:
         """Judge the line that has not ended, of which the bytes up to the end are there."""
@@ -326,6 +330,8 @@ class EventLines(EventBuffer):
         event.retry = self._retry
         self._lent_start = start
         self.events += 1.0
+        if self._several:
+            self._join_next(blank - start)
         self._forget_event(self._pos)
 
     def _pass_mark(self) -> bool:

@@ -119,8 +119,8 @@ class EventParser(EventLines):
                 return True
         elif start:
             size = self._inline_size
-            if size:
-                start = -start
+            start = -start
+            if size > 0:
                 storage = self._storage
                 stop = start + self._id_size
                 if not storage.startswith(self._middle, stop):
@@ -141,6 +141,8 @@ class EventParser(EventLines):
                         self._value = -(stop + self._expected_size)
                         self.events += 1.0
                         return True
+            elif size and self._read_several(start):
+                return True
         return self._next()
 
     def _next(self) -> bool:
@@ -150,8 +152,6 @@ class EventParser(EventLines):
             self._missed = self._patience = 0
             if start < 0:
                 start = -start
-            if self._expect_several and not self._middle and self._read_several(start):
-                return True
             self._pos = self._event_start = start - self._prefix_size
             return self._read_alike(start) or self._read_lines()
         if self._failed:
@@ -242,7 +242,13 @@ class EventParser(EventLines):
                 self._pos = following
                 self._event_start = -1
                 self._name, self._id = shape.name, name
-                return self._read_lines()
+                if not self._read_lines():
+                    return False
+                event = self.event
+                if event.event == shape.name and event.retry is None and self._cr == self._end:
+                    self._arm()
+                return True
+            self._join_next(following - start)
             following += 1
             if not self._expect_several:
                 self._take_shape(shape, several=True)
@@ -308,7 +314,10 @@ class EventParser(EventLines):
         self._expected = shape.expected
         self._expected_size = len(shape.expected)
         self._middle = shape.middle
-        self._inline_size = 0 if shape.crlf or shape.tight or several else len(shape.middle)
+        # What next_event() does where `value` is below 0: read an id and so many bytes; read several lines (-1).
+        self._inline_size = -1 if several and not shape.middle else 0
+        if not (shape.crlf or shape.tight or several):
+            self._inline_size = len(shape.middle)
         self._expect_several = several
 
     def _begin(self) -> None:
