@@ -116,3 +116,20 @@ DECODING_RATE = 0.9
 DECODING_PEAK_BYTES = 2 * 1024 * 1024
 CONTENT_PEAK = 1.1
 SEGMENT_ALLOCATION_BYTES = 64 * 1024 + 1
+
+# Event streams from memory: how many times as many events a second as httpx-sse, by kind of event; the rate from large
+# events up; and what one event of the smallest kind allocates.
+EVENT_RATIOS = {
+    "100 B": 4,
+    "100 B, id and type": 4,
+    "1 KiB": 2.5,
+    "1 KiB, id and type": 2.5,
+    "10 KiB": 3,
+    "10 KiB, id and type": 3,
+    "10 lines": 3,
+    "100 lines": 3,
+}
+EVENT_RATE = 1e9
+EVENT_RATE_FROM_BYTES = 2048
+EVENT_BUDGET = "100 B"
+EVENT_ALLOCATIONS = 3

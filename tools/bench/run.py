@@ -19,6 +19,7 @@ import bodies  # found beside this file, wherever it is started from
 import environment
 import hardening
 import report
+import streams
 import tallies
 from bench import Bench
 from rates import RATES
@@ -36,12 +37,13 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "acquire": hardening.acquire,
     "pool_contention": hardening.pool_contention,
     "churn": hardening.churn,
+    "sse_parse": streams.sse_parse,
 }
 
 # Workloads that answer a question instead of measuring: run by name only.
 QUESTIONS: dict[str, Callable[[Bench], list[report.Table]]] = {"places": tallies.places}
 
-PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "aiohttp", "uvloop", "pyOpenSSL", "memray"]
+PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "httpx-sse", "aiohttp", "uvloop", "pyOpenSSL", "memray"]
 
 
 def main() -> int:
