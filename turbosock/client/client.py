@@ -444,7 +444,6 @@ class Client:
         session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config)
         stream = origin.opened_session(session, place, _monotonic_ns())
         assert stream is not None, "a new session has room for one"
-        session.begin()
         if origin.waiters:
             # Others waited to see what it would be.
             origin.hand_over()

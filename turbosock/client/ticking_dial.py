@@ -307,7 +307,6 @@ class TickingDial:
 
         session = LoopHttp2Session(transport, loop, origin.key.scheme)
         stream = origin.opened_session(session, self._place, now_ns)
-        session.begin()
         assert isinstance(stream, LoopHttp2Stream), "a new session has room for one"
         return stream
 

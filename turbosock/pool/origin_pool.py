@@ -345,15 +345,26 @@ class OriginPool:
     # Sessions
 
     def opened_session(self, session: Http2Session, place: Place, now_ns: int) -> Http2Stream | None:
-        """As `opened`, for a connection that turned out to be a session: its first stream, for who dialled."""
+        """As `opened`, for a connection that turned out to be a session: its first stream, for who dialled.
+
+        Raises:
+            NetworkError: the system cannot watch it; nobody but the caller knows of it.
+        """
         session.origin = self
         session.retire_ns = self._pool.retirement_ns(now_ns)
         session.place = place
-        place.stands = True
-        self._pool.admit(session)
         stream = session.vacate()
         session.idle_since_ns = now_ns
+        # Before others find it: nothing is said ahead of the preface.
+        session.begin()
         self.sessions.append(session)
+        self._pool.admit(session)
+        # Last: who sees that nobody dials any more finds the session.
+        place.stands = True
+        if session.closed:
+            # Its peer has gone already, and what its end took back came before this.
+            self.leave_session(session)
+            self._pool.remove(session)
         return stream
 
     def leave_session(self, session: Http2Session) -> None:
