@@ -204,12 +204,17 @@ class LoopHttp2Session(Http2Session):
                 stream.queued = False
                 stream.on_news()
         self.flush()
-        if not self.closed:
-            self._watch()
+        self._settle()
 
     def on_sent(self, context: IOContext) -> None:
         super().on_sent(context)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What there was to send has left, as far as it can."""
         if not self.closed:
+            if not self.engine.streams:
+                self.rest()
             self._watch()
 
     # Receiving
