@@ -255,11 +255,6 @@ class Http2Stream(Stream):
         if self._head is not None:
             if not self._open(self._head):
                 return
-        elif self.failure is not None:
-            raise self.failure
-        elif self.state == CLOSED:
-            # The peer answered, and wants no more of the request.
-            self.abandon_request()
         while self.continued and not self.sent:
             if len(self._block):
                 if not self._put_block():
@@ -317,6 +312,9 @@ class Http2Stream(Stream):
 
     def _put_block(self) -> bool:
         """Put as much of the block into the output as there is room for; False: there is room for nothing."""
+        if self.state == CLOSED:
+            self._refuse_rest()
+            return True
         engine = self.session.engine
         block = self._block
         last = self._left == len(block)
@@ -334,12 +332,22 @@ class Http2Stream(Stream):
             self._end_request()
         return True
 
+    def _refuse_rest(self) -> None:
+        """The stream is over, by the word of another thread maybe: what there is to be sent is not wanted."""
+        if self.failure is not None:
+            raise self.failure
+        # The peer answered (RFC 9113 §8.1).
+        self._end_request()
+
     def _note_sent(self) -> None:
         if self._progress is not None:
             self._progress.look(len(self._block))
 
     def _put_end(self) -> bool:
         """End a body whose length was not known; False: there is no room for it."""
+        if self.state == CLOSED:
+            self._refuse_rest()
+            return True
         engine = self.session.engine
         if engine.send_data(self, _EMPTY, True) < 0:
             engine.wait_for_room(self)
