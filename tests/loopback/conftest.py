@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import peers
+from support import faces, peers
 from support.clients import VARIANTS, MakeClient, variant_config
+from support.http2_server import WIRES, Wire
+from support.https import Pki
 from support.middleware import Face
 from support.two_origins import Site
 from turbosock import Client
@@ -47,6 +49,31 @@ def face(request: pytest.FixtureRequest) -> Iterator[Face]:
 def client(make_client: MakeClient) -> Client:
     """One client with the tests' own time limits."""
     return make_client()
+
+
+@pytest.fixture(scope="session")
+def http2_pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Certificates of servers that speak HTTP/2."""
+    return Pki(tmp_path_factory.mktemp("http2_pki"))
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest, http2_pki: Pki) -> Wire:
+    """Every way to a connection that speaks HTTP/2."""
+    return Wire(request.param, http2_pki)
+
+
+@pytest.fixture
+def clear(http2_pki: Pki) -> Wire:
+    """HTTP/2 by prior knowledge."""
+    return Wire("clear", http2_pki)
+
+
+@pytest.fixture(params=["stream", "loop"], ids=["client", "loop"])
+def user(request: pytest.FixtureRequest, clear: Wire) -> Iterator[faces.Face]:
+    """A Client or a Loop that speaks HTTP/2 by prior knowledge, guarded."""
+    with faces.face(request.param, diagnostics=True, **clear.options) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

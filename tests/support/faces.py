@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
+from queue import Queue
 from typing import Any
 
 from support.clients import TIMEOUTS
+from support.in_thread import InThread
 from turbosock import Client, Config, Loop, Response, TransportMode, TurbosockError
 from turbosock.client.loop_exchange import Exchange
 from turbosock.reactor.resolver import Resolver
 
 FACES = ("stream", "saea", "loop")
 PATIENCE_S = 20.0
+
+
+class Pending:
+    """A request under way."""
+
+    def __init__(self, face: Face, *, thread: InThread | None = None, exchange: Exchange | None = None) -> None:
+        self._face = face
+        self._thread = thread
+        self.exchange = exchange
+
+    def outcome(self) -> Any:
+        """Its answer, or its error, once it is there."""
+        if self._thread is not None:
+            return self._thread.outcome()
+        exchange = self.exchange
+        assert exchange is not None
+        self._face.turn_until(lambda: exchange.done)
+        return exchange if exchange.error is None else exchange.error
 
 
 class Face:
@@ -34,18 +55,41 @@ class Face:
 
     def get(self, url: str, **options: Any) -> Response | Exchange:
         """The answer to a GET; raises the error that ended it."""
+        return self.request("GET", url, **options)
+
+    def request(self, method: str, url: str, **options: Any) -> Response | Exchange:
+        """The answer to a request; raises the error that ended it."""
         if isinstance(self.owner, Client):
-            return self.owner.get(url, **options)
-        exchange = self.owner.get(url, **options)
+            return self.owner.request(method, url, **options)
+        exchange = self.owner.request(method, url, **options)
         self.turn_until(lambda: exchange.done)
         if exchange.error is not None:
             raise exchange.error
         return exchange
 
-    def error(self, url: str, **options: Any) -> TurbosockError:
-        """What a GET fails with."""
+    def begin(self, method: str, url: str, **options: Any) -> Pending:
+        """Have a request under way: in a thread of its own, or in the loop."""
+        owner = self.owner
+        if isinstance(owner, Client):
+            return Pending(self, thread=InThread(lambda: owner.request(method, url, **options)))
+        return Pending(self, exchange=owner.request(method, url, **options))
+
+    def take_from(self, queue: Queue[Any]) -> Any:
+        """What another thread puts there, with the loop turning meanwhile."""
+        if isinstance(self.owner, Loop):
+            self.turn_until(lambda: not queue.empty())
+        return queue.get(timeout=PATIENCE_S)
+
+    def await_event(self, event: threading.Event) -> None:
+        """Wait for what another thread sets, with the loop turning meanwhile."""
+        if isinstance(self.owner, Loop):
+            self.turn_until(event.is_set)
+        assert event.wait(PATIENCE_S), "it does not happen"
+
+    def error(self, url: str, method: str = "GET", **options: Any) -> TurbosockError:
+        """What a request fails with."""
         try:
-            self.get(url, **options)
+            self.request(method, url, **options)
         except TurbosockError as error:
             return error
         raise AssertionError("the request succeeded")
