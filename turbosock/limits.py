@@ -393,6 +393,13 @@ MAX_TOKEN_RATE = 1_000_000_000
 # Turns of one token bucket that were given back before their time came and are kept for who asks next.
 MAX_RETURNED_TURNS = 1024
 
+# WebSockets
+
+# Masking keys drawn from the system at once: a call for each would cost more than the masking of a small message.
+MASK_KEY_BATCH_BYTES = 4 * KIB
+# Text that is checked at once: the text that the check makes is thrown away, and is four times as large at most.
+UTF8_STEP_BYTES = 16 * KIB
+
 # Listeners
 
 # Connections that one listener holds.
@@ -517,6 +524,7 @@ def check_relations() -> None:
     assert MIN_BUCKET_BYTES <= SSE_BUFFER_BYTES <= MAX_BUCKET_BYTES, "event buffers come from buckets"
     assert MAX_SSE_RETRY_MS == MAX_TIMEOUT_S * 1000, "the longest retry is the longest settable time"
     assert MAX_SSE_SHAPE_BYTES < MAX_SSE_FIELD_BYTES, "what is expected is within what is allowed"
+    assert MASK_KEY_BATCH_BYTES % 4 == 0, "a masking key has four bytes"
     assert MAX_CONNECTIONS_PER_ORIGIN <= MAX_CONNECTIONS, "an origin cannot have more than all"
     assert MAX_IDLE_CONNECTIONS <= MAX_CONNECTIONS, "idle connections are connections"
     assert PREWARM_BUILDING <= MAX_PREWARM_READY, "nobody builds more than may be ready"

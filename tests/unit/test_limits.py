@@ -30,6 +30,7 @@ def test_relations_of_the_bounds_hold() -> None:
         ("MAX_CHUNK_SIZE_DIGITS", 16),
         ("MAX_CONNECTIONS_PER_ORIGIN", limits.MAX_CONNECTIONS + 1),
         ("MAX_IDLE_CONNECTIONS", limits.MAX_CONNECTIONS + 1),
+        ("MASK_KEY_BATCH_BYTES", 4095),
         ("FAILED_NAME_LIFETIME_S", limits.NAME_LIFETIME_S + 1),
         ("CONNECT_TIMEOUT_S", limits.TOTAL_TIMEOUT_S + 1),
         ("POLL_BATCH", 43),
