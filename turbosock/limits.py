@@ -399,6 +399,16 @@ MAX_RETURNED_TURNS = 1024
 MASK_KEY_BATCH_BYTES = 4 * KIB
 # Text that is checked at once: the text that the check makes is thrown away, and is four times as large at most.
 UTF8_STEP_BYTES = 16 * KIB
+# A message below this size is sent as it is, even where compression was agreed: what it could save is less than the
+# headers of the packet that carries it.
+MIN_DEFLATED_MESSAGE_BYTES = 128
+# Streams (blocks marked as final) in one compressed message: RFC 7692 section 7.2.3.4 shows one. Each costs a new
+# decompressor, and an empty one has two bytes.
+MAX_INFLATE_STREAMS = 64
+# Extensions of one Sec-WebSocket-Extensions, and parameters of one of them. Browsers offer one with one, RFC 7692
+# knows four.
+MAX_WEBSOCKET_EXTENSIONS = 16
+MAX_EXTENSION_PARAMETERS = 16
 
 # Listeners
 
