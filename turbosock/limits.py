@@ -395,6 +395,17 @@ MAX_RETURNED_TURNS = 1024
 
 # WebSockets
 
+# A message that is received, unless told otherwise, after it was inflated. The library websockets has 1 MiB, aiohttp
+# 4 MiB, ws 100 MiB; what is larger is better sent in parts by the application, or asked for by name.
+MAX_WEBSOCKET_MESSAGE_BYTES = 1 * MIB
+# Frames of one message, empty ones included. ws has had 131,072 and 16,384; databases send results in tens of
+# thousands. We keep nothing of a frame but its payload, so this bounds work, not memory.
+MAX_WEBSOCKET_FRAGMENTS = 131_072
+# Pings of a peer that does not take our pongs. One pong answers all pings before it (RFC 6455 section 5.5.3), so these
+# cost no memory; as many as the control replies that HTTP/2 servers queue.
+MAX_UNANSWERED_PINGS = 1000
+# Frames of unfinished messages that one step takes before it lets others work: some 100 µs.
+WEBSOCKET_STEP_FRAMES = 64
 # Masking keys drawn from the system at once: a call for each would cost more than the masking of a small message.
 MASK_KEY_BATCH_BYTES = 4 * KIB
 # Text that is checked at once: the text that the check makes is thrown away, and is four times as large at most.
