@@ -420,6 +420,8 @@ MAX_INFLATE_STREAMS = 64
 # knows four.
 MAX_WEBSOCKET_EXTENSIONS = 16
 MAX_EXTENSION_PARAMETERS = 16
+# Subprotocols that one client offers; a head has room for them, and a server looks at each.
+MAX_SUBPROTOCOLS = 64
 
 # Listeners
 
