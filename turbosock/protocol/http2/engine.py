@@ -263,7 +263,7 @@ class Engine(ControlFrames):
                     # The usual answer's head, as _on_block() takes it: one that is known and has a body.
                     block = decode(bytes(root[at : at + length]))
                     head = block.heads[stream.kind]
-                    if head is None or head.interim or stream.state > HALF_CLOSED_LOCAL:
+                    if head is None or head.interim or head.upgrade or stream.state > HALF_CLOSED_LOCAL:
                         self._on_fields(stream, block, 0)
                         continue
                     self._idle_frames = 0

@@ -135,8 +135,8 @@ class Stream:
         self.head = head
         if head.framing is _LENGTH:
             self.remaining = head.content_length
-        elif head.framing is _NONE and not end:
-            # It has no body, whatever is announced: DATA may come, empty, with the end.
+        elif head.framing is _NONE and not end and not head.upgrade:
+            # It has no body, whatever is announced: DATA may come, empty, with the end. A tunnel has DATA of its own.
             self.remaining = 0
         if end:
             self.ended = True
