@@ -65,6 +65,7 @@ from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
 from turbosock.server.options import HttpOptions
+from turbosock.server.stream_listener import StreamListener
 from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
 from turbosock.transport.transport import SaeaTransport
@@ -774,10 +775,10 @@ class Loop:
                 listeners.append(handler)
         # After their connections' transports, which would say goodbye.
         for handler in listeners:
-            if isinstance(handler, HttpListener):
-                # The path is the parent's, who listens there.
-                handler._path = None
-            _close_handler(handler)
+            if isinstance(handler, StreamListener):
+                handler._drop_inherited()
+            else:
+                _close_handler(handler)
         for exchange in exchanges:
             if isinstance(exchange, Exchange):
                 exchange.drop(_forked_error())

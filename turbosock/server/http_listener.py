@@ -1,57 +1,38 @@
-"""HttpListener: accepts HTTP/1.1 connections for a reactor, and answers their requests through one handler.
+"""HttpListener: answers the HTTP/1.1 requests of the connections that it accepts through one handler.
 
     listener = loop.listen(("127.0.0.1", 8080), protocol="http", handler=answer)
 
     def answer(exchange):
         exchange.respond(200, {"Content-Type": "text/plain"}, b"hello")
 
-With `tls` a client shakes hands before its first request is read (`tls_handshake.py`); what speaks no TLS, or stops in
-the middle, is counted and closed.
-
 The handler may also keep the exchange and answer ticks later; `HttpExchange` tells how.
 
-Invariants: at most `max_connections` sessions and handshakes; while that many are open, or while the process has no
-descriptors left, the listening socket is not watched and clients wait in its backlog. A step accepts at most
-MAX_ACCEPTS_PER_TURN.
-Left to others: what one connection does (`http_session.py`), what an answer is (`http_exchange.py`).
+Left to others: accepting and TLS (`stream_listener.py`), what one connection does (`http_session.py`), what an answer
+is (`http_exchange.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from turbosock import limits
-from turbosock.config import TlsServerConfig, check_count, check_seconds
-from turbosock.errors import InvalidOption, LimitError, NetworkError, TlsError, TurbosockError
-from turbosock.reactor.clock import NS_PER_S
-from turbosock.reactor.poller import IN
-from turbosock.reactor.sockets import ListenAddress, accept, listen, tune, unix_path
+from turbosock.config import TlsServerConfig, check_count
+from turbosock.errors import InvalidOption
+from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_session import HttpSession
 from turbosock.server.request import PeerAddress, RequestTls
 from turbosock.server.response_heads import ResponseHeads
-from turbosock.server.tls_handshake import TlsHandshake
-from turbosock.transport.tls_acceptor import TlsAcceptor
-from turbosock.transport.tls_server_transport import TlsServerTransport
-from turbosock.transport.transport import SaeaTransport
+from turbosock.server.stream_listener import StreamListener, whole_ns
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from turbosock.connection.receive_ring import RingPool
     from turbosock.reactor.reactor import Reactor
-    from turbosock.tls.provider import TlsSession
-
-logger = logging.getLogger("turbosock.server")
+    from turbosock.transport.transport import SaeaTransport
 
 HttpHandler = Callable[[HttpExchange], object]
-
-ACCEPT_RETRY_NS: Final = int(limits.ACCEPT_RETRY_S * NS_PER_S)
 
 
 class ListenerStats(NamedTuple):
@@ -75,7 +56,7 @@ class ListenerStats(NamedTuple):
     failed_handshakes: int
 
 
-class HttpListener:
+class HttpListener(StreamListener):
     """Accepts and answers; see the module.
 
     Args:
@@ -108,40 +89,20 @@ class HttpListener:
     """
 
     __slots__ = (
-        "_accepted",
-        "_exhausted",
-        "_failed_handshakes",
-        "_gone_bytes_in",
-        "_gone_bytes_out",
-        "_path",
-        "_retry",
-        "_sessions",
-        "_socket",
-        "_tls",
-        "_watching",
-        "address",
         "body_ns",
-        "closed",
         "gathered_bytes",
         "handler",
-        "handshake_ns",
-        "handshakes",
         "head_ns",
         "heads",
         "idle_ns",
-        "mask",
         "max_body_bytes",
-        "max_connections",
         "max_head_bytes",
         "max_head_fields",
         "max_unsent_bytes",
-        "queued",
-        "reactor",
         "refused",
         "requests",
         "rings",
         "stream_body",
-        "timeouts",
         "write_ns",
     )
 
@@ -173,7 +134,6 @@ class HttpListener:
             raise InvalidOption(f"handler={handler!r}: give a function that takes an HttpExchange")
         if not isinstance(stream_body, bool):
             raise InvalidOption(f"stream_body={stream_body!r}: give True or False")
-        check_count("max_connections", max_connections, 1, limits.MAX_TIMERS // 2)
         if max_body_bytes is None:
             if not stream_body:
                 raise InvalidOption("max_body_bytes=None: a body that is gathered needs a bound; or set stream_body")
@@ -182,178 +142,37 @@ class HttpListener:
         check_count("max_head_bytes", max_head_bytes, 256, limits.MAX_HEAD_BYTES)
         check_count("max_head_fields", max_head_fields, 1, limits.MAX_HEAD_FIELDS)
         check_count("max_unsent_bytes", max_unsent_bytes, 1, 2**32)
-        check_count("backlog", backlog, 1, 65_535)
-        self.reactor = reactor
         self.rings = rings
         self.handler = handler
-        self.max_connections = max_connections
         self.stream_body = stream_body
         self.max_body_bytes = max_body_bytes
         self.gathered_bytes = 0 if max_body_bytes is None else max_body_bytes
         self.max_head_bytes = max_head_bytes
         self.max_head_fields = max_head_fields
         self.max_unsent_bytes = max_unsent_bytes
-        self.handshake_ns = _whole_ns("handshake_timeout_s", handshake_timeout_s)
-        self.head_ns = _whole_ns("head_timeout_s", head_timeout_s)
-        self.body_ns = _whole_ns("body_timeout_s", body_timeout_s)
-        self.idle_ns = _whole_ns("idle_timeout_s", idle_timeout_s)
-        self.write_ns = _whole_ns("write_timeout_s", write_timeout_s)
+        self.head_ns = whole_ns("head_timeout_s", head_timeout_s)
+        self.body_ns = whole_ns("body_timeout_s", body_timeout_s)
+        self.idle_ns = whole_ns("idle_timeout_s", idle_timeout_s)
+        self.write_ns = whole_ns("write_timeout_s", write_timeout_s)
         self.heads = ResponseHeads(reactor.clock)
         self.requests = 0
         self.refused = 0
-        self.timeouts = 0
-        # Those under way.
-        self.handshakes: set[TlsHandshake] = set()
-        self._accepted = 0
-        self._exhausted = 0
-        self._failed_handshakes = 0
-        self._gone_bytes_in = 0
-        self._gone_bytes_out = 0
-        self._sessions: set[HttpSession] = set()
-        self.mask = 0
-        self.queued = False
-        self.closed = False
-        self._tls = None if tls is None else TlsAcceptor(tls, alpn=("http/1.1",))
-        self._socket = listen(address, backlog=backlog, reuse_port=reuse_port, dual_stack=dual_stack, mode=mode)
-        self._path = unix_path(address) if isinstance(address, str) else None
-        name = self._socket.getsockname()
-        self.address: ListenAddress = name[:2] if isinstance(name, tuple) else name
-        self._retry = reactor.timers.idle(self)
-        self._watching = True
-        try:
-            reactor.register(self._socket.fileno(), self, read=True, write=False)
-        except TurbosockError:
-            self._leave_address()
-            raise
+        # Last, because nobody would close it if something failed after it.
+        super().__init__(
+            reactor,
+            address,
+            tls=tls,
+            alpn=("http/1.1",),
+            max_connections=max_connections,
+            handshake_timeout_s=handshake_timeout_s,
+            backlog=backlog,
+            reuse_port=reuse_port,
+            dual_stack=dual_stack,
+            mode=mode,
+        )
 
-    # What the reactor calls
-
-    def on_ready(self, mask: int) -> None:
-        """Clients wait: accept some of them."""
-        for _ in range(limits.MAX_ACCEPTS_PER_TURN):
-            if self.closed:
-                return
-            if len(self._sessions) + len(self.handshakes) >= self.max_connections:
-                self._watch(False)
-                return
-            try:
-                sock = accept(self._socket)
-            except NetworkError:
-                # Their sockets stay in the backlog and would be reported in every turn.
-                self._pause()
-                self._watch(not self._retry.armed)
-                return
-            if sock is None:
-                return
-            self._admit(sock)
-        self.reactor.requeue(self, IN)
-
-    def on_timer(self, now_ns: int) -> None:
-        """The process may have descriptors again, or the system memory."""
-        self._watch(True)
-
-    def _admit(self, sock: socket) -> None:
-        tune(sock)
-        try:
-            peer = sock.getpeername()
-        except OSError:
-            # Reset while it waited.
-            sock.close()
-            return
-        if self._tls is not None:
-            self._begin_handshake(self._tls, sock, peer)
-            return
-        try:
-            transport = SaeaTransport(sock, self.reactor)
-        except (LimitError, NetworkError):
-            self._exhausted += 1
-            sock.close()
-            return
-        if self._begin(transport, peer, None):
-            self._accepted += 1
-
-    def _begin_handshake(self, acceptor: TlsAcceptor, sock: socket, peer: PeerAddress) -> None:
-        try:
-            session = acceptor.wrap(sock)
-        except TlsError:
-            # As above.
-            sock.close()
-            return
-        except NetworkError:
-            self._exhausted += 1
-            sock.close()
-            return
-        try:
-            self.handshakes.add(TlsHandshake(self, session, peer))
-        except (LimitError, NetworkError):
-            self._exhausted += 1
-            session.close()
-            return
-        self._accepted += 1
-
-    def _begin(self, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None) -> bool:
-        """Whether the reactor has room for a session on `transport`, which is closed otherwise."""
-        try:
-            session = HttpSession(self, transport, peer, tls)
-        except LimitError:
-            self._exhausted += 1
-            transport.close()
-            return False
-        self._sessions.add(session)
-        return True
-
-    def _pause(self) -> None:
-        """Something has run out: try again in a while, or with the next turn where there is no timer left either."""
-        self._exhausted += 1
-        with contextlib.suppress(LimitError):
-            self._retry.move(self.reactor.clock.now_ns() + ACCEPT_RETRY_NS)
-
-    def _watch(self, wanted: bool) -> None:
-        if self._watching is not wanted and not self.closed:
-            try:
-                self.reactor.set_interest(self._socket.fileno(), read=wanted, write=False)
-            except NetworkError:
-                self._pause()
-            else:
-                self._watching = wanted
-
-    def _leave_address(self) -> None:
-        self._socket.close()
-        if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
-
-    def secured(self, session: TlsSession, peer: PeerAddress) -> None:
-        """For handshakes: one is done."""
-        tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
-        try:
-            transport = TlsServerTransport(session, self.reactor)
-        except (LimitError, NetworkError):
-            self._exhausted += 1
-            session.close()
-        else:
-            if self._begin(transport, peer, tls):
-                return
-        self.after_close()
-
-    def refuse_handshake(self, error: TurbosockError | None) -> None:
-        """For handshakes: one has failed; None: in time."""
-        self._failed_handshakes += 1
-        if isinstance(error, TlsError) and error.reason == "sni_callback":
-            logger.error("no certificate could be chosen for a client", exc_info=error.__cause__)
-
-    def forget(self, session: HttpSession) -> None:
-        """For sessions: one has closed."""
-        transport = session.connection.transport
-        self._gone_bytes_in += transport.bytes_in
-        self._gone_bytes_out += transport.bytes_out
-        self._sessions.discard(session)
-        self.after_close()
-
-    def after_close(self) -> None:
-        """For sessions and handshakes: there is room for another client."""
-        if not self._watching and not self._retry.armed:
-            self._watch(True)
+    def _make_session(self, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None) -> HttpSession:
+        return HttpSession(self, transport, peer, tls)
 
     # What the user calls
 
@@ -381,29 +200,3 @@ class HttpListener:
             bytes_out=self._gone_bytes_out + sum(transport.bytes_out for transport in transports),
             failed_handshakes=self._failed_handshakes,
         )
-
-    def close(self) -> None:
-        """Stop listening, remove a Unix path and close every connection; a second call does nothing.
-
-        Exchanges that were not answered are `closed`; their callbacks are not called.
-        """
-        if self.closed:
-            return
-        self.closed = True
-        self.mask = 0
-        self.reactor.timers.cancel(self._retry)
-        self.reactor.unregister(self._socket.fileno())
-        self._leave_address()
-        for handshake in tuple(self.handshakes):
-            handshake.close()
-        for session in tuple(self._sessions):
-            session.close()
-
-    def __repr__(self) -> str:
-        count = len(self._sessions) + len(self.handshakes)
-        return f"<HttpListener {self.address!r} open={count}{' closed' if self.closed else ''}>"
-
-
-def _whole_ns(name: str, seconds: float) -> int:
-    check_seconds(name, seconds)
-    return max(1, int(seconds * NS_PER_S))

@@ -565,7 +565,7 @@ class HttpSession(Carrier):
         transport = connection.transport
         transport.receive_context.completed = None
         transport.send_context.completed = None
-        self.listener.forget(self)
+        self.listener.forget(self, transport)
 
     # Time
 

@@ -7,7 +7,7 @@ moves: a client that drips is out of time like one that is silent.
 A handshake that fails is over without a word beyond the alert that the engine sends. The client may be in the middle
 of a flight, so its connection lingers before it is closed (`lingering.py`).
 
-Invariants: not a byte of HTTP is read here; a handshake ends once, given to its listener or closed.
+Invariants: not a byte beyond the handshake is read here; a handshake ends once, given to its listener or closed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.tls.provider import DONE, WANTS_WRITE
 
 if TYPE_CHECKING:
-    from turbosock.server.http_listener import HttpListener
     from turbosock.server.request import PeerAddress
+    from turbosock.server.stream_listener import StreamListener
     from turbosock.tls.provider import TlsSession
 
 
@@ -44,7 +44,7 @@ class TlsHandshake:
 
     __slots__ = ("_fd", "_lingering", "_listener", "_session", "_timer", "_writing", "mask", "peer", "queued")
 
-    def __init__(self, listener: HttpListener, session: TlsSession, peer: PeerAddress) -> None:
+    def __init__(self, listener: StreamListener, session: TlsSession, peer: PeerAddress) -> None:
         reactor = listener.reactor
         self._listener = listener
         self._session: TlsSession | None = session

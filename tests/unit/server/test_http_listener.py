@@ -70,7 +70,7 @@ def test_exhausted_descriptors_stop_accepting_for_a_while(monkeypatch: pytest.Mo
             raise NetworkError("no descriptors", errno=errno.EMFILE, code="exhausted")
         return accept(listener)
 
-    monkeypatch.setattr("turbosock.server.http_listener.accept", exhausted)
+    monkeypatch.setattr("turbosock.server.stream_listener.accept", exhausted)
     with Stage(answer) as stage:
         peer = stage.connect()
         for _ in range(5):
@@ -92,7 +92,7 @@ def test_exhausted_descriptors_and_timers_leave_the_listener_open(monkeypatch: p
 
     with Stage(answer) as stage:
         with monkeypatch.context() as patched:
-            patched.setattr("turbosock.server.http_listener.accept", refuse)
+            patched.setattr("turbosock.server.stream_listener.accept", refuse)
             patched.setattr(TimerHeap, "_arm", refuse)
             peer = Peer(stage)
             stage.peers.append(peer)

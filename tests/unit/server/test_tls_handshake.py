@@ -398,9 +398,11 @@ def test_client_beyond_what_the_reactor_takes_is_turned_away(
 
     with Stage(answer, tls=serving) as stage:
         with monkeypatch.context() as patched:
-            where = "tls_acceptor.TlsAcceptor.wrap" if broken == "wrap" else f"http_listener.{broken}"
-            package = "transport" if broken == "wrap" else "server"
-            patched.setattr(f"turbosock.{package}.{where}", full)
+            places = {
+                "wrap": "transport.tls_acceptor.TlsAcceptor.wrap",
+                "HttpSession": "server.http_listener.HttpSession",
+            }
+            patched.setattr(f"turbosock.{places.get(broken, f'server.stream_listener.{broken}')}", full)
             client = TlsPeer(stage, context)
             if broken == "TlsHandshake" or broken == "wrap":
                 client.wire.look()
