@@ -199,6 +199,7 @@ def nginx(
     locations: str = "",
     core: int | None = None,
     tls: Path | None = None,
+    http2: bool = False,
 ) -> Iterator[Peer]:
     """Run nginx for the length of a with block.
 
@@ -214,6 +215,7 @@ def nginx(
         locations: more nginx configuration for the server block.
         core: the processor that it runs on; any, if None.
         tls: a directory with certificate.pem, key.pem and ca.pem: it speaks TLS 1.2 and 1.3, with session tickets.
+        http2: it speaks HTTP/2: over TLS to those who ask for it by ALPN, and without TLS nothing else.
     """
     executable = require("nginx", NGINX_INSTALL)
     root, uploads = directory / "root", directory / "uploads"
@@ -235,6 +237,9 @@ def nginx(
             listen = f"127.0.0.1:{port} backlog=4096"
         if tls is not None:
             listen += " ssl"
+        if http2:
+            # A parameter of `listen`, which releases since 1.25.1 still take, with a warning.
+            listen += " http2"
         listener.listen(4096)
         # Root would hand its worker to an unprivileged user, who cannot read a private directory.
         process_lines = ["user root;"] if os.geteuid() == 0 else []
@@ -263,7 +268,7 @@ def nginx(
     ca_file = None if tls is None else tls / "ca.pem"
     peer = Peer("127.0.0.1" if port else "localhost", port, socket_path, root, uploads, process.pid, ca_file)
     try:
-        # Where it speaks TLS, this gets a 400 in plaintext, which is an answer.
+        # Where it speaks TLS this gets a 400 in plaintext, and where HTTP/2 a GOAWAY: answers both.
         _wait_until_answering(peer, process, b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         yield peer
     finally:

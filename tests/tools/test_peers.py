@@ -75,6 +75,20 @@ def test_nginx_over_tls_shows_its_certificate_and_resumes_by_ticket(tmp_path: Pa
     assert said == [b".", b"r"]
 
 
+def test_nginx_with_http2_agrees_to_it_over_tls_and_speaks_nothing_else_without(tmp_path: Path) -> None:
+    make_self_signed("localhost").write(tmp_path)
+    with peers.nginx(tmp_path / "tls", tls=tmp_path, http2=True) as peer:
+        for offered in ("h2", "http/1.1"):
+            context = ssl.create_default_context(cafile=peer.ca_file)
+            context.set_alpn_protocols([offered])
+            with context.wrap_socket(peer.connect(), server_hostname="localhost") as secured:
+                assert secured.selected_alpn_protocol() == offered
+    with peers.nginx(tmp_path / "plain", http2=True) as peer, peer.connect() as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        # A SETTINGS frame (RFC 9113 section 6.5), on stream 0.
+        assert connection.recv(9, socket.MSG_WAITALL)[3:] == bytes((4, 0, 0, 0, 0, 0))
+
+
 def test_nginx_after_its_block_is_gone(tmp_path: Path) -> None:
     with peers.nginx(tmp_path) as peer:
         pid, port = peer.pid, peer.port
