@@ -33,6 +33,9 @@ FIXED = f'location = /fixed {{ return 200 "{"x" * BODY_BYTES}"; }}'
 # What lies under the name is gzip, and is said to be.
 CODED = "location = /coded { add_header Content-Encoding gzip; }"
 
+# The answer to any path below is its own: the path, the connection's number and the version that it was asked in.
+OWN = 'location /own/ { return 200 "$uri $connection $server_protocol"; }'
+
 # Over TLS the first byte of this answer is "r" where the connection resumed a session, and "." where it did not.
 SESSION = f'location = /session {{ return 200 "${{ssl_session_reused}}{"x" * (BODY_BYTES - 1)}"; }}'
 
@@ -72,7 +75,7 @@ class Bench:
         return [SAME_CORE, TWO_CORES] if len(os.sched_getaffinity(0)) > 1 else [SAME_CORE]
 
     @contextlib.contextmanager
-    def server(self, placement: str, *, tls: bool = False) -> Iterator[peers.Peer]:
+    def server(self, placement: str, *, tls: bool = False, http2: bool = False) -> Iterator[peers.Peer]:
         """nginx on its core for the length of a with block, with a certificate made on the spot where `tls`."""
         with tempfile.TemporaryDirectory() as name:
             directory, core = Path(name), SERVER_CORES[placement]
@@ -81,24 +84,37 @@ class Bench:
             with peers.nginx(
                 directory / "nginx",
                 big_bytes=BIG_BYTES,
-                locations=FIXED + CODED + (SESSION if tls else ""),
+                locations=FIXED + CODED + OWN + (SESSION if tls else ""),
                 core=core,
                 tls=directory if tls else None,
+                http2=http2,
             ) as peer:
                 yield peer
 
     @contextlib.contextmanager
     def sink(self, placement: str) -> Iterator[peers.Peer]:
         """A server that throws bodies away (see sink_server.py), on its core, for the length of a with block."""
-        command = [sys.executable, os.fspath(environment.HERE / "sink_server.py")]
+        with self.helper("sink_server.py", placement) as (port, pid):
+            nowhere = Path(os.devnull)
+            yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, pid)
+
+    @contextlib.contextmanager
+    def delayed(self, peer: peers.Peer, placement: str, delay_s: float) -> Iterator[peers.Peer]:
+        """`peer` on a path (see relay_server.py) of which every byte takes `delay_s`, there and back."""
+        with self.helper("relay_server.py", placement, peer.host, str(peer.port), str(delay_s)) as (port, _):
+            yield dataclasses.replace(peer, port=port)
+
+    @contextlib.contextmanager
+    def helper(self, script: str, placement: str, *arguments: str) -> Iterator[tuple[int, int]]:
+        """(port, process id) of a script beside this file on the server's core, for the length of a with block."""
+        command = [sys.executable, os.fspath(environment.HERE / script), *arguments]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             os.sched_setaffinity(process.pid, {SERVER_CORES[placement]})
-            port = int(process.stdout.readline())
-            nowhere = Path(os.devnull)
-            yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, process.pid)
-            process.stdin.close()
+            # Also where what it is for has failed: it ends with its input.
+            with process.stdin:
+                yield int(process.stdout.readline()), process.pid
 
     def make_certificate(self, directory: Path) -> None:
         """Write ca.pem, certificate.pem and key.pem, by the contestants' interpreter: ours may lack `cryptography`."""

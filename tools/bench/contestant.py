@@ -70,9 +70,9 @@ def main() -> None:
         run(task.count)
         answer = {}
     elif task.measure == "allocations":
-        answer = work.allocations(run, task.count)
+        answer = work.allocations(run, task.count, max(work.WARM_UP, 2 * task.in_flight))
     elif task.measure == "places":
-        answer = work.places(run, task.count)
+        answer = work.places(run, task.count, max(work.WARM_UP, 2 * task.in_flight))
     else:
         answer = work.growth(run, task.count)
     print(json.dumps(answer))

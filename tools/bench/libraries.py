@@ -15,6 +15,7 @@ from task import Task
 
 if TYPE_CHECKING:
     import httpx
+    import httpx2
     import requests
     import urllib3
 
@@ -34,6 +35,17 @@ def bare_socket(task: Task) -> socket.socket:
     return ssl_context(task).wrap_socket(connection, server_hostname=task.host) if task.ca_file else connection
 
 
+# A Config's http_versions where nothing but HTTP/2 is to be measured; its pool, where it is to be on one connection.
+HTTP2_ALONE = ("HTTP/2",)
+
+
+def one_connection() -> PoolConfig:
+    """A pool that shares one connection."""
+    import turbosock
+
+    return turbosock.PoolConfig(max_connections_per_origin=1, max_idle=1)
+
+
 def tls_settings(task: Task, provider: TlsProviderMode | None = None, *, resume: bool = True) -> dict[str, Any]:
     """What Config is given for TLS; nothing for a plain task."""
     from turbosock.config import TlsConfig, TlsProviderMode
@@ -49,22 +61,19 @@ def turbosock_client(
     provider: TlsProviderMode | None = None,
     *,
     resume: bool = True,
-    pool: PoolConfig | None = None,
+    **more: Any,
 ) -> turbosock.Client:
-    """A Client with its defaults, the settings of TLS apart."""
+    """A Client with its defaults, the settings of TLS and `more` of Config's apart."""
     import turbosock
 
-    settings = tls_settings(task, provider, resume=resume)
-    if pool is not None:
-        settings["pool"] = pool
-    return turbosock.Client(turbosock.Config(**settings))
+    return turbosock.Client(turbosock.Config(**tls_settings(task, provider, resume=resume), **more))
 
 
-def turbosock_loop(task: Task) -> turbosock.Loop:
-    """A Loop with its defaults, the settings of TLS apart."""
+def turbosock_loop(task: Task, **more: Any) -> turbosock.Loop:
+    """A Loop with its defaults, the settings of TLS and `more` of Config's apart."""
     import turbosock
 
-    return turbosock.Loop(turbosock.Config(**tls_settings(task)))
+    return turbosock.Loop(turbosock.Config(**tls_settings(task), **more))
 
 
 def curl(task: Task, path: str) -> Any:
@@ -76,6 +85,25 @@ def curl(task: Task, path: str) -> Any:
     if task.ca_file:
         handle.setopt(pycurl.CAINFO, task.ca_file)
     return handle
+
+
+def curl_http2(task: Task, path: str) -> Any:
+    """An easy handle that will get `path` over HTTP/2, and wait for a connection that is being made."""
+    import pycurl
+
+    handle = curl(task, path)
+    over_tcp = pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+    handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS if task.ca_file else over_tcp)
+    handle.setopt(pycurl.PIPEWAIT, 1)
+    return handle
+
+
+def check_curl_http2(handle: Any) -> None:
+    """Raise RuntimeError unless its last request went over HTTP/2."""
+    import pycurl
+
+    if handle.getinfo(pycurl.INFO_HTTP_VERSION) != pycurl.CURL_HTTP_VERSION_2_0:
+        raise RuntimeError("libcurl did not speak HTTP/2: it may be built without nghttp2")
 
 
 def http_connection(task: Task) -> http.client.HTTPConnection:
@@ -107,3 +135,19 @@ def httpx_client(task: Task) -> httpx.Client:
     import httpx
 
     return httpx.Client(verify=ssl_context(task)) if task.ca_file else httpx.Client()
+
+
+def httpx2_settings(task: Task) -> dict[str, Any]:
+    """What a client of httpx2 is given to speak HTTP/2, and nothing else, on one connection."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
+    settings = {"http1": False, "http2": True, "limits": limits}
+    return {**settings, "verify": ssl_context(task)} if task.ca_file else settings
+
+
+def httpx2_client(task: Task) -> httpx2.Client:
+    """A Client."""
+    import httpx2
+
+    return httpx2.Client(**httpx2_settings(task))

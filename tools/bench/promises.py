@@ -49,6 +49,15 @@ RATIOS = (
     Promise("download_tls", "turbosock stream", "bare", 0.95),
     Promise("https_handshakes", "turbosock, resumed", "pycurl, resumed", 1.0),
     Promise("https_handshakes", "turbosock, full", "pycurl, full", 1.0),
+    Promise("h2_multiplexed", "turbosock loop", "pycurl multi", 2, 100),
+    Promise("h2_multiplexed", "turbosock loop", "httpx2+uvloop", 20, 100),
+    Promise("h2_multiplexed", "turbosock loop", "h2load", 0.5, 100),
+    Promise("h2_sequential", "turbosock get", "pycurl", 1.0, 1, (SAME_CORE,)),
+    Promise("h2_sequential", "turbosock get", "httpx2", 8, 1, (SAME_CORE,)),
+    Promise("h2_download", "turbosock stream", "pycurl", 0.85),
+    Promise("h2_download", "turbosock stream", "turbosock stream, HTTP/1.1", 0.9),
+    Promise("h2_download_delayed", "turbosock stream", "pycurl", 0.85),
+    Promise("h2_download_delayed", "turbosock stream", "turbosock stream, HTTP/1.1", 0.9),
 )
 
 
@@ -85,6 +94,13 @@ BUDGETS = (
     Budget("turbosock stream", NO_SYSTEM_ALLOCATION, 25, 1024),
     Budget("turbosock get", float("inf"), 45, 4096 + 100),
 )
+
+# The same for one of many requests in flight on one HTTP/2 connection.
+HTTP2_BUDGET = Budget("turbosock loop", NO_SYSTEM_ALLOCATION, 40, 2048)
+
+# Threads that share an HTTP/2 connection, beside as many that share httpx2's.
+HTTP2_THREADS_RATE = 10
+HTTP2_THREADS_PLACEMENT = TWO_CORES
 
 # Held after the run beyond what was held after the warm-up, for each second that the run takes at full rate.
 GROWTH_BYTES_A_SECOND = 1024.0

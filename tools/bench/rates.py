@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import Bench, ContestantFailed
@@ -12,6 +14,12 @@ from promises import RATIOS, SAME_CORE, USER_TIMES
 from report import Table, verdict
 from support import peers
 from task import BIG_BYTES, FILE_BYTES
+
+# Contestants that are programs of their own, where they are installed.
+PROGRAMS = frozenset(("wrk", "h2load"))
+
+# From one end to the other: a request and its answer take 50 ms.
+PATH_DELAY_S = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,8 @@ class Rate:
         unit_bytes: bytes of one request where the rate is of bytes, or 0.
         tls: whether the server speaks TLS.
         sink: whether the server throws bodies away, and does nothing else.
+        http2: whether the server speaks HTTP/2.
+        delay_s: how long every byte takes from one end to the other.
     """
 
     name: str
@@ -33,20 +43,32 @@ class Rate:
     unit_bytes: int = 0
     tls: bool = False
     sink: bool = False
+    http2: bool = False
+    delay_s: float = 0.0
 
     def run(self, bench: Bench) -> list[Table]:
         """One table for each placement and number in flight."""
         tables = []
         for placement in bench.placements():
-            with bench.sink(placement) if self.sink else bench.server(placement, tls=self.tls) as peer:
+            with self.peer(bench, placement) as peer:
                 for in_flight in self.in_flight:
                     tables.append(self.table(bench, peer, placement, in_flight))
         return tables
 
+    @contextlib.contextmanager
+    def peer(self, bench: Bench, placement: str) -> Iterator[peers.Peer]:
+        """The server, for the length of a with block."""
+        with bench.sink(placement) if self.sink else bench.server(placement, tls=self.tls, http2=self.http2) as peer:
+            if not self.delay_s:
+                yield peer
+                return
+            with bench.delayed(peer, placement, self.delay_s) as far:
+                yield far
+
     def contestants(self) -> list[str]:
         """Names of those that take part, in their order."""
         names = importlib.import_module(f"workloads.{self.name}").CONTESTANTS
-        return [name for name in names if name != "empty" and (name != "wrk" or shutil.which("wrk"))]
+        return [name for name in names if name != "empty" and (name not in PROGRAMS or shutil.which(name))]
 
     def table(self, bench: Bench, peer: peers.Peer, placement: str, in_flight: int) -> Table:
         """Run the rounds and lay them out."""
@@ -75,8 +97,8 @@ class Rate:
             table.columns.append("system calls each")
         for name in there:
             rate = statistics.median(rates[name])
-            # wrk's own processor time is its process's, which is not ours to see.
-            cost = "" if name == "wrk" else microseconds(statistics.median(costs[name]))
+            # A program's processor time is its process's, which is not ours to see.
+            cost = "" if name in PROGRAMS else microseconds(statistics.median(costs[name]))
             shown = f"{rate * self.unit_bytes / 1e6:,.0f}" if self.unit_bytes else f"{rate:,.0f}"
             ratios = [f"{ratio(rates[mine], rates[name]):.2f}" for mine in ours]
             row = [name, shown, microseconds(1 / rate), cost, *ratios]
@@ -106,7 +128,7 @@ class Rate:
             return {}
         texts = {}
         for name in names:
-            if name == "wrk":
+            if name in PROGRAMS:
                 continue
             try:
                 calls = bench.calls(bench.task(peer, self.name, name, in_flight=in_flight), *self.traced)
@@ -140,4 +162,23 @@ RATES = (
     Rate("https_sequential", "one GET after the other over TLS", tls=True),
     Rate("download_tls", "100 MB over TLS into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES, tls=True),
     Rate("https_handshakes", "a new TLS connection for each GET", traced=(50, 150), tls=True),
+    Rate(
+        "h2_multiplexed",
+        "GET in one thread, 100 in flight on one connection",
+        in_flight=(100,),
+        traced=(2000, 12000),
+        tls=True,
+        http2=True,
+    ),
+    Rate("h2_sequential", "one GET after the other on one connection", tls=True, http2=True),
+    Rate("h2_download", "100 MB on one stream", traced=(1, 3), unit_bytes=BIG_BYTES, tls=True, http2=True),
+    Rate(
+        "h2_download_delayed",
+        f"100 MB on one stream, {2000 * PATH_DELAY_S:g} ms there and back",
+        traced=None,
+        unit_bytes=BIG_BYTES,
+        tls=True,
+        http2=True,
+        delay_s=PATH_DELAY_S,
+    ),
 )

@@ -73,9 +73,10 @@ def machine(python: Path, packages: list[str]) -> list[str]:
     said = subprocess.run([os.fspath(python), "-c", script, *packages], capture_output=True, text=True, check=True)
     nginx = version_of(["nginx", "-v"]).removeprefix("nginx version: ")
     wrk = " ".join(version_of(["wrk", "-v"]).split()[:2])
+    h2load = version_of(["h2load", "--version"])
     return [
         f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        ", ".join([*said.stdout.split("\n")[:-1], *[name for name in (nginx, wrk) if name]]),
+        ", ".join([*said.stdout.split("\n")[:-1], *[name for name in (nginx, wrk, h2load) if name]]),
     ]
 
 

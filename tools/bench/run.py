@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bodies  # found beside this file, wherever it is started from
 import environment
 import hardening
+import http2
 import report
 import streams
 import tallies
@@ -28,6 +29,8 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     **{rate.name: rate.run for rate in RATES},
     "allocations": tallies.allocations,
     "allocations_tls": tallies.allocations_tls,
+    "allocations_h2": http2.allocations_h2,
+    "h2_threads": http2.h2_threads,
     "growth": tallies.growth,
     "import_time": tallies.import_time,
     "gzip_download": bodies.gzip_download,
@@ -43,7 +46,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
 # Workloads that answer a question instead of measuring: run by name only.
 QUESTIONS: dict[str, Callable[[Bench], list[report.Table]]] = {"places": tallies.places}
 
-PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "httpx-sse", "aiohttp", "uvloop", "pyOpenSSL", "memray"]
+PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "httpx-sse", "httpx2", "aiohttp", "uvloop", "pyOpenSSL", "memray"]
 
 
 def main() -> int:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import environment
 from bench import Bench
-from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, NO_SYSTEM_ALLOCATION, SAME_CORE
+from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, NO_SYSTEM_ALLOCATION, SAME_CORE, Budget
 from report import Table, verdict
 from support import peers
+from task import Task
 
 SEQUENTIAL = (
     "bare",
@@ -67,13 +68,17 @@ def tally(whole: dict[str, float], empty: dict[str, float]) -> Tally:
     )
 
 
-def tallied(bench: Bench, peer: peers.Peer, workload: str, names: Iterable[str], notes: list[str]) -> dict[str, Tally]:
+def tallied(
+    bench: Bench, peer: peers.Peer, workload: str, names: Iterable[str], notes: list[str], *, in_flight: int = 1
+) -> dict[str, Tally]:
     """What one request of each contestant allocates; who cannot run is in `notes` instead."""
-    count = 100 if bench.quick else 500
+    # With many in flight, so many more that beginning and end hardly count.
+    count = (100 if bench.quick else 500) * (10 if in_flight > 1 else 1)
     empty: dict[str, float] | None = None
     found = {}
     for name in ("empty", *names):
-        whole = bench.attempt(bench.task(peer, workload, name, "allocations", count=count), notes)
+        task = bench.task(peer, workload, name, "allocations", count=count, in_flight=in_flight)
+        whole = bench.attempt(task, notes)
         if name == "empty":
             empty = whole
         elif whole is not None and empty is not None:
@@ -111,17 +116,21 @@ def allocations(bench: Bench) -> list[Table]:
         )
         for budget in BUDGETS:
             if budget.contestant == name:
-                for what, made, size in (
-                    ("frames included", own.python, own.python_bytes),
-                    ("net of frames", net, net_bytes),
-                ):
-                    met = own.system <= budget.system and made <= budget.python and size < budget.python_bytes
-                    bound = "no system allocation, " if budget.system < 1 else ""
-                    table.notes.append(
-                        f"Promise: {name}: {bound}≤ {budget.python:g} Python allocations, < {budget.python_bytes:g}"
-                        f" bytes; {what}: {own.system:.2f}, {made:.1f}, {size:,.0f}, {verdict(met)}."
-                    )
+                table.notes += judged(budget, own)
     return [table]
+
+
+def judged(budget: Budget, own: Tally) -> list[str]:
+    """A budget's verdicts: with the tracer's frames, and without them."""
+    lines = []
+    for what, made, size in (("frames included", own.python, own.python_bytes), ("net of frames", *own.net)):
+        met = own.system <= budget.system and made <= budget.python and size < budget.python_bytes
+        bound = "no system allocation, " if budget.system < 1 else ""
+        lines.append(
+            f"Promise: {budget.contestant}: {bound}≤ {budget.python:g} Python allocations, < {budget.python_bytes:g}"
+            f" bytes; {what}: {own.system:.2f}, {made:.1f}, {size:,.0f}, {verdict(met)}."
+        )
+    return lines
 
 
 def allocations_tls(bench: Bench) -> list[Table]:
@@ -167,21 +176,29 @@ def allocations_tls(bench: Bench) -> list[Table]:
 
 def places(bench: Bench) -> list[Table]:
     """The lines of code that allocate, for finding out; not among the workloads that run by default."""
-    count, most = 500, 30
     tables = []
     with bench.server(SAME_CORE) as peer:
         for name in ("turbosock stream", "turbosock get"):
-            notes: list[str] = []
-            answer = bench.attempt(bench.task(peer, "http1_sequential", name, "places", count=count), notes)
-            for kind, rows in (answer or {}).items():
-                table = Table(f"places: {name}, {kind} allocations of one request", ["line", "each", "bytes", "by"])
-                for made, size, allocator, where in rows[:most]:
-                    if round(made, 2):
-                        short = where.removeprefix(f"{environment.CHECKOUT}/")
-                        table.rows.append([short, f"{made:.2f}", f"{size:,.0f}", allocator])
-                tables.append(table)
-            if notes:
-                tables.append(Table(f"places: {name}", [""], notes=notes))
+            tables += places_of(bench, bench.task(peer, "http1_sequential", name, "places", count=500))
+    with bench.server(SAME_CORE, http2=True) as peer:
+        task = bench.task(peer, "h2_multiplexed", "turbosock loop", "places", count=5000, in_flight=100)
+        tables += places_of(bench, task)
+    return tables
+
+
+def places_of(bench: Bench, task: Task, most: int = 30) -> list[Table]:
+    """The lines that allocate for one request of a contestant: the system's allocations, and Python's."""
+    name, notes, tables = f"{task.workload}, {task.contestant}", list[str](), list[Table]()
+    answer = bench.attempt(task, notes)
+    for kind, rows in (answer or {}).items():
+        table = Table(f"places: {name}, {kind} allocations of one request", ["line", "each", "bytes", "by"])
+        for made, size, allocator, where in rows[:most]:
+            if round(made, 2):
+                short = where.removeprefix(f"{environment.CHECKOUT}/")
+                table.rows.append([short, f"{made:.2f}", f"{size:,.0f}", allocator])
+        tables.append(table)
+    if notes:
+        tables.append(Table(f"places: {name}", [""], notes=notes))
     return tables
 
 

@@ -79,10 +79,10 @@ def frames(run: Run, count: int) -> tuple[int, int, int, int]:
     return calls, size, large, large_size
 
 
-def allocations(run: Run, count: int) -> dict[str, object]:
-    """System and Python allocations, and frame objects, of one request: averages over `count`."""
+def allocations(run: Run, count: int, warm_up: int = WARM_UP) -> dict[str, object]:
+    """System and Python allocations, and frame objects, of one request: averages over `count`, after `warm_up`."""
     # Under the tracer, because a function is given its table of lines when it is traced for the first time.
-    traced(run, WARM_UP, python_allocators=False)
+    traced(run, warm_up, python_allocators=False)
     system, system_bytes = traced(run, count, python_allocators=False)
     python, python_bytes = traced(run, count, python_allocators=True)
     calls, frame_bytes, large, large_bytes = frames(run, count)
@@ -99,9 +99,9 @@ def allocations(run: Run, count: int) -> dict[str, object]:
     return {name: total / count for name, total in totals.items()}
 
 
-def places(run: Run, count: int) -> dict[str, object]:
+def places(run: Run, count: int, warm_up: int = WARM_UP) -> dict[str, object]:
     """Allocations of one request by the line that made them: without Python's allocators, then with them."""
-    traced(run, WARM_UP, python_allocators=False)
+    traced(run, warm_up, python_allocators=False)
     answer: dict[str, object] = {}
     for python_allocators in (False, True):
         found: Places = {}

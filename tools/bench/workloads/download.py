@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING, Any
 
 import libraries
 from task import BIG_BYTES, Contestant, Run, Task, repeated
+
+if TYPE_CHECKING:
+    import turbosock
 
 PATH = "/big"
 
@@ -30,7 +34,12 @@ def bare(task: Task) -> Run:
 
 def turbosock_stream(task: Task) -> Run:
     """Client.stream() and readinto()"""
-    client, url, view = libraries.turbosock_client(task), task.url(PATH), memoryview(bytearray(BIG_BYTES))
+    return stream_into(libraries.turbosock_client(task), task)
+
+
+def stream_into(client: turbosock.Client, task: Task) -> Run:
+    """A run of stream() and readinto() on `client`."""
+    url, view = task.url(PATH), memoryview(bytearray(BIG_BYTES))
 
     def step() -> int:
         done = 0
@@ -44,7 +53,12 @@ def turbosock_stream(task: Task) -> Run:
 
 def turbosock_loop(task: Task) -> Run:
     """Loop.request(into=) and Loop.poll()"""
-    loop, url, buffer = libraries.turbosock_loop(task), task.url(PATH), bytearray(BIG_BYTES)
+    return request_into(libraries.turbosock_loop(task), task)
+
+
+def request_into(loop: turbosock.Loop, task: Task) -> Run:
+    """A run of request(into=) and poll() on `loop`."""
+    url, buffer = task.url(PATH), bytearray(BIG_BYTES)
 
     def step() -> int:
         exchange = loop.request("GET", url, into=buffer)
@@ -61,6 +75,11 @@ def turbosock_loop(task: Task) -> Run:
 
 def pycurl_perform(task: Task) -> Run:
     """One easy handle with libcurl's largest buffer, each part copied into place."""
+    return perform_into(libraries.curl(task, PATH))
+
+
+def perform_into(handle: Any) -> Run:
+    """A run of perform() on an easy handle."""
     import pycurl
 
     view, done = memoryview(bytearray(BIG_BYTES)), 0
@@ -70,7 +89,6 @@ def pycurl_perform(task: Task) -> Run:
         view[done : done + len(part)] = part
         done += len(part)
 
-    handle = libraries.curl(task, PATH)
     handle.setopt(pycurl.BUFFERSIZE, 512 * 1024)
     handle.setopt(pycurl.WRITEFUNCTION, write)
 

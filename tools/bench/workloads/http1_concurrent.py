@@ -8,9 +8,13 @@ from __future__ import annotations
 import select
 import socket
 import subprocess
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from task import BODY_BYTES, Contestant, Run, Task, Timed
+
+if TYPE_CHECKING:
+    import turbosock
 
 PATH = "/fixed"
 
@@ -49,7 +53,14 @@ def turbosock_loop(task: Task) -> Run:
     import turbosock
 
     pool = turbosock.PoolConfig(max_connections_per_origin=task.in_flight, max_idle=task.in_flight)
-    loop, url, buffer = turbosock.Loop(turbosock.Config(pool=pool)), task.url(PATH), bytearray(BODY_BYTES)
+    return request_all(turbosock.Loop(turbosock.Config(pool=pool)), task)
+
+
+def request_all(loop: turbosock.Loop, task: Task) -> Run:
+    """A run of request(into=) and poll() on `loop`."""
+    import turbosock
+
+    url, buffer = task.url(PATH), bytearray(BODY_BYTES)
     request, poll, events, answered = loop.request, loop.poll, loop.events, turbosock.EventKind.RESPONSE
 
     def run(count: int) -> None:
@@ -85,6 +96,11 @@ def pycurl_multi(task: Task) -> Run:
         handle.setopt(pycurl.URL, task.url(PATH))
         handle.setopt(pycurl.WRITEFUNCTION, len)
         handles.append(handle)
+    return perform_all(multi, handles)
+
+
+def perform_all(multi: Any, handles: list[Any]) -> Run:
+    """A run of `handles` on `multi`, all of them under way."""
     perform, info_read = multi.perform, multi.info_read
 
     def run(count: int) -> None:
@@ -131,10 +147,16 @@ def aiohttp_uvloop(task: Task) -> Run:
             async with session.get(url) as response:
                 await response.read()
 
+    return gather_all(loop, work, task.in_flight)
+
+
+def gather_all(loop: Any, work: Callable[[int], Coroutine[Any, Any, None]], in_flight: int) -> Run:
+    """A run of so many tasks on `loop`, each with its part of the requests."""
+
     async def all_of(count: int) -> None:
         import asyncio
 
-        await asyncio.gather(*[work(-(-count // task.in_flight)) for _ in range(min(count, task.in_flight))])
+        await asyncio.gather(*[work(-(-count // in_flight)) for _ in range(min(count, in_flight))])
 
     def run(count: int) -> None:
         # Rounded up to equal parts: a little more than `count`, never more than one request a task.

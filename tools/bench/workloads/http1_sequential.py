@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import libraries
 from task import Contestant, Run, Task, repeated
@@ -46,8 +46,12 @@ def bare(task: Task) -> Run:
 
 def turbosock_get(task: Task) -> Run:
     """Client.get().content"""
-    client, url = libraries.turbosock_client(task), task.url(PATH)
-    get = client.get
+    return get_contents(libraries.turbosock_client(task), task)
+
+
+def get_contents(client: turbosock.Client, task: Task) -> Run:
+    """A run of get().content on `client`."""
+    get, url = client.get, task.url(PATH)
 
     def step() -> int:
         return len(get(url).content)
@@ -77,9 +81,14 @@ def read_streams(client: turbosock.Client, task: Task) -> Run:
 
 def pycurl_perform(task: Task) -> Run:
     """One easy handle, the body appended to a list, joined into bytes."""
+    return perform_handle(libraries.curl(task, PATH))
+
+
+def perform_handle(handle: Any) -> Run:
+    """A run of perform() on an easy handle."""
     import pycurl
 
-    handle, parts = libraries.curl(task, PATH), list[bytes]()
+    parts = list[bytes]()
     handle.setopt(pycurl.WRITEFUNCTION, parts.append)
     perform = handle.perform
 

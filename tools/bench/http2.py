@@ -1,0 +1,129 @@
+"""Workloads of HTTP/2 that are not rates alone: threads on one connection, and what a request of many allocates."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import promises
+from bench import CHILD_DEADLINE_S, Bench
+from promises import HTTP2_BUDGET, SAME_CORE
+from rates import microseconds, ratio
+from report import Table, verdict
+from tallies import Tally, judged, tallied
+
+IN_FLIGHT = 100
+THREADS = 40
+REQUESTS, QUICK_REQUESTS = 400_000, 8_000
+# A request on a busy machine takes no longer than this, on average.
+SLOWEST_REQUEST_S = 0.001
+
+OURS, THEIRS = "turbosock get", "httpx2"
+# The part of the requests that each makes: a rate is known sooner than that nothing ever goes wrong.
+PARTS = {OURS: 1, "pycurl, own connections": 10, THEIRS: 40}
+
+
+def h2_threads(bench: Bench) -> list[Table]:
+    """Threads that share one connection: what they get done, and whether each of them gets its own answers."""
+    tables = []
+    total = QUICK_REQUESTS if bench.quick else REQUESTS
+    for placement in bench.placements():
+        table = Table(
+            f"h2_threads: GET from {THREADS} threads on one connection, each answer held against its path; server and"
+            f" client on {'the ' if placement == SAME_CORE else ''}{placement}",
+            ["", "requests", "requests/s", "each", "CPU each", f"{OURS} / it", "connections", "errors", "mixed up"],
+        )
+        tables.append(table)
+        answers: dict[str, list[dict[str, Any]]] = {name: [] for name in PARTS}
+        with bench.server(placement, tls=True, http2=True) as peer:
+            for _ in range(bench.rounds):
+                for name in list(answers):
+                    count = total // PARTS[name]
+                    task = bench.task(peer, "h2_threads", name, "report", count=count, in_flight=THREADS)
+                    deadline_s = CHILD_DEADLINE_S + count * SLOWEST_REQUEST_S
+                    answer = bench.attempt(task, table.notes, deadline_s=deadline_s)
+                    if answer is None:
+                        del answers[name]
+                    else:
+                        answers[name].append(answer)
+        lay_out(table, answers)
+        judge(table, answers, placement)
+    return tables
+
+
+def pace(answers: list[dict[str, Any]]) -> list[float]:
+    """Good answers a second, in each round; a round without any counts as one."""
+    return [max(1, answer["good"]) / answer["seconds"] for answer in answers]
+
+
+def lay_out(table: Table, answers: dict[str, list[dict[str, Any]]]) -> None:
+    """A row for each contestant, and what went wrong first."""
+    for name, rounds in answers.items():
+        rate = statistics.median(pace(rounds))
+        good, errors, mixed = (sum(answer[key] for answer in rounds) for key in ("good", "errors", "mixed"))
+        cost = statistics.median(answer["cpu_s"] / max(1, answer["good"]) for answer in rounds)
+        faster = f"{ratio(pace(answers[OURS]), pace(rounds)):.2f}" if OURS in answers else ""
+        most = max(answer["connections"] for answer in rounds)
+        row = [f"{good:,}", f"{rate:,.0f}", microseconds(1 / rate), microseconds(cost), faster, str(most)]
+        table.rows.append([name, *row, f"{errors:,}", f"{mixed:,}"])
+        first = next((answer["first"] for answer in rounds if answer["first"]), "")
+        if first:
+            table.notes.append(f"The first error of {name}: {first}")
+
+
+def judge(table: Table, answers: dict[str, list[dict[str, Any]]], placement: str) -> None:
+    """The promises: nothing goes wrong, and it is fast."""
+    ours = answers.get(OURS)
+    if ours is None:
+        return
+    asked, errors, mixed = (sum(answer[key] for answer in ours) for key in ("asked", "errors", "mixed"))
+    most = max(answer["connections"] for answer in ours)
+    table.notes.append(
+        f"Promise: {OURS}: {asked:,} requests on one connection at a time, no error and no answer mixed up:"
+        f" {most} connection, {errors} errors, {mixed} mixed up, {verdict(most == 1 and not errors and not mixed)}."
+    )
+    theirs = answers.get(THEIRS)
+    promise = f"Promise: {OURS} ≥ {promises.HTTP2_THREADS_RATE:g} × {THEIRS}"
+    if theirs is None:
+        table.notes.append(f"{promise}: not measured.")
+        return
+    faster = ratio(pace(ours), pace(theirs))
+    if placement == promises.HTTP2_THREADS_PLACEMENT:
+        table.notes.append(f"{promise}: {faster:.2f}, {verdict(faster >= promises.HTTP2_THREADS_RATE)}.")
+    else:
+        table.notes.append(f"{promise}, held on {promises.HTTP2_THREADS_PLACEMENT}: here {faster:.2f}.")
+
+
+def allocations_h2(bench: Bench) -> list[Table]:
+    """Allocations of one request of many in flight on one connection, without TLS and with it."""
+    table = Table(
+        f"allocations_h2: GET, {IN_FLIGHT} in flight on one connection, by memray",
+        ["", "system", "bytes", "Python, raw", "bytes", "frames", "bytes", "Python, net", "bytes"],
+        notes=[
+            "System, Python, frames and net: as in allocations. Over TLS what OpenSSL allocates for each call is among"
+            " both the system's and Python's; the promise is held without it, by prior knowledge (RFC 9113 section"
+            " 3.3)."
+        ],
+    )
+    for tls in (False, True):
+        with bench.server(SAME_CORE, tls=tls, http2=True) as peer:
+            names = ("turbosock loop", "pycurl multi", "httpx2+uvloop")
+            found = tallied(bench, peer, "h2_multiplexed", names, table.notes, in_flight=IN_FLIGHT)
+        for name, own in found.items():
+            table.rows.append(row_of(f"{name}, TLS" if tls else name, own))
+        ours = found.get(HTTP2_BUDGET.contestant)
+        if ours is not None and not tls:
+            table.notes += judged(HTTP2_BUDGET, ours)
+    return [table]
+
+
+def row_of(name: str, own: Tally) -> list[str]:
+    """A row of a table of allocations."""
+    net, net_bytes = own.net
+    pairs = (
+        (f"{own.system:.2f}", own.system_bytes),
+        (f"{own.python:,.1f}", own.python_bytes),
+        (f"{own.frames:,.1f}", own.frame_bytes),
+        (f"{net:,.1f}", net_bytes),
+    )
+    return [name, *[cell for made, size in pairs for cell in (made, f"{size:,.0f}")]]
