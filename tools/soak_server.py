@@ -25,6 +25,7 @@ from random import Random
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from turbosock import HttpExchange, Loop, TlsCertificate, TlsServerConfig  # the path to it is known only now
+from turbosock.server.http_session import HttpSession
 
 # What happens to an exchange, and how often. The rest is answered at once, as it should be.
 FAULTS = (
@@ -96,8 +97,9 @@ class Server:
             exchange.send(content[: len(content) // 2])
         if fault.endswith("reset"):
             # No part of a listener's interface: it never resets anybody by itself.
-            transport = exchange._session.connection.transport
-            transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            session = exchange._carrier
+            assert isinstance(session, HttpSession), "it serves HTTP/1.1"
+            session.connection.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         exchange.abort()
 
     def _answer(self, exchange: HttpExchange) -> None:
