@@ -195,6 +195,11 @@ class Http2Peer:
         self.send(self.head(stream_id, status, fields, end=bare))
         if bare:
             return
+        self.answer_rest(stream_id, body, trailers=trailers, ends=ends)
+
+    def answer_rest(self, request: Request | int, body: bytes, *, trailers: Pairs = (), ends: bool = True) -> None:
+        """As `answer`, without a head."""
+        stream_id = request if isinstance(request, int) else request.stream_id
         self._bodies[stream_id] = deque(
             body[start : start + DEFAULT_FRAME_BYTES] for start in range(0, len(body), DEFAULT_FRAME_BYTES)
         )

@@ -46,6 +46,7 @@ from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.config import Config, Timeouts, TransportMode
 from turbosock.connection.http1 import Http1Connection
+from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.forks import renewed_in_child
@@ -389,9 +390,9 @@ class Client:
                     place = offered
                     break
                 idle = offered
-            if not response.retries:
+            if not response.retries or (isinstance(idle, Http2Stream) and idle.is_quiet()):
                 return idle
-            # The place of a connection that is probably stale serves a new one.
+            # The place of a connection that is probably stale serves a new one. A stream's connection was looked at.
             origin.discard(idle)
         return self.dial(response, origin, place)
 
@@ -444,9 +445,7 @@ class Client:
         session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config)
         stream = origin.opened_session(session, place, _monotonic_ns())
         assert stream is not None, "a new session has room for one"
-        if origin.waiters:
-            # Others waited to see what it would be.
-            origin.hand_over()
+        origin.share_session()
         return stream
 
     def abandon(self, connection: PooledConnection) -> None:

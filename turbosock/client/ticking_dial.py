@@ -283,9 +283,8 @@ class TickingDial:
         finally:
             try:
                 target.on_connected(connection)
-                if self._origin.waiters and self._origin.sessions:
-                    # Others waited to see what it would be.
-                    self._origin.hand_over()
+                if self._origin.sessions:
+                    self._origin.share_session()
             except BaseException as error:
                 if connection.owner is None:
                     # Nobody has taken it, nor will.

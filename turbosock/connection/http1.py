@@ -716,6 +716,10 @@ class Http1Connection:
             self.rings.give_back(ring)
         return self.transport, leftover
 
+    def drop(self) -> None:
+        """In the child of a fork: the connection is the parent's, and goes on there."""
+        self.transport.drop()
+
     def close(self) -> None:
         """Close the socket and give back what is held; a second call does nothing."""
         self.transport.close()

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from turbosock import limits
 from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.connection.http2_connection import NO_RING, Http2Connection
+from turbosock.errors import Origin, ReadError
 from turbosock.protocol.http2.engine import Engine
 from turbosock.protocol.http2.settings import UNLIMITED
+from turbosock.protocol.http2.stream_state import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -35,8 +37,10 @@ class SessionHome(Protocol):
     def waiters(self) -> Sized:
         """Who stands in line for a connection."""
 
-    def hand_over(self) -> object:
-        """There are streams to be had."""
+    told_streams: int
+
+    def hand_over(self, session: Http2Session | None = None) -> object:
+        """There are streams to be had; of this session alone, if it is given."""
 
     def leave_session(self, session: Http2Session) -> object:
         """A session takes no further exchanges."""
@@ -44,8 +48,8 @@ class SessionHome(Protocol):
     def session_ended(self, session: Http2Session) -> object:
         """A session is closed."""
 
-    def discard_idle(self, connection: Http2Stream) -> object:
-        """Close a stream that no exchange has."""
+    def retire_idle(self, stream: Http2Stream) -> bool:
+        """Close a stream if it is idle; whether it was."""
 
 
 class Http2Session(Http2Connection):
@@ -162,13 +166,25 @@ class Http2Session(Http2Connection):
             return
         if self.engine.exhausted:
             origin.leave_session(self)
-            for stream in tuple(self.streams):
-                if not stream.in_use:
-                    origin.discard_idle(stream)
+            self._retire_idle(len(self.streams))
             if not self.engine.streams and not self.closed:
                 self.close()
-        elif origin.waiters:
-            origin.hand_over()
+            return
+        origin.told_streams = self._told_streams
+        self._retire_idle(len(self.streams) - self.places)
+        if origin.waiters and not self.closed:
+            # Of this session alone: the lock of another one is not waited for under one's own.
+            origin.hand_over(self)
+
+    def _retire_idle(self, count: int) -> None:
+        """Take so many idle streams out of circulation, as far as there are any."""
+        origin = self.origin
+        if origin is not None:
+            for stream in tuple(self.streams):
+                if count <= 0:
+                    return
+                if origin.retire_idle(stream):
+                    count -= 1
 
     # The end
 
@@ -179,7 +195,16 @@ class Http2Session(Http2Connection):
             origin.leave_session(self)
         super()._end()
         if origin is not None:
-            for stream in tuple(self.streams):
-                if not stream.in_use:
-                    origin.discard_idle(stream)
+            self._retire_idle(len(self.streams))
             origin.session_ended(self)
+
+    def drop(self) -> None:
+        """In the child of a fork: the connection is the parent's; here nothing is said on it, nor awaited."""
+        self.closed = True
+        self.places = 0
+        self.transport.drop()
+        error = ReadError("the connection belongs to the process of which this one is a fork", origin=Origin.LOCAL)
+        for stream in self.streams:
+            stream.state = CLOSED
+            if not stream.ended and stream.failure is None:
+                stream.failure = error

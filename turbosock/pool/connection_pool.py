@@ -408,6 +408,7 @@ class ConnectionPool:
         connections = tuple(self.connections)
         for origin in tuple(self._origins.values()):
             origin.idle.clear()
+            origin.sessions.clear()
             origin.waiters.clear()
             origin.places = WeakSet()
         self.waiting.clear()
@@ -415,7 +416,7 @@ class ConnectionPool:
         self.connections = WeakSet()
         for connection in connections:
             connection.place = None
-            connection.transport.drop()
+            connection.drop()
 
     def stats(self) -> PoolStats:
         """Counts at this moment."""

@@ -25,6 +25,7 @@ from weakref import WeakSet
 from turbosock import limits
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import ClientClosed
+from turbosock.protocol.http2.settings import UNLIMITED
 from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class OriginPool:
         waiters: who stands in line for it.
         sessions: those of HTTP/2, whose streams these connections are.
         shares: whether connections are, or may turn out to be, sessions: one dial at a time finds out.
+        told_streams: how many streams a server of it took last; a new session opens no more before it is told.
         missed: how often nothing was idle, and a place was asked for.
     """
 
@@ -120,6 +122,7 @@ class OriginPool:
         "places",
         "sessions",
         "shares",
+        "told_streams",
         "waiters",
     )
 
@@ -135,6 +138,7 @@ class OriginPool:
         self.waiters: deque[Waiter] = deque()
         self.sessions: list[Http2Session] = []
         self.shares = pool.may_share(key)
+        self.told_streams = UNLIMITED
         self.missed = 0
 
     def watch(self, take: Callable[[], PooledConnection] | None) -> None:
@@ -191,13 +195,17 @@ class OriginPool:
         if now_ns >= pool.attend_ns:
             pool.settle(self, now_ns)
 
-    def hand_over(self) -> None:
-        """Give an idle connection to the first waiter who takes it, or streams to as many as there are."""
+    def hand_over(self, session: Http2Session | None = None) -> None:
+        """Give an idle connection to the first waiter who takes it, or streams to as many as there are.
+
+        Args:
+            session: make none but streams of this one, whose lock the caller may hold; None: of any.
+        """
         while self.waiters:
             try:
                 connection = self._take()
             except IndexError:
-                vacant = self._vacant()
+                vacant = self._vacant() if session is None else session.vacate()
                 if vacant is None:
                     return
                 connection = vacant
@@ -312,7 +320,7 @@ class OriginPool:
         if not isinstance(connection, Http2Stream):
             self._pool.remove(connection)
         elif self.waiters and self.sessions:
-            self.hand_over()
+            self.hand_over(connection.session)
 
     def discard_idle(self, connection: PooledConnection) -> None:
         """As `discard`, of one that is idle, or between two owners."""
@@ -322,6 +330,15 @@ class OriginPool:
             # Taken out already, by a pool that closes, say.
             pass
         self.discard(connection)
+
+    def retire_idle(self, stream: Http2Stream) -> bool:
+        """Close a stream if it is idle; whether it was. Who takes it meanwhile keeps it."""
+        try:
+            self.idle.remove(stream)
+        except ValueError:
+            return False
+        self.discard(stream)
+        return True
 
     def evict(self) -> Pooled | None:
         """Take out what was used least recently, for its place; None: nothing here is idle. Under the pool's lock.
@@ -353,6 +370,7 @@ class OriginPool:
         session.origin = self
         session.retire_ns = self._pool.retirement_ns(now_ns)
         session.place = place
+        session.places = min(session.places, max(1, self.told_streams))
         stream = session.vacate()
         session.idle_since_ns = now_ns
         # Before others find it: nothing is said ahead of the preface.
@@ -366,6 +384,13 @@ class OriginPool:
             self.leave_session(session)
             self._pool.remove(session)
         return stream
+
+    def share_session(self) -> None:
+        """Who waited to see what a connection would be gets a stream of it; and if there are too few, a place."""
+        if self.waiters:
+            self.hand_over()
+            if self.waiters:
+                self._pool.serve_places(self)
 
     def leave_session(self, session: Http2Session) -> None:
         """A session takes no further exchanges."""

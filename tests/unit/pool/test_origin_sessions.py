@@ -15,6 +15,7 @@ class FakeSession:
 
     def __init__(self, origin: OriginPool, *, fails: bool = False) -> None:
         self.closed = False
+        self.places = 100
         self.place: object = None
         self.origin: object = None
         self.known_at_begin: bool | None = None
