@@ -73,6 +73,9 @@ HTTP2_REPLY_BYTES = 1 * KIB
 # A connection with open streams from which nothing has come for so long is asked for a sign of life, and is dead after
 # as long again without an answer. NAT tables forget in minutes; gRPC asks every 20 s at most.
 HTTP2_PING_S = 30.0
+# How often a thread that sleeps while another one reads for it looks whether that one still does: an interrupt may end
+# a thread at any point.
+HTTP2_BATON_LOOK_S = 1.0
 # Attempts of a request that the peer says it has not looked at.
 MAX_REFUSED_ATTEMPTS = 4
 

@@ -203,6 +203,9 @@ class LoopHttp2Session(Http2Session):
                 stream = again.popleft()
                 stream.queued = False
                 stream.on_news()
+            if self.ring is not None and self.ring.length and not self._passing:
+                # Frames that a pass left behind which broke off in the user's code.
+                self.take_frames()
         self.flush()
         self._settle()
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from turbosock.transport.transport import SaeaTransport
 
 _PING_NS: Final = int(limits.HTTP2_PING_S * NS_PER_S)
+# How often a thread that sleeps looks whether the baton was lost to an interrupt.
+_LOOK_NS: Final = int(limits.HTTP2_BATON_LOOK_S * NS_PER_S)
 
 _monotonic_ns = time.monotonic_ns
 
@@ -158,7 +160,11 @@ class SharedHttp2Stream(Http2Stream):
     def is_quiet(self) -> bool:
         with self.session.lock:
             self.session.look()
-            return super().is_quiet()
+            quiet = super().is_quiet()
+            if not quiet:
+                # Whoever waits next has something to see, told of already or not.
+                self.news = True
+            return quiet
 
     def _let_go(self) -> None:
         self._target = None
@@ -198,35 +204,45 @@ class SharedHttp2Stream(Http2Stream):
         session = self.session
         lock = session.lock
         end_ns = _monotonic_ns() + budget_ns
-        with lock:
-            try:
-                while not self.news and not session.closed:
-                    left_ns = end_ns - _monotonic_ns()
-                    if left_ns <= 0:
-                        return
-                    if session.reader is None or session.reader is self:
-                        session.read(self, left_ns)
-                    else:
-                        self._sleep(left_ns)
-                self.news = False
-            finally:
-                session.pass_baton(self)
-
-    def _sleep(self, budget_ns: int) -> None:
-        """Sleep until there is news, or the baton is this thread's to take."""
-        session = self.session
-        self.parked = True
-        session.parked[self] = None
-        session.lock.release()
         try:
-            self._gate.acquire(timeout=budget_ns / NS_PER_S)
-        finally:
-            session.lock.acquire()
-            session.parked.pop(self, None)
-            if not self.parked:
-                # Woken: the gate is closed behind it, where it came in time or did not.
-                self._gate.acquire(blocking=False)
-            self.parked = False
+            while True:
+                with lock:
+                    left_ns = end_ns - _monotonic_ns()
+                    if self.news or session.closed or left_ns <= 0:
+                        self.news = False
+                        session.pass_baton(self)
+                        return
+                    reads = session.reader is None or session.reader is self
+                    if reads:
+                        session.reader = self
+                        wait_ns = session.prepare_wait(left_ns)
+                        write = session.transport.wants_write
+                    else:
+                        self.parked = True
+                        session.parked[self] = None
+                if not reads:
+                    self._gate.acquire(timeout=min(left_ns, _LOOK_NS) / NS_PER_S)
+                    with lock:
+                        self._unpark()
+                elif wait_ns:
+                    mask = session.waiter.wait(wait_ns, write)
+                    if mask:
+                        with lock:
+                            session.take_ready(mask, write)
+        except BaseException:
+            # First, and without a call: what nobody has, somebody takes.
+            if session.reader is self:
+                session.reader = None
+            with lock:
+                self._unpark()
+                session.pass_baton(self)
+            raise
+
+    def _unpark(self) -> None:
+        """Awake: the gate is closed behind it, whether it was opened in time or not."""
+        self.session.parked.pop(self, None)
+        self.parked = False
+        self._gate.acquire(blocking=False)
 
 
 class SharedHttp2Session(Http2Session):
@@ -236,10 +252,11 @@ class SharedHttp2Session(Http2Session):
         lock: guards everything here, and the streams.
         reader: who has the baton.
         parked: streams whose threads sleep, in the order in which they began to.
+        waiter: what the reader waits with.
         waker: ends the reader's wait.
     """
 
-    __slots__ = ("_heard_ns", "_pinged", "_waiter", "lock", "parked", "reader", "waker")
+    __slots__ = ("_heard_ns", "_pinged", "lock", "parked", "reader", "waiter", "waker")
 
     def __init__(self, transport: SaeaTransport, rings: RingPool, scheme: str, config: Config) -> None:
         self.lock = threading.RLock()
@@ -262,7 +279,7 @@ class SharedHttp2Session(Http2Session):
             self.waker = Waker()
         except OSError as error:
             raise local_error("share a connection between threads", error) from error
-        self._waiter = WakeableWaiter(transport.fd, self.waker)
+        self.waiter = WakeableWaiter(transport.fd, self.waker)
 
     def make_stream(self) -> SharedHttp2Stream:
         return SharedHttp2Stream(self)
@@ -287,31 +304,25 @@ class SharedHttp2Session(Http2Session):
 
     # The baton
 
-    def read(self, stream: SharedHttp2Stream, budget_ns: int) -> None:
-        """Wait for the socket on behalf of all, and take what has come; under the lock, which is let go meanwhile.
+    def prepare_wait(self, budget_ns: int) -> int:
+        """For the reader, under the lock: how long it may wait for the socket without it, on behalf of all.
 
-        Raises:
-            NetworkError: the system cannot wait.
+        0: it need not wait, something was done already.
         """
-        self.reader = stream
-        transport = self.transport
-        if transport.readable:
+        if self.transport.readable:
             self._take_all()
-            return
+            return 0
         now_ns = _monotonic_ns()
         ping_ns = self._heard_ns + _PING_NS - now_ns
         if ping_ns <= 0:
             self._ask_for_life(now_ns)
-            return
-        write = transport.wants_write
-        self.lock.release()
-        try:
-            mask = self._waiter.wait(min(budget_ns, ping_ns), write)
-        finally:
-            self.lock.acquire()
-        if self.closed or not mask:
-            return
-        if mask & WRITABLE and write:
+            return 0
+        return min(budget_ns, ping_ns)
+
+    def take_ready(self, mask: int, write: bool) -> None:
+        """For the reader, under the lock: the socket is ready."""
+        transport = self.transport
+        if mask & WRITABLE and write and not self.closed:
             transport.on_ready(WRITABLE)
         if mask & READABLE and not self.closed:
             transport.readable = True
@@ -321,7 +332,7 @@ class SharedHttp2Session(Http2Session):
         """Take what has come, without a wait, unless another thread does so anyway."""
         if self.closed or self.reader is not None:
             return
-        if self.transport.readable or self._waiter.wait(0, False) & READABLE:
+        if self.transport.readable or self.waiter.wait(0, False) & READABLE:
             self.transport.readable = True
             self._take_all()
 
@@ -357,6 +368,14 @@ class SharedHttp2Session(Http2Session):
                 if other.parked:
                     other.wake()
                     return
+
+    def drop(self) -> None:
+        # Threads that are not here may have held it.
+        self.lock = threading.RLock()
+        self.reader = None
+        self.parked.clear()
+        super().drop()
+        self.waker.drop()
 
     def _end(self) -> None:
         super()._end()

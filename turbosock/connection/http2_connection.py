@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.buffers import RingBuffer
-from turbosock.errors import ConnectionClosed, Http2Error, TurbosockError
+from turbosock.errors import ConnectionClosed, Http2Error, Origin, ReadError, TurbosockError
 from turbosock.protocol.http2.frames import DEFAULT_FRAME_BYTES, HEADER_BYTES
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING
 
@@ -106,20 +106,24 @@ class Http2Connection:
         """Send what is in the output, as much of it as the socket takes, and let those that wait for room fill it."""
         engine = self.engine
         context = self.transport.send_context
-        while context.state != PENDING and not self.closed:
-            view = engine.outgoing()
-            if view is None:
-                return
-            context.buffer = view
-            context.vector = None
-            context.offset = 0
-            context.count = len(view)
-            context.state = CONFIGURED
-            if self.transport.send(context):
-                # The same bytes are sent again from the same place.
-                engine.pinned = True
-                return
-            self._after_send(context)
+        try:
+            while context.state != PENDING and not self.closed:
+                view = engine.outgoing()
+                if view is None:
+                    return
+                context.buffer = view
+                context.vector = None
+                context.offset = 0
+                context.count = len(view)
+                context.state = CONFIGURED
+                if self.transport.send(context):
+                    # The same bytes are sent again from the same place.
+                    engine.pinned = True
+                    return
+                self._after_send(context)
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def on_sent(self, context: IOContext) -> None:
         """A send that had to wait is done."""
@@ -171,10 +175,14 @@ class Http2Connection:
             elif ring.start and ring.capacity - ring.start - ring.length < _FRAME_ROOM:
                 ring.make_contiguous()
             before = ring.length
-            over = self._fill(ring)
-            moved += ring.length - before
-            if ring.length:
-                self.take_frames()
+            try:
+                over = self._fill(ring)
+                moved += ring.length - before
+                if ring.length:
+                    self.take_frames()
+            except BaseException as error:
+                self.break_off(error)
+                raise
             if over:
                 if not self.closed:
                     self._broken(context)
@@ -256,6 +264,20 @@ class Http2Connection:
             self.fail(error)
 
     # The end
+
+    def break_off(self, error: BaseException) -> None:
+        """A step broke off anywhere: what was read or said of a frame nobody knows, so that the connection ends.
+
+        Other errors are ours, which end a step, or come out of the user's code, which runs between the steps.
+        """
+        if not isinstance(error, Exception) or isinstance(error, (MemoryError, AssertionError)):
+            self.fail(
+                ReadError(
+                    f"a step of the connection broke off with {type(error).__name__}, and all exchanges on it with it",
+                    origin=Origin.LOCAL,
+                    code="broken_off",
+                )
+            )
 
     def fail(self, error: TurbosockError | None) -> None:
         """The connection is over: every exchange on it fails, with `error` or because the peer closed."""

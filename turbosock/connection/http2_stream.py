@@ -20,7 +20,7 @@ from turbosock.connection.backlog import Backlog
 from turbosock.connection.decoded_body import DecodedBody
 from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.connection.send_progress import SendProgress
-from turbosock.errors import Http2Error, Origin
+from turbosock.errors import ConnectionClosed, Http2Error, Origin
 from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http2.error_codes import CANCEL
 from turbosock.protocol.http2.request_fields import fields_of_head
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.protocol.http1.headers import HeaderList
+    from turbosock.protocol.http2.engine import Engine
     from turbosock.tls.provider import TlsInfo
 
 _LENGTH = Framing.LENGTH
@@ -60,6 +61,7 @@ class Http2Stream(Stream):
         place: None; the session has it.
         bytes_in, bytes_out: payload that moved, and heads.
         in_use: whether it has an exchange.
+        aborted: whether that was given up, maybe before it began.
         backlog: payload that waits for the reader.
         read: payload that the reader has taken.
     """
@@ -72,6 +74,7 @@ class Http2Stream(Stream):
         "_left",
         "_progress",
         "_source",
+        "aborted",
         "backlog",
         "bytes_in",
         "bytes_out",
@@ -106,6 +109,7 @@ class Http2Stream(Stream):
         self.idle_since_ns: int = NEVER_IDLE
         self.sent = True
         self.in_use = False
+        self.aborted = False
         self.whole = False
         self.continued = False
         self.readable = False
@@ -266,8 +270,18 @@ class Http2Stream(Stream):
         """Open the stream with the request's head; False: there is no room yet."""
         session = self.session
         engine = session.engine
+        if self.aborted:
+            raise ConnectionClosed("the exchange was given up before its request was sent")
         if not session.places:
             raise self._unprocessed()
+        try:
+            return self._send_head(engine, head)
+        except BaseException as error:
+            session.break_off(error)
+            raise
+
+    def _send_head(self, engine: Engine, head: bytes) -> bool:
+        session = self.session
         session.lend_output()
         if not engine.writable:
             engine.wait_for_room(self)
@@ -318,9 +332,14 @@ class Http2Stream(Stream):
         engine = self.session.engine
         block = self._block
         last = self._left == len(block)
-        count = engine.send_data(self, block, last)
+        try:
+            count = engine.send_data(self, block, last)
+            if count < 0:
+                engine.wait_for_room(self)
+        except BaseException as error:
+            self.session.break_off(error)
+            raise
         if count < 0:
-            engine.wait_for_room(self)
             self.session.flush_soon()
             return False
         self.bytes_out += count
@@ -349,9 +368,13 @@ class Http2Stream(Stream):
             self._refuse_rest()
             return True
         engine = self.session.engine
-        if engine.send_data(self, _EMPTY, True) < 0:
-            engine.wait_for_room(self)
-            return False
+        try:
+            if engine.send_data(self, _EMPTY, True) < 0:
+                engine.wait_for_room(self)
+                return False
+        except BaseException as error:
+            self.session.break_off(error)
+            raise
         self._end_request()
         self.session.flush_soon()
         return True
@@ -442,7 +465,11 @@ class Http2Stream(Stream):
         if not self.ended:
             engine = self.session.engine
             before = self.owed
-            engine.consumed(self, count)
+            try:
+                engine.consumed(self, count)
+            except BaseException as error:
+                self.session.break_off(error)
+                raise
             if self.owed < before + count:
                 self.session.flush_soon()
 
@@ -474,11 +501,15 @@ class Http2Stream(Stream):
 
     def _give_up(self, error_code: int) -> None:
         engine = self.session.engine
-        if self.id and self.state != CLOSED:
-            engine.reset(self, error_code)
-            self.session.flush_soon()
-        elif self.waits:
-            engine.leave_line(self)
+        try:
+            if self.id and self.state != CLOSED:
+                engine.reset(self, error_code)
+                self.session.flush_soon()
+            elif self.waits:
+                engine.leave_line(self)
+        except BaseException as error:
+            self.session.break_off(error)
+            raise
         self.state = CLOSED
 
     def _let_go(self) -> None:
@@ -500,7 +531,8 @@ class Http2Stream(Stream):
         self.session.lost(self)
 
     def abort(self) -> None:
-        """End the exchange: whoever waits for it is told. close() is still due."""
+        """End the exchange, or the one that is about to begin: whoever waits is told. close() is still due."""
+        self.aborted = True
         self._give_up(CANCEL)
 
     def is_quiet(self) -> bool:
