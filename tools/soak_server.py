@@ -25,7 +25,6 @@ from random import Random
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from turbosock import HttpExchange, Loop, TlsCertificate, TlsServerConfig  # the path to it is known only now
-from turbosock.server.http_session import HttpSession
 
 # What happens to an exchange, and how often. The rest is answered at once, as it should be.
 FAULTS = (
@@ -97,9 +96,9 @@ class Server:
             exchange.send(content[: len(content) // 2])
         if fault.endswith("reset"):
             # No part of a listener's interface: it never resets anybody by itself.
-            session = exchange._carrier
-            assert isinstance(session, HttpSession), "it serves HTTP/1.1"
-            session.connection.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            carrier = exchange._carrier
+            carrier.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            carrier.close_connection()
         exchange.abort()
 
     def _answer(self, exchange: HttpExchange) -> None:

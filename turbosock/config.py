@@ -224,6 +224,18 @@ class Http2Config:
 HTTP_VERSIONS = ("HTTP/2", "HTTP/1.1")
 
 
+def checked_http_versions(versions: object) -> tuple[str, ...]:
+    """`versions` in the order of HTTP_VERSIONS; InvalidOption, naming http_versions, unless it has one or both."""
+    if not isinstance(versions, (tuple, list)) or not versions or not all(one in HTTP_VERSIONS for one in versions):
+        raise InvalidOption(f"http_versions={versions!r}: give one or both of {', '.join(HTTP_VERSIONS)} in a tuple")
+    return tuple(one for one in HTTP_VERSIONS if one in versions)
+
+
+def alpn_of(versions: tuple[str, ...]) -> tuple[str, ...]:
+    """What these versions are called in ALPN (RFC 7301, RFC 9113 §3.2)."""
+    return tuple("h2" if version == "HTTP/2" else "http/1.1" for version in versions)
+
+
 def _diagnostics_default() -> bool:
     return os.environ.get("TURBOSOCK_POOL_DIAGNOSTICS", "") not in ("", "0")
 
@@ -303,12 +315,7 @@ class Config:
             raise InvalidOption(f"pool={self.pool!r}: give a PoolConfig")
         if not isinstance(self.tls, TlsConfig):
             raise InvalidOption(f"tls={self.tls!r}: give a TlsConfig")
-        versions = self.http_versions
-        if not isinstance(versions, (tuple, list)) or not versions or not all(one in HTTP_VERSIONS for one in versions):
-            raise InvalidOption(
-                f"http_versions={versions!r}: give one or both of {', '.join(HTTP_VERSIONS)} in a tuple"
-            )
-        object.__setattr__(self, "http_versions", tuple(one for one in HTTP_VERSIONS if one in versions))
+        object.__setattr__(self, "http_versions", checked_http_versions(self.http_versions))
         if not isinstance(self.http2, Http2Config):
             raise InvalidOption(f"http2={self.http2!r}: give an Http2Config")
         if self.resolver is not None and not (callable(self.resolver) or hasattr(self.resolver, "resolve")):
@@ -340,7 +347,7 @@ class Config:
     @property
     def alpn(self) -> tuple[str, ...]:
         """The protocols that are offered over TLS (RFC 7301)."""
-        return tuple("h2" if version == "HTTP/2" else "http/1.1" for version in self.http_versions)
+        return alpn_of(self.http_versions)
 
     @property
     def header_pairs(self) -> tuple[tuple[str, str], ...]:

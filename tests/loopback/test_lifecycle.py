@@ -168,7 +168,10 @@ RULES: dict[str, Rule] = {
         {
             "close": ENDS,
             "stats": TELLS,
-            **dict.fromkeys(("after_close", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
+            **dict.fromkeys(
+                ("after_close", "change_to_http2", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"),
+                INSIDE,
+            ),
         },
     ),
     "ConcurrencyLimiter": Rule(

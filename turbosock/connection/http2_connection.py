@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Of an idle connection, which has no output: no frame fits, and what is put there has memory of its own.
 NO_RING: Final = RingBuffer(1)
 
+_UNBOUNDED: Final = 2**63
+
 # Room for a frame behind what is in the receive ring, below which the content is moved to the front.
 _FRAME_ROOM: Final = DEFAULT_FRAME_BYTES + HEADER_BYTES
 
@@ -102,15 +104,22 @@ class Http2Connection:
         """Something was put into the output: send it, now or with what else this turn puts there."""
         raise AssertionError("a connection is one of a driver's")
 
-    def flush(self) -> None:
-        """Send what is in the output, as much of it as the socket takes, and let those that wait for room fill it."""
+    def flush(self, max_bytes: int = _UNBOUNDED) -> bool:
+        """Send what is in the output, as much of it as the socket takes, and let those that wait for room fill it.
+
+        Returns:
+            Whether it stopped because about `max_bytes` have left, and more could be sent.
+        """
         engine = self.engine
         context = self.transport.send_context
         try:
             while context.state != PENDING and not self.closed:
                 view = engine.outgoing()
                 if view is None:
-                    return
+                    break
+                if max_bytes <= 0:
+                    return True
+                max_bytes -= len(view)
                 context.buffer = view
                 context.vector = None
                 context.offset = 0
@@ -119,11 +128,12 @@ class Http2Connection:
                 if self.transport.send(context):
                     # The same bytes are sent again from the same place.
                     engine.pinned = True
-                    return
+                    break
                 self._after_send(context)
         except BaseException as error:
             self.break_off(error)
             raise
+        return False
 
     def on_sent(self, context: IOContext) -> None:
         """A send that had to wait is done."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from turbosock.protocol.http1.serialize import Fields
     from turbosock.server.http_exchange import Callback, HttpExchange
     from turbosock.server.http_listener import HttpListener
+    from turbosock.transport.transport import SaeaTransport
 
 logger = logging.getLogger("turbosock.server")
 
@@ -71,6 +72,11 @@ class Carrier:
 
     def abort(self) -> None:
         """End the exchange without another byte."""
+        raise AssertionError("as above")
+
+    @property
+    def transport(self) -> SaeaTransport:
+        """The accepted connection."""
         raise AssertionError("as above")
 
     @property

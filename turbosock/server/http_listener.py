@@ -1,4 +1,4 @@
-"""HttpListener: answers the HTTP/1.1 requests of the connections that it accepts through one handler.
+"""HttpListener: answers the HTTP requests of the connections that it accepts through one handler.
 
     listener = loop.listen(("127.0.0.1", 8080), protocol="http", handler=answer)
 
@@ -7,18 +7,28 @@
 
 The handler may also keep the exchange and answer ticks later; `HttpExchange` tells how.
 
-Left to others: accepting and TLS (`stream_listener.py`), what one connection does (`http_session.py`), what an answer
-is (`http_exchange.py`).
+A connection speaks HTTP/2 where that was agreed on in its TLS handshake (ALPN), or where its first bytes are HTTP/2's
+preface (RFC 9113 §3.3), unless something else was agreed on; otherwise HTTP/1.1. Handlers need not know.
+
+Left to others: accepting and TLS (`stream_listener.py`), what one connection does (`http_session.py`,
+`http2_session.py`), what an answer is (`http_exchange.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
 from turbosock import limits
-from turbosock.config import TlsServerConfig, check_count
+from turbosock.config import (
+    HTTP_VERSIONS,
+    Http2Config,
+    TlsServerConfig,
+    alpn_of,
+    check_count,
+    checked_http_versions,
+)
 from turbosock.errors import InvalidOption
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_exchange import HttpExchange
@@ -28,11 +38,14 @@ from turbosock.server.response_heads import ResponseHeads
 from turbosock.server.stream_listener import StreamListener, whole_ns
 
 if TYPE_CHECKING:
-    from turbosock.connection.receive_ring import RingPool
+    from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.reactor.reactor import Reactor
+    from turbosock.server.http2_session import Http2ServerSession
     from turbosock.transport.transport import SaeaTransport
 
 HttpHandler = Callable[[HttpExchange], object]
+
+_HTTP2: Final = Http2Config()
 
 
 class ListenerStats(NamedTuple):
@@ -42,7 +55,9 @@ class ListenerStats(NamedTuple):
     too large, too slow. `timeouts` are connections that were given up. `exhausted` says how often the process had no
     descriptors for a client, the system no room to watch one, or a bound of the reactor was reached.
     `failed_handshakes` are clients that did not get through TLS: without a certificate that they owed, with nothing in
-    common, too slow (they are in `timeouts`, too), or speaking something else.
+    common, too slow (they are in `timeouts`, too), or speaking something else. Of HTTP/2: `http2` are connections that
+    spoke it, and `floods` those that were ended with ENHANCE_YOUR_CALM; `refused` are also streams and connections that
+    were ended for a client's mistake, and `timeouts` also streams.
     """
 
     accepted: int
@@ -54,6 +69,8 @@ class ListenerStats(NamedTuple):
     bytes_in: int
     bytes_out: int
     failed_handshakes: int
+    http2: int
+    floods: int
 
 
 class HttpListener(StreamListener):
@@ -65,6 +82,9 @@ class HttpListener(StreamListener):
         address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
         handler: called with an HttpExchange for each request, inside the reactor's steps.
         tls: the certificates to show, and what clients must; None for plain HTTP. Its files are read here, once.
+        http_versions: what is spoken: "HTTP/2" and "HTTP/1.1", or one of them.
+        http2: memory and streams of HTTP/2 connections: what a client may send of each body before any of it was read,
+            and how many requests it may have open at once.
         max_connections: connections at once; more wait in the backlog.
         stream_body: call the handler at the head and let it read the body; otherwise the body is gathered first.
         max_body_bytes: bound of a request body, answered by 413; None, for streamed bodies alone, is no bound.
@@ -89,11 +109,15 @@ class HttpListener(StreamListener):
     """
 
     __slots__ = (
+        "_http2_connections",
         "body_ns",
+        "floods",
         "gathered_bytes",
         "handler",
         "head_ns",
         "heads",
+        "http2",
+        "http_versions",
         "idle_ns",
         "max_body_bytes",
         "max_head_bytes",
@@ -102,6 +126,7 @@ class HttpListener(StreamListener):
         "refused",
         "requests",
         "rings",
+        "sniffs",
         "stream_body",
         "write_ns",
     )
@@ -114,6 +139,8 @@ class HttpListener(StreamListener):
         handler: HttpHandler,
         *,
         tls: TlsServerConfig | None = None,
+        http_versions: tuple[str, ...] = HTTP_VERSIONS,
+        http2: Http2Config = _HTTP2,
         max_connections: int = limits.MAX_SERVER_CONNECTIONS,
         stream_body: bool = False,
         max_body_bytes: int | None = limits.MAX_REQUEST_BODY_BYTES,
@@ -134,6 +161,8 @@ class HttpListener(StreamListener):
             raise InvalidOption(f"handler={handler!r}: give a function that takes an HttpExchange")
         if not isinstance(stream_body, bool):
             raise InvalidOption(f"stream_body={stream_body!r}: give True or False")
+        if not isinstance(http2, Http2Config):
+            raise InvalidOption(f"http2={http2!r}: give an Http2Config")
         if max_body_bytes is None:
             if not stream_body:
                 raise InvalidOption("max_body_bytes=None: a body that is gathered needs a bound; or set stream_body")
@@ -144,6 +173,11 @@ class HttpListener(StreamListener):
         check_count("max_unsent_bytes", max_unsent_bytes, 1, 2**32)
         self.rings = rings
         self.handler = handler
+        self.http_versions = checked_http_versions(http_versions)
+        self.http2 = http2
+        # Whether a client that has agreed on nothing may begin with HTTP/2's preface.
+        spoken = tls.alpn if isinstance(tls, TlsServerConfig) and tls.alpn else alpn_of(self.http_versions)
+        self.sniffs = len(self.http_versions) == 2 and "h2" in spoken
         self.stream_body = stream_body
         self.max_body_bytes = max_body_bytes
         self.gathered_bytes = 0 if max_body_bytes is None else max_body_bytes
@@ -157,12 +191,14 @@ class HttpListener(StreamListener):
         self.heads = ResponseHeads(reactor.clock)
         self.requests = 0
         self.refused = 0
+        self.floods = 0
+        self._http2_connections = 0
         # Last, because nobody would close it if something failed after it.
         super().__init__(
             reactor,
             address,
             tls=tls,
-            alpn=("http/1.1",),
+            alpn=alpn_of(self.http_versions),
             max_connections=max_connections,
             handshake_timeout_s=handshake_timeout_s,
             backlog=backlog,
@@ -171,8 +207,27 @@ class HttpListener(StreamListener):
             mode=mode,
         )
 
-    def _make_session(self, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None) -> HttpSession:
+    def _make_session(
+        self, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None
+    ) -> HttpSession | Http2ServerSession:
+        if (tls is not None and tls.info.alpn == "h2") or self.http_versions == ("HTTP/2",):
+            return self._make_http2(transport, peer, tls, None)
         return HttpSession(self, transport, peer, tls)
+
+    def _make_http2(
+        self, transport: SaeaTransport, peer: PeerAddress, tls: RequestTls | None, ring: ReceiveRing | None
+    ) -> Http2ServerSession:
+        # Not before somebody speaks it: importing it costs 10 ms.
+        from turbosock.server.http2_session import Http2ServerSession
+
+        session = Http2ServerSession(self, transport, peer, tls, ring)
+        self._http2_connections += 1
+        return session
+
+    def change_to_http2(self, session: HttpSession, ring: ReceiveRing) -> None:
+        """For sessions: its client begins with HTTP/2's preface, which is in `ring`."""
+        self._sessions.discard(session)
+        self._sessions.add(self._make_http2(session.transport, session.peer, session.tls, ring))
 
     # What the user calls
 
@@ -188,7 +243,7 @@ class HttpListener(StreamListener):
 
     def stats(self) -> ListenerStats:
         """What happened so far."""
-        transports = [session.connection.transport for session in tuple(self._sessions)]
+        transports = [session.transport for session in tuple(self._sessions)]
         return ListenerStats(
             accepted=self._accepted,
             open=len(self._sessions) + len(self.handshakes),
@@ -199,4 +254,6 @@ class HttpListener(StreamListener):
             bytes_in=self._gone_bytes_in + sum(transport.bytes_in for transport in transports),
             bytes_out=self._gone_bytes_out + sum(transport.bytes_out for transport in transports),
             failed_handshakes=self._failed_handshakes,
+            http2=self._http2_connections,
+            floods=self.floods,
         )

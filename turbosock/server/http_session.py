@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from turbosock.server.http_listener import HttpListener
     from turbosock.transport.transport import SaeaTransport
 
+# What a client of HTTP/2 says first (RFC 9113 §3.4); not imported from where it is at home, to import no HTTP/2 here.
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
 # Content up to this size is joined to its head: one copy is cheaper than a gathering send.
 MAX_JOINED_BYTES: Final = 16 * limits.KIB
 
@@ -121,6 +124,10 @@ class HttpSession(Carrier):
             max_head_fields=listener.max_head_fields,
         )
         self.connection.arm()
+
+    @property
+    def transport(self) -> SaeaTransport:
+        return self.connection.transport
 
     # What the reactor calls
 
@@ -212,9 +219,27 @@ class HttpSession(Carrier):
                 left -= 1
                 self._handle(request)
         except (ProtocolError, LimitError) as error:
-            self._refuse(status_of(error))
+            if not self._begins_http2(error):
+                self._refuse(status_of(error))
         finally:
             self._serving = False
+
+    def _begins_http2(self, error: Exception) -> bool:
+        """Whether the connection's first bytes are no request of HTTP/1, but HTTP/2's, which is spoken from here on."""
+        connection = self.connection
+        ring = connection.ring
+        may = self.listener.sniffs and (self.tls is None or self.tls.info.alpn is None)
+        if not may or connection.head is not None or ring is None or getattr(error, "code", "") != "bad_version":
+            return False
+        # What is missing of it now is the engine's to judge.
+        if not HTTP2_PREFACE.startswith(ring.peek(len(HTTP2_PREFACE))):
+            return False
+        self._phase = CLOSED
+        self.mask = 0
+        self.listener.reactor.timers.cancel(self._timer)
+        connection.ring = None
+        self.listener.change_to_http2(self, ring)
+        return True
 
     def _await_head(self) -> bool:
         """The next head is not whole: set its deadline; whether another receive may get on at once."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from turbosock.config import TlsServerConfig
+from turbosock.config import Http2Config, TlsServerConfig
 
 
 class HttpOptions(TypedDict, total=False):
     """What `loop.listen(address, protocol="http", handler=…)` may be told; see `HttpListener`."""
 
     tls: TlsServerConfig | None
+    http_versions: tuple[str, ...]
+    http2: Http2Config
     max_connections: int
     stream_body: bool
     max_body_bytes: int | None

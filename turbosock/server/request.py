@@ -70,8 +70,9 @@ class Request:
 
     @property
     def http_version(self) -> str:
-        """ "HTTP/1.1" or "HTTP/1.0"."""
-        return "HTTP/1.1" if self.head.version >= 11 else "HTTP/1.0"
+        """ "HTTP/2", "HTTP/1.1" or "HTTP/1.0"."""
+        version = self.head.version
+        return "HTTP/1.1" if version == 11 else "HTTP/2" if version == 20 else "HTTP/1.0"
 
     @property
     def tls(self) -> TlsInfo | None:

@@ -493,7 +493,7 @@ def test_report_that_comes_after_the_end_is_passed_over(serving: TlsServerConfig
 
 
 def with_alpn(files: Files) -> TlsServerConfig:
-    return TlsServerConfig(files.certificate(LEAF), alpn=("h2", "http/1.1"))
+    return TlsServerConfig(files.certificate(LEAF), alpn=("h2", "h3"))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
-from turbosock.errors import HeadTooLarge, Http2Error
+from turbosock.errors import HeadTooLarge, Http2Error, TurbosockError
 from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http2.block_decoder import BlockDecoder
 from turbosock.protocol.http2.control_frames import ControlFrames
@@ -494,8 +494,7 @@ class Engine(ControlFrames):
             return None
         stream = None
         if len(self.streams) < self.local.max_concurrent_streams:
-            assert self._accept is not None, "a server accepts streams"
-            stream = self._accept(stream_id)
+            stream = None if self._accept is None else self._accept(stream_id)
         if stream is None:
             self._remember_reset(stream_id, self.local.initial_window_size)
             self._put_reset(stream_id, REFUSED_STREAM)
@@ -504,6 +503,11 @@ class Engine(ControlFrames):
         stream.id = stream_id
         self.adopt(stream)
         return stream
+
+    def end_of_stream(self, error: TurbosockError | None = None) -> None:
+        # Whoever accepts has this engine: without this, only a collector would free the two.
+        self._accept = None
+        super().end_of_stream(error)
 
     def _on_data(self, flags: int, stream_id: int, root: memoryview, at: int, length: int) -> None:
         raise AssertionError("DATA is handled where it is received")

@@ -102,6 +102,11 @@ class Output:
             stream.waits = True
             self._waiting.append(stream)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a stream waits for room."""
+        return bool(self._waiting)
+
     def leave_line(self, stream: Stream) -> None:
         """The stream does not wait for room any more."""
         stream.waits = False
