@@ -20,7 +20,7 @@ from turbosock.connection.backlog import Backlog
 from turbosock.connection.decoded_body import DecodedBody
 from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.connection.send_progress import SendProgress
-from turbosock.errors import ConnectionClosed, Http2Error, Origin
+from turbosock.errors import ConnectionClosed, Http2Error, Origin, StateError
 from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http2.error_codes import CANCEL
 from turbosock.protocol.http2.request_fields import fields_of_head
@@ -294,7 +294,11 @@ class Http2Stream(Stream):
             block = engine.encoder.encode(fields_of_head(head, session.scheme), head)
         source = self._source
         whole = source is None or source.length == 0
-        engine.open(self)
+        try:
+            engine.open(self)
+        except StateError as error:
+            # A GOAWAY came in this very pass.
+            raise self._unprocessed() from error
         self._head = None
         self.bytes_out += len(block)
         engine.send_headers(self, block, whole)
