@@ -101,6 +101,7 @@ class SendingHalf(Output):
         "_idle_frames",
         "_next_id",
         "_pending_settings",
+        "_path_bytes",
         "_probe_begin",
         "_probe_sent",
         "_probed",
@@ -159,6 +160,8 @@ class SendingHalf(Output):
         # what that stream's window was then, with the credit since.
         self._probe_sent = False
         self._probed: Stream | None = None
+        # What this connection's path was found to hold, doubled; a later stream need not find out again.
+        self._path_bytes = 0
         self._probe_begin = 0
 
     def begin(self) -> None:
@@ -336,33 +339,48 @@ class SendingHalf(Output):
                 self._probe_begin += owed
             elif not self._probe_sent:
                 self._probe(stream)
+        elif owed and not stream.measured and not self._probe_sent and not 0 <= stream.remaining <= stream.window:
+            # The beginning of something long: each round trip at the first window is a slow one.
+            if self._path_bytes > stream.window:
+                self._grow(stream, self._path_bytes)
+            self._probe(stream)
 
     def _probe(self, stream: Stream) -> None:
         """Measure what the path holds: what the stream gets between a PING and its answer is bandwidth × delay."""
         if stream.window < limits.MAX_HTTP2_STREAM_WINDOW_BYTES:
             self._probe_sent = True
             self._probed = stream
+            stream.measured = True
             self._probe_begin = stream.receive_window
             self._put(PING_FRAME.pack(0, PING_BYTES, PING, 0, 0, PROBE))
 
     def _probe_answered(self) -> None:
-        """Let the peer send twice what the path holds before it is read, where it was held up by less."""
+        """Let the peer send four times what the stream got in a round trip, where the window was what held it up.
+
+        Then it is measured again: until the path is full, each round trip shows no more than that it holds the window.
+        """
         stream = self._probed
         self._probe_sent = False
         self._probed = None
         if stream is None or stream.ended:
             return
         held = self._probe_begin - stream.receive_window
-        window = stream.window
-        if held * 3 < window * 2:
-            return
-        more = min(2 * held, limits.MAX_HTTP2_STREAM_WINDOW_BYTES) - window
+        if held * 3 >= stream.window * 2 and self._grow(stream, 4 * held):
+            self._path_bytes = max(self._path_bytes, 2 * held)
+            self._probe(stream)
+
+    def _grow(self, stream: Stream, window: int) -> bool:
+        """Let the peer send more before it is read, unless the reader is behind already, or the bounds are reached."""
+        unread = stream.window - stream.receive_window - stream.owed
+        more = min(window, limits.MAX_HTTP2_STREAM_WINDOW_BYTES) - stream.window
         more = min(more, limits.MAX_HTTP2_GROWTH_BYTES - self.grown_bytes)
-        if more > 0:
-            self.grown_bytes += more
-            stream.window += more
-            stream.receive_window += more
-            self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, stream.id, more))
+        if more <= 0 or unread * 2 > stream.window:
+            return False
+        self.grown_bytes += more
+        stream.window += more
+        stream.receive_window += more
+        self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, stream.id, more))
+        return True
 
     def ping(self, data: bytes) -> None:
         """Ask for a sign of life with eight bytes of one's own; `pings_acknowledged` counts the answers."""

@@ -60,6 +60,7 @@ class Stream:
         send_window, receive_window: what may still be sent, and received, without a further update. The first may be
             negative (RFC 9113 §6.9.2).
         window: what `receive_window` is filled up to.
+        measured: whether what its path holds was measured, or is being.
         owed: bytes that were consumed, and not given back to the peer's window yet.
         failure: why it ended early, or None.
         unprocessed: whether the peer has said that it did nothing about the request (RFC 9113 §8.7).
@@ -73,6 +74,7 @@ class Stream:
         "head",
         "id",
         "kind",
+        "measured",
         "owed",
         "receive_window",
         "remaining",
@@ -101,6 +103,7 @@ class Stream:
         self.send_window = 0
         self.receive_window = 0
         self.window = 0
+        self.measured = False
         self.owed = 0
         self.failure: TurbosockError | None = None
         self.unprocessed = False

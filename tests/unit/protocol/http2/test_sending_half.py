@@ -323,8 +323,20 @@ def test_one_probe_is_under_way_at_a_time_also_when_its_stream_has_ended() -> No
     assert side.feed(http2.ping(PROBE, ack=True)) == []
     side.engine.consumed(two, 500)
     assert [frame.kind for frame in side.frames()] == [WINDOW_UPDATE, PING]
-    side.feed(http2.data(3, bytes(1_000)) + http2.ping(PROBE, ack=True))
-    assert two.window == 2_000
+    side.feed(http2.data(3, bytes(1_000)))
+    side.engine.consumed(two, 1_000)
+    side.feed(http2.ping(PROBE, ack=True))
+    assert two.window == 4_000
+
+
+def test_window_does_not_grow_where_more_than_half_of_it_is_unread() -> None:
+    side = Side(client=True, initial_window=1_000)
+    stream = side.request()
+    side.feed(http2.headers(1) + http2.data(1, bytes(1_000)))
+    side.engine.consumed(stream, 500)
+    side.feed(http2.data(1, bytes(500)))
+    side.feed(http2.ping(PROBE, ack=True))
+    assert stream.window == 1_000
 
 
 def test_answer_to_a_probe_that_nobody_sent_changes_nothing() -> None:
