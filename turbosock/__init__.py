@@ -68,6 +68,7 @@ from turbosock.errors import (
     TooManyRedirects,
     TotalTimeout,
     TurbosockError,
+    WebSocketClosed,
     WriteError,
     WriteTimeout,
 )
@@ -224,6 +225,7 @@ __all__ = [
     "TotalTimeout",
     "TransportMode",
     "TurbosockError",
+    "WebSocketClosed",
     "WriteError",
     "WriteTimeout",
     "__version__",

@@ -17,7 +17,8 @@
     │   ├── ProxyError                            a proxy failed or refused; `code` says which way, `proxy` who
     │   ├── ReadError                             reset or failed while reading
     │   ├── WriteError                            reset or failed while writing
-    │   └── ConnectionClosed                      the peer closed before the answer was whole
+    │   ├── ConnectionClosed                      the peer closed before the answer was whole
+    │   └── WebSocketClosed                       a WebSocket has ended; `close_code` and `close_reason` say how
     ├── ProtocolError                   PROTOCOL  the peer broke its protocol's rules
     │   ├── BodyTruncated                         fewer bytes than announced
     │   ├── Http2Error                            a stream or connection of HTTP/2 ended early; `error_code` says why
@@ -36,7 +37,7 @@
     │   └── QueueFull
     ├── RedirectError                   REMOTE    a redirect that cannot be followed, or must not be
     │   └── TooManyRedirects            LIMIT     one more than max_redirects, or a loop
-    ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx
+    ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx; a WebSocket that was refused
     └── Cancelled                       LOCAL     cancel() was called
 
 `origin` says whose fault it is, `code` is a stable word for programs, and the message says what failed,
@@ -257,6 +258,37 @@ class ConnectionClosed(NetworkError):
     code = "connection_closed"
 
 
+class WebSocketClosed(NetworkError):
+    """A WebSocket has ended: nothing is received from it, or sent, any more.
+
+    `origin` says by whose doing: LOCAL (we closed it), REMOTE (the peer did, or the connection broke, and the
+    cause says how), PROTOCOL (the peer broke the rules), LIMIT (it sent more than is allowed), TIMEOUT (it answered no
+    ping).
+
+    Attributes:
+        close_code: RFC 6455 §7.4; 1000 is the usual one, 1005 an end without a code, 1006 one without a word.
+        close_reason: the reason beside it, or "".
+        clean: whether both sides said that they close.
+    """
+
+    code = "websocket_closed"
+
+    def __init__(
+        self,
+        message: str = "",
+        close_code: int = 0,
+        close_reason: str = "",
+        *,
+        clean: bool = False,
+        code: str | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        super().__init__(message, code=code, origin=origin)
+        self.close_code = close_code
+        self.close_reason = close_reason
+        self.clean = clean
+
+
 class ProtocolError(TurbosockError):
     """The peer broke the rules of its protocol. Its connection is closed and never reused."""
 
@@ -441,7 +473,7 @@ class TooManyRedirects(RedirectError):
 
 
 class StatusError(TurbosockError):
-    """`raise_for_status()` met a 4xx or 5xx status. `response` is the response."""
+    """`raise_for_status()` met a 4xx or 5xx status, or a WebSocket was refused by any. `response` is the response."""
 
     origin = Origin.REMOTE
     code = "status"
