@@ -133,25 +133,30 @@ class ControlFrames(SendingHalf):
             raise Http2Error(f"SETTINGS of {length} bytes", FRAME_SIZE_ERROR, code="bad_frame_size")
         self.remote_known = True
         remote = self.remote
+        first = highest = remote.initial_window_size
         for offset in range(at, at + length, SETTING.size):
             identifier, value = SETTING.unpack_from(root, offset)
             if identifier == ENABLE_PUSH and value and self.client:
                 raise Http2Error("a server's SETTINGS_ENABLE_PUSH is not 0", PROTOCOL_ERROR, code="bad_settings")
-            before = remote.initial_window_size
             remote.set(identifier, value)
             if identifier == INITIAL_WINDOW_SIZE:
-                self._move_send_windows(value - before)
+                highest = max(highest, value)
             elif identifier == HEADER_TABLE_SIZE:
                 self.encoder.resize(value)
+        if remote.initial_window_size != first or highest != first:
+            self._move_send_windows(remote.initial_window_size - first, highest - first)
         self._put(HEADER.pack(0, 0, SETTINGS, ACK, 0))
         self._room_came = True
 
-    def _move_send_windows(self, delta: int) -> None:
-        """The peer changed the first window of its streams, and with it that of the open ones (RFC 9113 §6.9.2)."""
+    def _move_send_windows(self, delta: int, highest: int) -> None:
+        """The peer changed the first window of its streams, and with it that of the open ones (RFC 9113 §6.9.2).
+
+        A frame may say it thousands of times: they are moved once, by `delta`, and were up to `highest` in between.
+        """
         for stream in self.streams.values():
-            stream.send_window += delta
-            if stream.send_window > MAX_WINDOW:
+            if stream.send_window + highest > MAX_WINDOW:
                 raise Http2Error("SETTINGS drove a window above 2^31-1", FLOW_CONTROL_ERROR, code="flow_control")
+            stream.send_window += delta
 
     def _settings_acknowledged(self) -> None:
         if not self._pending_settings:

@@ -205,6 +205,9 @@ def test_each_of_several_first_windows_in_one_frame_counts() -> None:
     side.take()
     side.feed(http2.settings((INITIAL_WINDOW_SIZE, 10), (INITIAL_WINDOW_SIZE, 20)))
     assert stream.send_window == 20
+    side.feed(http2.window_update(1, 100))
+    (goodbye,) = side.feed(http2.settings((INITIAL_WINDOW_SIZE, MAX_WINDOW), (INITIAL_WINDOW_SIZE, 0)))
+    assert (goodbye.kind, goodbye.code) == (GOAWAY, FLOW_CONTROL_ERROR)
 
 
 def test_first_window_that_drives_an_open_one_too_high_ends_the_connection() -> None:
