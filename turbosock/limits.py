@@ -50,8 +50,7 @@ MAX_HTTP2_STREAMS = 128
 # The first windows of all streams of a connection together: what slow readers of all of them can cost in memory.
 MAX_HTTP2_WINDOWS_BYTES = 32 * MIB
 # A stream's window grows while its reader keeps up and the path holds more than it, up to here: 4 Gbit/s over 50 ms.
-# curl
-# gives 10 to 32 MiB from the beginning.
+# curl gives 10 to 32 MiB from the beginning.
 MAX_HTTP2_STREAM_WINDOW_BYTES = 24 * MIB
 # By how much the windows of one connection may have grown together, beyond the first ones.
 MAX_HTTP2_GROWTH_BYTES = 32 * MIB

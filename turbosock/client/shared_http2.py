@@ -207,6 +207,8 @@ class SharedHttp2Stream(Http2Stream):
         try:
             while True:
                 with lock:
+                    if session.engine.unsent:
+                        session.flush_soon()
                     left_ns = end_ns - _monotonic_ns()
                     if self.news or session.closed or left_ns <= 0:
                         self.news = False
@@ -301,6 +303,9 @@ class SharedHttp2Session(Http2Session):
         if self.reader is not None and self.transport.wants_write:
             # It waits for bytes alone.
             self.waker.wake()
+
+    def flush_request(self) -> None:
+        """Leave it to the wait that follows: of threads that come at once, the first there sends for all of them."""
 
     # The baton
 

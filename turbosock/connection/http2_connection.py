@@ -104,6 +104,10 @@ class Http2Connection:
         """Something was put into the output: send it, now or with what else this turn puts there."""
         raise AssertionError("a connection is one of a driver's")
 
+    def flush_request(self) -> None:
+        """As `flush_soon()`, for a whole request, whose exchange waits for its answer next."""
+        self.flush_soon()
+
     def flush(self, max_bytes: int = _UNBOUNDED) -> bool:
         """Send what is in the output, as much of it as the socket takes, and let those that wait for room fill it.
 

@@ -304,7 +304,9 @@ class Http2Stream(Stream):
         engine.send_headers(self, block, whole)
         if source is None:
             self.sent = True
-        elif whole:
+            session.flush_request()
+            return True
+        if whole:
             self._end_request()
         session.flush_soon()
         return True

@@ -632,7 +632,7 @@ def test_window_is_filled_up_when_half_of_it_was_read() -> None:
     side.take()
     side.feed(http2.headers(1) + http2.data(1, bytes(1_000)))
     side.engine.consumed(stream, 499)
-    assert side.take() == b"" and stream.owed == 499
+    assert WINDOW_UPDATE not in [frame.kind for frame in side.frames()] and stream.owed == 499
     side.engine.consumed(stream, 1)
     assert [frame for frame in side.frames() if frame.kind == WINDOW_UPDATE] == http2.frames_in(
         http2.window_update(1, 500)
