@@ -38,6 +38,7 @@ from turbosock.protocol.http2.error_codes import (
     name_of,
 )
 from turbosock.protocol.http2.frames import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -439,8 +440,8 @@ class Play:
         return True
 
     def replies(self, frames: list[Frame]) -> list[Frame]:
-        """Acknowledgements; how credit is given is each one's own affair."""
-        return [frame for frame in frames if frame.kind in (SETTINGS, PING)]
+        """Acknowledgements; how credit is given, and what is asked for that, is each one's own affair."""
+        return [frame for frame in frames if frame.kind in (SETTINGS, PING) and frame.flags & ACK]
 
     def explain(self, given: Given, ours: Verdict, theirs: Verdict) -> None:
         for difference in DIFFERENCES:
