@@ -481,7 +481,8 @@ class Loop:
             raise
         finally:
             self._turning = False
-        if not line:
+        if stop is Stop.IDLE:
+            # Whatever was readable in the beginning has been served; what stands in line came there by itself.
             self.pool.quiet_ns = reactor.clock.now_ns()
         result = self._result
         result.delivered = 0 if self.closed else len(events) - before

@@ -146,7 +146,8 @@ class EventQueue:
         self._take = self._events.popleft
         # Adds an event; the queue's own method, for the loop.
         self.append = self._events.append
-        self._delivered: list[Event] = []
+        # A deque keeps its blocks; a list is made anew as it grows and shrinks.
+        self._delivered: deque[Event] = deque()
         self._note = self._delivered.append
         kind: type[DataEvent] = GuardedDataEvent if diagnostics else DataEvent
         self._pool: ObjectPool[DataEvent] = ObjectPool(

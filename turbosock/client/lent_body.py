@@ -19,7 +19,8 @@ class LentBody(RingBuffer):
 
     def show(self, root: memoryview, start: int, length: int) -> None:
         """The body lies at `root[start : start + length]`."""
-        self.root = root
+        if self.root is not root:
+            self.root = root
+            self.capacity = len(root)
         self.start = start
         self.length = length
-        self.capacity = len(root)

@@ -78,7 +78,7 @@ class Http2Connection:
             ring = self.rings.rent()
             if ring.origin is not self.origin:
                 ring.belongs_to(self.origin)
-            self.engine.out = ring
+            self.engine.lend(ring)
 
     def _lend_ring(self) -> ReceiveRing:
         ring = self.ring = self.rings.rent()
@@ -95,7 +95,7 @@ class Http2Connection:
         engine = self.engine
         if not engine.unsent and engine.out is not NO_RING:
             out = engine.out
-            engine.out = NO_RING
+            engine.lend(NO_RING)
             self.rings.give_back(out)  # type: ignore[arg-type]  # lent by lend_output()
 
     # Sending
@@ -327,5 +327,5 @@ class Http2Connection:
                 self.rings.give_back(ring)
         out = self.engine.out
         if out is not NO_RING:
-            self.engine.out = NO_RING
+            self.engine.lend(NO_RING)
             self.rings.give_back(out)  # type: ignore[arg-type]  # as in release_memory()

@@ -229,6 +229,8 @@ class Http2Stream(Stream):
         self.begin(ORDINARY if method == "GET" else method_kind(method))
         self.whole = False
         self.read = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
         self.continued = not wait_for_continue
         self.sent = False
         self.in_use = True
@@ -286,8 +288,10 @@ class Http2Stream(Stream):
         if not engine.writable:
             engine.wait_for_room(self)
             return False
-        block = engine.encoder.cached.get(head)
-        if block is None:
+        cached = engine.encoder.cached
+        if head in cached:
+            block = cached[head]
+        else:
             if engine.exhausted:
                 # A block that was encoded has to be sent: it may have changed the table.
                 raise self._unprocessed()

@@ -155,7 +155,8 @@ class Engine(ControlFrames):
         Raises:
             Http2Error: the peer broke the connection; a GOAWAY with the code is in the output.
         """
-        # One function, because most of an answer's cost is a few of these microseconds.
+        # One function, because most of an answer's cost is a few of these microseconds; and each number above 256 is an
+        # allocation, as is each call of a dictionary's get().
         storage = ring.storage
         root = ring.root
         streams = self.streams
@@ -166,30 +167,33 @@ class Engine(ControlFrames):
             self._idle_frames = max(self._idle_frames - limits.HTTP2_FORGIVEN_FRAMES, 0)
         out = self.out
         reply_floor = out.capacity - limits.HTTP2_REPLY_BYTES // 2
+        taken = 0
         try:
             while True:
                 if ring.length < HEADER_BYTES or out.length > reply_floor or self._large or self.paused:
                     break
                 start = ring.start
                 high, low, kind, flags, stream_id = _unpack_header(storage, start)
-                # The bit above says nothing (RFC 9113 §4.1).
-                stream_id &= MAX_STREAM_ID
-                length = high << 16 | low
-                if ring.length < HEADER_BYTES + length:
+                if stream_id > MAX_STREAM_ID:
+                    # The bit above says nothing (RFC 9113 §4.1).
+                    stream_id &= MAX_STREAM_ID
+                length = high << 16 | low if high else low
+                at = start + HEADER_BYTES
+                following = at + length
+                left = start + ring.length - following
+                if left < 0:
                     if length > self.local.max_frame_size or self._preface_left:
                         self._refuse_start(ring, length)
                         continue
                     break
                 # Whatever breaks off from here on, the frame was taken. Its bytes stay where they are meanwhile.
-                size = HEADER_BYTES + length
-                left = ring.length = ring.length - size
-                ring.start = start + size if left else 0
-                at = start + HEADER_BYTES
-                self.frames += 1
+                ring.length = left
+                ring.start = following if left else 0
+                taken += 1
                 if self._block_stream or not self.remote_known:
                     if self._preface_left:
                         ring.start = start
-                        ring.length = left + size
+                        ring.length = left + following - start
                         self._refuse_start(ring, length)
                         continue
                     self._check_turn(kind, flags, stream_id)
@@ -204,10 +208,10 @@ class Engine(ControlFrames):
                         # Before the stream is looked up, which this may end.
                         self._fresh = None
                         fresh.on_news()
-                    stream = streams.get(stream_id)
-                    if stream is None:
+                    if stream_id not in streams:
                         self._data_of_none(stream_id, storage, at, length, flags)
                         continue
+                    stream = streams[stream_id]
                     state = _ON_RECEIVE_DATA[stream.state]
                     count = length
                     if (
@@ -221,7 +225,8 @@ class Engine(ControlFrames):
                             continue
                         if flags & PADDED:
                             at += 1
-                    stream.receive_window -= length
+                    if not flags & END_STREAM:
+                        stream.receive_window -= length
                     remaining = stream.remaining
                     if remaining >= 0:
                         remaining -= count
@@ -256,12 +261,15 @@ class Engine(ControlFrames):
                     if fresh is not None:
                         self._fresh = None
                         fresh.on_news()
-                    stream = streams.get(stream_id)
-                    if stream is None or not client or stream.head is not None or flags & END_STREAM:
-                        self._on_block(stream_id, flags, bytes(root[at : at + length]))
+                    if stream_id not in streams or not client or flags & END_STREAM:
+                        self._on_block(stream_id, flags, bytes(root[at:following]))
+                        continue
+                    stream = streams[stream_id]
+                    if stream.head is not None:
+                        self._on_block(stream_id, flags, bytes(root[at:following]))
                         continue
                     # The usual answer's head, as _on_block() takes it: one that is known and has a body.
-                    block = decode(bytes(root[at : at + length]))
+                    block = decode(bytes(root[at:following]))
                     head = block.heads[stream.kind]
                     if head is None or head.interim or head.upgrade or stream.state > HALF_CLOSED_LOCAL:
                         self._on_fields(stream, block, 0)
@@ -291,6 +299,7 @@ class Engine(ControlFrames):
                 self._break(error)
             raise
         finally:
+            self.frames += taken
             fresh = self._fresh
             if fresh is not None:
                 self._fresh = None

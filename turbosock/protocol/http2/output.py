@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from turbosock import limits
+from turbosock.protocol.http2.frames import HEADER_BYTES
+
 if TYPE_CHECKING:
     from turbosock.buffers import RingBuffer
     from turbosock.protocol.http2.stream import Stream
@@ -28,15 +31,22 @@ class Output:
         pinned: whether `outgoing()` is in a send that must find the same bytes at the same address again.
     """
 
-    __slots__ = ("_large", "_large_sent", "_waiting", "out", "pinned")
+    __slots__ = ("_half", "_headers_end", "_large", "_large_sent", "_waiting", "out", "pinned")
 
     def __init__(self, out: RingBuffer) -> None:
-        self.out = out
+        self.lend(out)
         self.pinned = False
         # What did not go into the ring, and how much of it was sent.
         self._large = b""
         self._large_sent = 0
         self._waiting: deque[Stream] = deque()
+
+    def lend(self, out: RingBuffer) -> None:
+        """Write into this ring from now on; the one before holds nothing."""
+        self.out = out
+        # Reckoned once: the length up to which a header section may be put here, and where the payload of one ends.
+        self._half = out.capacity // 2
+        self._headers_end = out.capacity - limits.HTTP2_REPLY_BYTES - HEADER_BYTES
 
     def outgoing(self) -> memoryview | None:
         """What is to be sent next, or None: all of it has been; valid until the next call of anything here."""
@@ -68,7 +78,7 @@ class Output:
     @property
     def writable(self) -> bool:
         """Whether a header section may be put into the output now."""
-        return not self._large and self.out.length < self.out.capacity // 2
+        return not self._large and self.out.length < self._half
 
     def _place(self, count: int) -> int:
         """Where `count` bytes go behind what is in the output, which the caller fills; -1: they have no room."""

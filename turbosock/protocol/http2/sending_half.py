@@ -213,15 +213,11 @@ class SendingHalf(Output):
         length = len(block)
         out = self.out
         at = out.start + out.length
-        if (
-            at + length + HEADER_BYTES > out.capacity - limits.HTTP2_REPLY_BYTES
-            or length > self.remote.max_frame_size
-            or self._large
-        ):
+        if at + length > self._headers_end or length > self.remote.max_frame_size or self._large:
             self._send_long_headers(stream, block, end)
         else:
             out.length += length + HEADER_BYTES
-            packer = _packers.get(length) or _headers_packer(length)
+            packer = _packers[length] if length in _packers else _headers_packer(length)
             packer(
                 out.storage,
                 at,
@@ -317,10 +313,12 @@ class SendingHalf(Output):
         self._put(WORD_FRAME.pack(0, 4, RST_STREAM, 0, stream_id, error_code))
 
     def _forget(self, stream: Stream) -> None:
-        self.streams.pop(stream.id, None)
-        grown = stream.window - self.local.initial_window_size
-        if grown > 0:
-            self.grown_bytes -= min(grown, self.grown_bytes)
+        if stream.id in self.streams:
+            del self.streams[stream.id]
+        if stream.window != self.local.initial_window_size:
+            grown = stream.window - self.local.initial_window_size
+            if grown > 0:
+                self.grown_bytes -= min(grown, self.grown_bytes)
         if self._probed is stream:
             self._probed = None
         if stream.waits:

@@ -356,8 +356,8 @@ def test_memory_behind_the_ring_is_bounded_by_a_header_section_and_a_few_replies
 
 def test_acknowledgements_are_put_where_there_is_no_ring_at_all() -> None:
     side = wide_open()
-    side.engine.out = RingBuffer(1)
+    side.engine.lend(RingBuffer(1))
     assert not side.engine.writable
     assert side.feed(http2.settings()) == []
-    side.engine.out = RingBuffer(CAPACITY)
+    side.engine.lend(RingBuffer(CAPACITY))
     assert side.feed(b"") == [Frame(SETTINGS, ACK, 0)]
