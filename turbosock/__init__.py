@@ -103,6 +103,9 @@ if TYPE_CHECKING:
     from turbosock.client.auth.digest import DigestAuth
     from turbosock.client.auth.netrc_file import NetrcAuth
     from turbosock.client.cookies import Cookies
+    from turbosock.client.event_stream import EventStream, StreamState
+    from turbosock.client.reconnect import ReconnectPolicy
+    from turbosock.protocol.sse.event import RetainedEvent, ServerSentEvent
 else:
     # Imported when they are first asked for: the parts of the standard library that they stand on take half of the time
     # that all of the rest takes, and most programs use none. Not for type checkers, to whom a module with __getattr__
@@ -112,8 +115,18 @@ else:
             from turbosock.client.cookies import Cookies as Found
         elif name == "DigestAuth":
             from turbosock.client.auth.digest import DigestAuth as Found
+        elif name == "EventStream":
+            from turbosock.client.event_stream import EventStream as Found
         elif name == "NetrcAuth":
             from turbosock.client.auth.netrc_file import NetrcAuth as Found
+        elif name == "ReconnectPolicy":
+            from turbosock.client.reconnect import ReconnectPolicy as Found
+        elif name == "RetainedEvent":
+            from turbosock.protocol.sse.event import RetainedEvent as Found
+        elif name == "ServerSentEvent":
+            from turbosock.protocol.sse.event import ServerSentEvent as Found
+        elif name == "StreamState":
+            from turbosock.client.event_stream import StreamState as Found
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = Found
@@ -149,6 +162,7 @@ __all__ = [
     "DigestAuth",
     "Event",
     "EventKind",
+    "EventStream",
     "Exchange",
     "ExchangeLog",
     "Handle",
@@ -190,6 +204,7 @@ __all__ = [
     "RateLimiter",
     "ReadError",
     "ReadTimeout",
+    "ReconnectPolicy",
     "RedirectError",
     "RedirectPolicy",
     "Request",
@@ -197,15 +212,18 @@ __all__ = [
     "ResolveError",
     "Response",
     "ResponseClosed",
+    "RetainedEvent",
     "RetryBudget",
     "RetryHook",
     "RetryPolicy",
     "SegmentedSequence",
     "Send",
     "Serializer",
+    "ServerSentEvent",
     "StateError",
     "StatusError",
     "Stop",
+    "StreamState",
     "Timeline",
     "TimelineRecorder",
     "Timeouts",

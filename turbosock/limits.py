@@ -344,6 +344,21 @@ MAX_SSE_NAMES = 64
 SSE_SHORT_LINE_BYTES = 256
 # What is joined at once, and copied aside for it.
 SSE_JOIN_BYTES = 16 * KIB
+# The first buffer of an event stream in a Loop, where a thousand may have events waiting at once; it grows where one
+# receive fills it.
+SSE_LOOP_BUFFER_BYTES = 4 * KIB
+# The bounds of the first and of the longest random pause before an event stream is connected to again: a server that
+# restarts is back within seconds, and a feed should not be behind by much more than half a minute.
+SSE_BACKOFF_FIRST_S = 0.5
+SSE_BACKOFF_CAP_S = 30.0
+# The longest reconnection time that is kept to in full, whatever a stream names: who asks for more would be forgotten.
+SSE_RETRY_CAP_S = 3600.0
+# Attempts at a stream that was never open, unless told otherwise: a wrong address is told within seconds.
+SSE_FIRST_ATTEMPTS = 5
+# The largest number of attempts that can be asked for; more is none at all.
+MAX_SSE_ATTEMPTS = 1_000_000
+# Buckets of a histogram of times: the last one is from 2 ** 39 ns (nine minutes) on.
+TIME_BUCKETS = 41
 # Receives in a row that need a quarter of a grown buffer at most, before it is replaced by a smaller one: one large
 # event among ten small ones must not cost two buffers each time.
 SSE_SHRINK_FILLS = 16
@@ -555,6 +570,9 @@ def check_relations() -> None:
     assert DECODE_INPUT_BYTES <= DECODE_STEP_BYTES, "copied leftovers stay below what is decoded"
     assert SSE_EVENT_BYTES <= MAX_SSE_EVENT_BYTES, "defaults keep to their bounds"
     assert MIN_BUCKET_BYTES <= SSE_BUFFER_BYTES <= MAX_BUCKET_BYTES, "event buffers come from buckets"
+    assert MIN_BUCKET_BYTES <= SSE_LOOP_BUFFER_BYTES <= SSE_BUFFER_BYTES, "event buffers grow"
+    assert SSE_BACKOFF_FIRST_S <= SSE_BACKOFF_CAP_S <= SSE_RETRY_CAP_S, "pauses grow"
+    assert SSE_FIRST_ATTEMPTS <= MAX_SSE_ATTEMPTS, "defaults keep to their bounds"
     assert MAX_SSE_RETRY_MS == MAX_TIMEOUT_S * 1000, "the longest retry is the longest settable time"
     assert MAX_SSE_SHAPE_BYTES < MAX_SSE_FIELD_BYTES, "what is expected is within what is allowed"
     assert MASK_KEY_BATCH_BYTES % 4 == 0, "a masking key has four bytes"

@@ -39,7 +39,7 @@ from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_prewarm import LoopPrewarmer
-from turbosock.client.loop_services import HeldExchange
+from turbosock.client.loop_services import Attended, HeldExchange
 from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import Prewarming, refill_of
@@ -72,6 +72,9 @@ from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from turbosock.client.cookies import Cookies
+    from turbosock.client.event_exchange import EventExchange
+    from turbosock.client.event_stream import ReconnectArgument
+    from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
 
@@ -166,8 +169,10 @@ class Loop:
         self._dials: deque[TickingDial] = deque()
         self._dials_left = limits.MAX_DIALS_PER_TURN
         self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
-        # Exchanges that were cancelled, or whose middleware wants to be asked again.
-        self._called: deque[Exchange] = deque()
+        # Exchanges and streams that were cancelled, or whose middleware wants to be asked again.
+        self._called: deque[Attended] = deque()
+        # Event streams that are not closed.
+        self.event_streams: set[LoopEventStream] = set()
         self._under_way = 0
         # Whether poll() or flush() runs.
         self._turning = False
@@ -257,12 +262,15 @@ class Loop:
             # It may not have come so far as to note these.
             exchange.prepared = prepared
             exchange.notifies = notify
-            try:
-                exchange.break_off(error)
-            finally:
-                self._mend()
+            self._break_off(exchange, error)
             raise
         return exchange
+
+    def _break_off(self, exchange: Exchange, error: BaseException) -> None:
+        try:
+            exchange.break_off(error)
+        finally:
+            self._mend()
 
     def get(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
         """GET; see `request`."""
@@ -291,6 +299,70 @@ class Loop:
     def patch(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
         """PATCH; see `request`."""
         return self.request("PATCH", url, **options)
+
+    def events_from(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        last_event_id: str | None = None,
+        resume: str | None = None,
+        reconnect: ReconnectArgument = None,
+        heartbeat_s: float | None = None,
+        max_event_bytes: int | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        user: object = None,
+        **options: Unpack[RequestOptions],
+    ) -> LoopEventStream:
+        """Read a stream of server-sent events, over as many connections as it takes, inside `poll()`.
+
+        Each event is a MESSAGE in `events`, beside OPEN each time that the stream is open, and one CLOSED at its end.
+
+        Args:
+            url, user: as in `request`; the others as in `Client.events`.
+
+        Returns:
+            The stream; it is each of its events' `connection`.
+
+        Raises:
+            InvalidOption: an argument cannot work; nothing was sent.
+            LimitError: MAX_QUEUED_EXCHANGES are under way.
+            ClientClosed: after `close()`, or in the child of a fork.
+        """
+        if self.closed:
+            raise self._closed_error("events_from() needs")
+        # Not with the module: few programs read event streams.
+        from turbosock.client.event_stream import EventStreamSettings
+        from turbosock.client.loop_event_stream import LoopEventStream
+
+        settings = EventStreamSettings(last_event_id, resume, reconnect, heartbeat_s, max_event_bytes)
+        stream = LoopEventStream(self, method, url, timeout, settings, options, user)
+        stream.start()
+        return stream
+
+    def make_event_exchange(self, stream: LoopEventStream) -> EventExchange:
+        """For event streams: the exchange of the next connection."""
+        from turbosock.client.event_exchange import ChainedEventExchange, EventExchange
+
+        return EventExchange(self, stream) if self.chain is None else ChainedEventExchange(self, stream)
+
+    def begin_event_exchange(self, exchange: EventExchange, timeouts: Timeouts) -> None:
+        """For event streams: send a request; raises as `request`."""
+        if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
+            raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
+        stream = exchange.events_of
+        prepared, source, flow, informational = self.session.request(
+            stream.method, stream.url, **stream.request_options()
+        )
+        exchange.on_informational = informational
+        self._under_way += 1
+        try:
+            exchange.begin(prepared, source, timeouts, None, True, False, flow)
+        except BaseException as error:
+            exchange.prepared = prepared
+            exchange.notifies = False
+            self._break_off(exchange, error)
+            raise
 
     def prewarm(
         self,
@@ -384,16 +456,16 @@ class Loop:
         else:
             self.attend_later(exchange)
 
-    def attend_later(self, exchange: Exchange) -> None:
-        """For exchanges: look after one in the next turn; from any thread."""
-        self._called.append(exchange)
+    def attend_later(self, attended: Attended) -> None:
+        """For exchanges and event streams: look after one in the next turn; from any thread."""
+        self._called.append(attended)
         if threading.get_ident() != self._thread:
             self.reactor.waker.wake()
 
     def take_back(self, exchange: Exchange) -> None:
         """For exchanges: one is done."""
         self._under_way -= 1
-        if not exchange.notifies and not exchange.gathers:
+        if not exchange.notifies and not exchange.gathers and exchange.pooled:
             # Nobody will be told: it is used again once nobody holds it. Others wait for their event to be over.
             self._exchanges.give_back(exchange)
 
@@ -708,6 +780,7 @@ class Loop:
             listeners=tuple(handler.stats() for handler in handlers if isinstance(handler, HttpListener)),
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
             retries=None if self.session.retries is None else self.session.retries.stats(),
+            event_streams=len(self.event_streams),
         )
 
     # The end
@@ -723,6 +796,9 @@ class Loop:
         self.closed = True
         if self._prewarmer is not None:
             self._prewarmer.close()
+        for stream in self.event_streams:
+            stream.drop(ClientClosed("the loop was closed while the event stream was open"))
+        self.event_streams.clear()
         self.pool.close(_fail_waiter)
         self._dials.clear()
         for held in tuple(self.held):
@@ -766,6 +842,9 @@ class Loop:
         exchanges += [dial.drop() for dial in self.dials]
         if self._prewarmer is not None:
             self._prewarmer.close()
+        for stream in self.event_streams:
+            stream.drop(_forked_error())
+        self.event_streams.clear()
         self.dials.clear()
         self._dials.clear()
         listeners = []

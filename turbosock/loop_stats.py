@@ -32,6 +32,7 @@ class LoopStats(NamedTuple):
         listeners: each listener's own counts.
         prewarmed: each origin that is kept warm.
         retries: as in ClientStats.
+        event_streams: those that are not closed.
     """
 
     open: int
@@ -56,3 +57,4 @@ class LoopStats(NamedTuple):
     listeners: tuple[ListenerStats, ...]
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
+    event_streams: int

@@ -15,6 +15,7 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
@@ -62,8 +63,10 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from turbosock.client.blocking_event_stream import BlockingEventStream
     from turbosock.client.cookies import Cookies
     from turbosock.client.download import ProgressArgument
+    from turbosock.client.event_stream import ReconnectArgument
 
 _monotonic_ns = time.monotonic_ns
 
@@ -101,6 +104,7 @@ class Client:
         "chain",
         "closed",
         "config",
+        "event_streams",
         "held",
         "pool",
         "rings",
@@ -133,6 +137,8 @@ class Client:
         self._prewarmer = ThreadPrewarmer(self)
         # Exchanges that a link makes wait, or that wait before another attempt.
         self.held: set[Interruptible] = set()
+        # By identity: streams of events are their users' to keep, or to drop.
+        self.event_streams: dict[int, weakref.ref[BlockingEventStream]] = {}
         self._resolver = Resolver(clock=SYSTEM_CLOCK, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
@@ -369,6 +375,54 @@ class Client:
 
         return download(self, url, path, resume, progress, timeout, cancel, options)
 
+    def events(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        last_event_id: str | None = None,
+        resume: str | None = None,
+        reconnect: ReconnectArgument = None,
+        heartbeat_s: float | None = None,
+        max_event_bytes: int | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> BlockingEventStream:
+        """Read a stream of server-sent events, over as many connections as it takes; nothing is sent before it is read.
+
+        Args:
+            url, method, options: of each of its requests, as in `request`.
+            last_event_id: the id of the event to go on after.
+            resume: instead of it, a `resume_token` of an earlier stream.
+            reconnect: when it is connected to again: a ReconnectPolicy, True for the default one, False for never;
+                None: as the default one for a GET, and never for other methods, which may not be carried out twice.
+            heartbeat_s: the longest silence of an open stream, comments counted as sounds, before its connection is
+                taken for dead; None: `read_s` of the timeouts.
+            max_event_bytes: the most data of one event; None: limits.SSE_EVENT_BYTES.
+            timeout: as in `request`, but that the default total deadline does not hold; one that is given is one for
+                all connections together, and ends the stream with TotalTimeout.
+            cancel: lets another thread end the stream, as its own `cancel()` does.
+
+        Returns:
+            The stream, to iterate over, for a `with` block or an explicit `close()`.
+
+        Raises:
+            InvalidOption: an argument cannot work; it is named. One of the request alone is named by the first step.
+            ClientClosed: after `close()`.
+        """
+        if self.closed:
+            raise ClientClosed("the client is closed: events() needs an open one")
+        # Not with the module: few programs read event streams.
+        from turbosock.client.blocking_event_stream import BlockingEventStream
+        from turbosock.client.event_stream import EventStreamSettings
+
+        settings = EventStreamSettings(last_event_id, resume, reconnect, heartbeat_s, max_event_bytes)
+        stream = BlockingEventStream(self, method, url, timeout, cancel, settings, options)
+        streams, key = self.event_streams, id(stream)
+        streams[key] = weakref.ref(stream, lambda ref: streams.pop(key, None))
+        return stream
+
     # What responses ask for
 
     def connect(self, response: Response) -> PooledConnection:
@@ -588,7 +642,12 @@ class Client:
             responses=self._responses.stats(),
             prewarmed=self._prewarmer.stats(),
             retries=None if self._session.retries is None else self._session.retries.stats(),
+            event_streams=sum(not stream.closed for stream in self._streams_alive()),
         )
+
+    def _streams_alive(self) -> list[BlockingEventStream]:
+        found = [reference() for reference in tuple(self.event_streams.values())]
+        return [stream for stream in found if stream is not None]
 
     def __enter__(self) -> Client:
         return self

@@ -2,7 +2,8 @@
 
 `loop.events` is iterated after `poll()`; leaving early leaves the rest for the next time. A DataEvent and what it lends
 (`data`) are valid until the next `poll()`; the object is then used again, unless somebody still holds it. The end of a
-request is announced by its Exchange, which is an Event itself: nothing is made for it.
+request is announced by its Exchange, which is an Event itself: nothing is made for it. The events of an event stream
+stand in the queue together, and are read one by one as they are taken: each is valid until the next step.
 
 Invariant: events come out in the order in which they went in; a queue above its bound stops the loop's reading and
 never drops an event.
@@ -20,6 +21,7 @@ from turbosock.errors import LeaseError
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
+    from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
     from turbosock.errors import TurbosockError
 
@@ -57,14 +59,23 @@ class Event:
 
     if TYPE_CHECKING:
         kind: EventKind
-        data: memoryview | None
         error: TurbosockError | None
+
+        @property
+        def data(self) -> memoryview | None: ...
+
+        @property
+        def stream(self) -> LoopEventStream | None: ...
 
         @property
         def exchange(self) -> Exchange | None: ...
 
         @property
         def connection(self) -> object: ...
+
+    else:
+        # Whose events it begins or tells of, if it is an event stream's.
+        stream = None
 
 
 class DataEvent(Event):
@@ -138,7 +149,18 @@ class EventQueue:
         pooling, diagnostics: as in Config.
     """
 
-    __slots__ = ("_delivered", "_events", "_exchanges", "_note", "_pool", "_take", "append", "full_count", "max_queued")
+    __slots__ = (
+        "_delivered",
+        "_events",
+        "_exchanges",
+        "_more_of",
+        "_note",
+        "_pool",
+        "_take",
+        "append",
+        "full_count",
+        "max_queued",
+    )
 
     def __init__(self, exchanges: ObjectPool[Exchange], *, pooling: bool, diagnostics: bool) -> None:
         self._exchanges = exchanges
@@ -146,6 +168,8 @@ class EventQueue:
         self._take = self._events.popleft
         # Adds an event; the queue's own method, for the loop.
         self.append = self._events.append
+        # The event stream whose events are being taken.
+        self._more_of: LoopEventStream | None = None
         # A deque keeps its blocks; a list is made anew as it grows and shrinks.
         self._delivered: deque[Event] = deque()
         self._note = self._delivered.append
@@ -158,17 +182,28 @@ class EventQueue:
         self.full_count = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._events) if self._more_of is None else len(self._events) + 1
 
     def __iter__(self) -> EventQueue:
         return self
 
     def __next__(self) -> Event:
-        if not self._events:
-            raise StopIteration
-        event = self._take()
-        self._note(event)
-        return event
+        stream = self._more_of
+        if stream is not None:
+            if stream.take_more():
+                return stream.message
+            self._more_of = None
+        while self._events:
+            event = self._take()
+            stream = event.stream
+            if stream is None:
+                self._note(event)
+            elif event is stream.message:
+                if not stream.begin_taking():
+                    continue
+                self._more_of = stream
+            return event
+        raise StopIteration
 
     def put_data(self, exchange: Exchange, lease: PooledBuffer, count: int) -> None:
         """Add a DATA event for the first `count` bytes of `lease`; for the loop."""
@@ -197,6 +232,7 @@ class EventQueue:
     def clear(self) -> None:
         """Drop everything."""
         self.recycle()
+        self._more_of = None
         while self._events:
             event = self._events.popleft()
             if isinstance(event, DataEvent):

@@ -81,6 +81,8 @@ class Exchange(ExchangeBody, Event):
 
     # What an event has and an exchange has not.
     data = None
+    # Whether it may serve another request once nobody holds it.
+    pooled = True
 
     def __init__(self, loop: LoopServices) -> None:
         self._loop = loop

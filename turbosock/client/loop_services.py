@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
+    from turbosock.client.event_exchange import EventExchange
     from turbosock.client.events import EventQueue
+    from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
     from turbosock.client.middleware.chain import Chain
     from turbosock.client.session import Session
     from turbosock.client.ticking_dial import TickingDial
-    from turbosock.config import Config
+    from turbosock.config import Config, Timeouts
     from turbosock.connection.receive_ring import RingPool
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.reactor.reactor import Reactor
@@ -33,6 +35,13 @@ class HeldExchange(Protocol):
         """The loop is closed: the exchange fails."""
 
 
+class Attended(Protocol):
+    """What a Loop can be asked to look after."""
+
+    def attend(self) -> None:
+        """Look whether something is to be done."""
+
+
 class LoopServices(Protocol):
     """What exchanges need of their Loop."""
 
@@ -40,7 +49,9 @@ class LoopServices(Protocol):
     config: Config
     rings: RingPool
     buffers: BufferPool
+    bodies: BufferPool
     events: EventQueue
+    event_streams: set[LoopEventStream]
     pool: ConnectionPool
     starved: list[Exchange]
     chain: Chain | None
@@ -61,8 +72,14 @@ class LoopServices(Protocol):
     def cancel_later(self, exchange: Exchange) -> None:
         """Another thread cancelled `exchange`: end it in the loop's thread."""
 
-    def attend_later(self, exchange: Exchange) -> None:
-        """Call `exchange.attend()` in the next turn; from any thread."""
+    def attend_later(self, attended: Attended) -> None:
+        """Call `attended.attend()` in the next turn; from any thread."""
+
+    def make_event_exchange(self, stream: LoopEventStream) -> EventExchange:
+        """The exchange of an event stream's next connection."""
+
+    def begin_event_exchange(self, exchange: EventExchange, timeouts: Timeouts) -> None:
+        """Send its request; raises as `Loop.request`."""
 
     def take_back(self, exchange: Exchange) -> None:
         """An exchange is done."""

@@ -32,6 +32,7 @@ class ClientStats(NamedTuple):
         responses: the reusable objects of `stream()`.
         prewarmed: each origin that is kept warm.
         retries: attempts made and refused by the RetryPolicy; None without one.
+        event_streams: those that are not closed.
     """
 
     open: int
@@ -44,3 +45,4 @@ class ClientStats(NamedTuple):
     responses: ObjectPoolStats
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
+    event_streams: int

@@ -18,7 +18,7 @@ def body_source(content: object, buffers: BufferPool, argument: str = "content")
     """The source for a body: a buffer, a str (UTF-8), a binary file or an iterable of buffers.
 
     Args:
-        content: the body, or None.
+        content: the body, or None; a BodySource is its own.
         buffers: lends the memory that files are read into.
         argument: what an error calls it.
 
@@ -27,6 +27,8 @@ def body_source(content: object, buffers: BufferPool, argument: str = "content")
     """
     if content is None:
         return None
+    if isinstance(content, BodySource):
+        return content
     if isinstance(content, str):
         try:
             return BufferSource(content.encode())

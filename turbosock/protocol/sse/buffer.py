@@ -77,6 +77,7 @@ class EventBuffer:
         "_free",
         "_guarded",
         "_hungry",
+        "_least",
         "_lease",
         "_lent_start",
         "_lf",
@@ -128,7 +129,7 @@ class EventBuffer:
         self._pool = pool
         self.max_event_bytes = max_event_bytes
         self._ceiling = max_event_bytes + _LINE_BYTES
-        self._floor = min(buffer_bytes, self._ceiling)
+        self._floor = self._least = min(buffer_bytes, self._ceiling)
         self.event = ServerSentEvent()
         self.bytes_in = 0.0
         self.buffer_allocations = 0.0
@@ -199,6 +200,19 @@ class EventBuffer:
         self.bytes_in += n
         self.event.received_ns = now_ns
         self._hungry = False
+
+    def suit(self, count: int, *, full: bool) -> None:
+        """Let the next buffers suit a receive of `count` bytes, between `buffer_bytes` and SSE_BUFFER_BYTES.
+
+        Args:
+            full: whether it took all that there was room for.
+        """
+        floor = self._floor
+        if full:
+            if floor * 2 <= SSE_BUFFER_BYTES:
+                self._floor = min(floor * 2, self._ceiling)
+        elif floor > self._least and count * 4 < floor:
+            self._floor = max(floor // 2, self._least)
 
     @property
     def buffer_bytes(self) -> int:

@@ -1,0 +1,223 @@
+"""BlockingEventStream: an event stream that a thread iterates over.
+
+    with client.events(url) as stream:
+        for event in stream:
+            handle(event.event, event.data)
+
+Each step waits for the next event, over as many connections as it takes; the iteration ends where the stream does
+(204, `close()`, an end that is not followed by another connection), and raises what it fails with. An event is lent
+until the next step.
+
+Invariant: one thread iterates; `cancel()` is what another may call, and ends a wait at once.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from turbosock.client.blocking_dial import BlockingWaiter
+from turbosock.client.cancel_token import CancelToken
+from turbosock.client.event_stream import EventStream, EventStreamSettings, StreamState
+from turbosock.errors import Cancelled, ClientClosed, InvalidOption, TurbosockError
+from turbosock.protocol.sse.parser import EventParser
+
+if TYPE_CHECKING:
+    from turbosock.client.client import Client
+    from turbosock.client.request_options import RequestOptions
+    from turbosock.client.response import Response
+    from turbosock.client.timeout_argument import TimeoutArgument
+    from turbosock.protocol.sse.event import ServerSentEvent
+
+_monotonic_ns = time.monotonic_ns
+
+
+class BlockingEventStream(EventStream):
+    """See the module; a context manager that closes it."""
+
+    __slots__ = ("_client", "_outer", "_read_next", "_response", "_token", "_waiter")
+
+    def __init__(
+        self,
+        client: Client,
+        method: str,
+        url: str,
+        timeout: TimeoutArgument,
+        cancel: CancelToken | None,
+        settings: EventStreamSettings,
+        options: RequestOptions,
+    ) -> None:
+        if cancel is not None and not isinstance(cancel, CancelToken):
+            raise InvalidOption(f"cancel: a {type(cancel).__name__} was given; give a CancelToken")
+        config = client.config
+        most = settings.max_event_bytes
+        buffers = client.buffers
+        parser = EventParser(buffers) if most is None else EventParser(buffers, max_event_bytes=most)
+        super().__init__(method, url, timeout, config.timeouts, settings, options, parser, buffers, config.serializer)
+        self._client = client
+        self._read_next = parser.next_event
+        self._response: Response | None = None
+        # Of this stream's requests; another one's may be among those of the token that was given.
+        self._token = CancelToken()
+        self._outer = cancel
+        self._waiter: BlockingWaiter | None = None
+        if cancel is not None:
+            cancel.attach(self)  # type: ignore[arg-type]  # it asks for `cancel` and `closed` alone
+
+    # Events
+
+    def __iter__(self) -> BlockingEventStream:
+        return self
+
+    def __next__(self) -> ServerSentEvent:
+        """Return the next event, lent until the next call.
+
+        Raises:
+            StopIteration: the stream is over.
+            Cancelled: `cancel()` was called.
+            TurbosockError: it failed for good; `error` stays what it was.
+        """
+        if self._response is not None:
+            try:
+                if self._read_next():
+                    return self.parser.event
+            except TurbosockError as error:
+                self._connection_over(error)
+        return self._await_event()
+
+    def _await_event(self) -> ServerSentEvent:
+        parser = self.parser
+        while True:
+            response = self._response
+            if response is None:
+                if self.state is StreamState.CLOSED:
+                    if self.error is not None:
+                        raise self.error
+                    raise StopIteration
+                self._connect()
+                continue
+            try:
+                count = response.readinto(parser.writable())
+                if count:
+                    received_ns = _monotonic_ns()
+                    parser.advance(count, received_ns)
+                    if parser.next_event():
+                        # It is read and handed over in one.
+                        passed_ns = _monotonic_ns() - received_ns
+                        self._parse.note(passed_ns)
+                        self._delivery.note(passed_ns)
+                        return parser.event
+                    continue
+            except TurbosockError as error:
+                self._connection_over(error)
+                continue
+            except BaseException:
+                # An interrupt: nobody knows how much was read.
+                self._drop_response()
+                self.state = StreamState.WAITING
+                parser.reset()
+                raise
+            self._connection_over(None)
+
+    # Connections
+
+    def _connect(self) -> None:
+        """Wait until it is time, then have a connection, or a reason for none."""
+        try:
+            if self.state is StreamState.WAITING:
+                self._pause()
+            self.begin(_monotonic_ns())
+            response = self._client.stream(
+                self.method,
+                self.url,
+                timeout=self.timeouts_now(_monotonic_ns()),
+                cancel=self._token,
+                **self.request_options(),
+            )
+        except TurbosockError as error:
+            self.after(error, _monotonic_ns())
+            return
+        except BaseException:
+            # An interrupt; the next step tries again.
+            self.state = StreamState.WAITING
+            raise
+        try:
+            head = response.head
+            assert head is not None, "stream() returns with it"
+            if not self.accept(response.prepared, head):
+                response.close()
+                self._end(None)
+                return
+        except TurbosockError as error:
+            response.close()
+            self.after(error, _monotonic_ns())
+            return
+        except BaseException:
+            response.close()
+            raise
+        response.timeouts = self.body_timeouts
+        self._response = response
+
+    def _pause(self) -> None:
+        """Sleep until it is time for the next attempt; raises Cancelled and ClientClosed."""
+        waiter = BlockingWaiter()
+        held = self._client.held
+        held.add(waiter)
+        self._waiter = waiter
+        try:
+            # cancel() and the client's end may have come before they could see that it sleeps.
+            self._check_open()
+            left_ns = self.due_ns - _monotonic_ns()
+            if left_ns > 0:
+                waiter.wait(left_ns)
+        finally:
+            self._waiter = None
+            held.discard(waiter)
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._token.cancelled:
+            raise Cancelled("the event stream was cancelled")
+        if self._client.closed:
+            raise ClientClosed("the client was closed while the event stream waited to be connected to again")
+
+    def _connection_over(self, error: TurbosockError | None) -> None:
+        self._drop_response()
+        self.after(error, _monotonic_ns())
+
+    def _drop_response(self) -> None:
+        response = self._response
+        if response is not None:
+            self._response = None
+            self._token.detach(response)
+            response.close()
+
+    # The end
+
+    def cancel(self) -> None:
+        """End the stream from any thread: a step that waits, or the next one that would, raises Cancelled at once."""
+        self._token.cancel()
+        waiter = self._waiter
+        if waiter is not None:
+            waiter.interrupt()
+
+    def close(self) -> None:
+        """End the stream, in the thread that iterates: no more events; a second call does nothing."""
+        if self.state is not StreamState.CLOSED:
+            self._end(None)
+        self._drop_response()
+        if self._outer is not None:
+            self._outer.detach(self)  # type: ignore[arg-type]  # as in __init__
+            self._outer = None
+
+    def _now_ns(self) -> int:
+        return _monotonic_ns()
+
+    def __enter__(self) -> BlockingEventStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
