@@ -595,6 +595,7 @@ def check_relations() -> None:
     assert MAX_HTTP2_STREAMS * HTTP2_STREAM_WINDOW_BYTES <= MAX_HTTP2_WINDOWS_BYTES, "the first windows keep to theirs"
     assert HTTP2_STREAM_WINDOW_BYTES <= MAX_HTTP2_STREAM_WINDOW_BYTES, "windows grow"
     assert HTTP2_FORGIVEN_FRAMES < MAX_HTTP2_IDLE_FRAMES, "a flood in one receive is one"
+    assert HTTP2_CONNECTION_WINDOW_BYTES > 4 * 16_384, "a frame cannot overrun the window before it is filled up"
     assert HTTP2_CONNECTION_WINDOW_BYTES < 2**31, "RFC 9113 knows no larger window"
     assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
 

