@@ -71,7 +71,7 @@ def test_graceful_goaway_lets_open_streams_end_and_others_begin_elsewhere(user: 
 def test_request_that_a_goaway_leaves_out_is_sent_again(user: Face, clear: Wire, method: str) -> None:
     def play(http2: Http2Peer) -> None:
         http2.begin()
-        first, second = sorted(http2.await_requests(2), key=lambda each: each.stream_id)
+        first, _ = sorted(http2.await_requests(2), key=lambda each: each.stream_id)
         http2.send(goaway(first.stream_id, ENHANCE_YOUR_CALM))
         say_path(http2, first)
         http2.await_close()

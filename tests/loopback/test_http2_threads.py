@@ -263,14 +263,13 @@ def test_forty_threads_share_a_connection_and_every_answer_is_the_right_one(clea
     duration_s = short_or_long(2, 60)
     wrong: list[str] = []
     counts = {"answers": 0, "cancelled": 0}
-    random = Random(seed)
 
     def handle(http2: Http2Peer, request: Request) -> None:
         label = request.path.encode()
         size = int(request.path.rsplit("/", 1)[1])
         http2.answer(request, (label * (size // len(label) + 1))[:size] + bytes(request.body), length=size % 2 == 0)
 
-    def work(index: int, seed: int) -> None:
+    def work(client: Client, index: int, seed: int) -> None:
         random = Random(seed)
         count = 0
         end = time.monotonic() + duration_s
@@ -304,7 +303,7 @@ def test_forty_threads_share_a_connection_and_every_answer_is_the_right_one(clea
         client = user.owner
         assert isinstance(client, Client)
         threads = [
-            InThread(lambda index=index, seed=random.random(): work(index, int(seed * 2**32)))  # type: ignore[misc]
+            InThread(lambda index=index: work(client, index, seed * THREADS + index))  # type: ignore[misc]
             for index in range(THREADS)
         ]
         deadline = time.monotonic() + duration_s + 30
