@@ -111,6 +111,13 @@ class TurbosockError(Exception):
         self.bytes_done = bytes_done
         return self
 
+    def copied(self) -> TurbosockError:
+        """The same of its own, without traceback: what ends several exchanges says for each what that was doing."""
+        kind, arguments = self.__reduce__()
+        copy = kind(*arguments)
+        copy.__cause__ = self.__cause__
+        return copy
+
     def __str__(self) -> str:
         message = super().__str__()
         if self.phase is Phase.NONE:

@@ -328,9 +328,9 @@ def test_connection_error_says_why_and_ends_every_exchange(user: Face, clear: Wi
     with http2_site(clear, play, serving(say_path)) as site:
         exchanges = [user.begin("GET", site.url(path)) for path in ("/bad", "/good")]
         errors = [exchange.outcome() for exchange in exchanges]
-        for error in errors[name in FIRST_IS_OVER :]:
+        for path, error in list(zip(("/bad", "/good"), errors, strict=True))[name in FIRST_IS_OVER :]:
             assert isinstance(error, Http2Error)
-            assert (error.error_code, error.stream_id) == (code, 0)
+            assert (error.error_code, error.stream_id, error.url) == (code, 0, site.url(path))
         assert user.get(site.url("/after")).content == b"/after"
         assert user.take_from(codes) == code
         assert len(site.connections) == 2

@@ -312,8 +312,10 @@ class ControlFrames(SendingHalf):
             stream.waits = False
             # A client whose answer is whole has what it wanted.
             if stream.failure is None and not (stream.ended and self.client):
-                stream.failure = error or ConnectionClosed(
-                    "the peer closed the HTTP/2 connection before the answer was whole; try again"
+                stream.failure = (
+                    ConnectionClosed("the peer closed the HTTP/2 connection before the answer was whole; try again")
+                    if error is None
+                    else error.copied()
                 )
         for stream in waiting:
             stream.waits = False
