@@ -606,6 +606,7 @@ class Loop:
         from turbosock.client.loop_http2 import LoopHttp2Session, LoopHttp2Stream
 
         assert isinstance(session, LoopHttp2Session), "a Loop's connections are LoopConnections and LoopHttp2Sessions"
+        session.mend()
         for stream in tuple(session.streams):
             assert isinstance(stream, LoopHttp2Stream), "as above"
             owner = stream.owner

@@ -497,9 +497,14 @@ class Client:
         from turbosock.client.shared_http2 import SharedHttp2Session
 
         session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config)
-        stream = origin.opened_session(session, place, _monotonic_ns())
-        assert stream is not None, "a new session has room for one"
-        origin.share_session()
+        try:
+            stream = origin.opened_session(session, place, _monotonic_ns())
+            assert stream is not None, "a new session has room for one"
+            origin.share_session()
+        except BaseException:
+            # Others may have found it already.
+            session.close()
+            raise
         return stream
 
     def abandon(self, connection: PooledConnection) -> None:

@@ -20,7 +20,7 @@ from turbosock.connection.http2_session import Http2Session
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import ConnectionClosed, Origin, TurbosockError, WriteError
 from turbosock.reactor.clock import NS_PER_S
-from turbosock.reactor.context import PENDING
+from turbosock.reactor.context import COMPLETED, PENDING
 from turbosock.reactor.poller import IN, OUT, READABLE
 
 if TYPE_CHECKING:
@@ -243,8 +243,19 @@ class LoopHttp2Session(Http2Session):
             # The system refuses to watch the socket.
             self.fail(error)
 
+    def mend(self) -> None:
+        """A turn broke off: who fell out of a line, on the way to its step, is known not to stand in it."""
+        self.queued = self in self.services.reactor.line
+        for stream in self.streams:
+            assert isinstance(stream, LoopHttp2Stream), "as made above"
+            stream.queued = stream in self._again
+
     def resume(self) -> None:
-        """A turn broke off: look at everything again."""
+        """A turn broke off: look at everything again, and finish what it began."""
+        context = self.transport.send_context
+        if self.engine.pinned and context.state == COMPLETED:
+            # It was not told of a send that is done.
+            self.on_sent(context)
         self._watch()
         self.services.reactor.requeue(self, IN | OUT)
 

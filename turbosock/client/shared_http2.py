@@ -320,7 +320,11 @@ class SharedHttp2Session(Http2Session):
         now_ns = _monotonic_ns()
         ping_ns = self._heard_ns + _PING_NS - now_ns
         if ping_ns <= 0:
-            self._ask_for_life(now_ns)
+            try:
+                self._ask_for_life(now_ns)
+            except BaseException as error:
+                self.break_off(error)
+                raise
             return 0
         return min(budget_ns, ping_ns)
 
@@ -328,7 +332,11 @@ class SharedHttp2Session(Http2Session):
         """For the reader, under the lock: the socket is ready."""
         transport = self.transport
         if mask & WRITABLE and write and not self.closed:
-            transport.on_ready(WRITABLE)
+            try:
+                transport.on_ready(WRITABLE)
+            except BaseException as error:
+                self.break_off(error)
+                raise
         if mask & READABLE and not self.closed:
             transport.readable = True
             self._take_all()

@@ -63,8 +63,9 @@ class Backlog:
             ring.consume(count)
             done += count
             if not ring.length:
-                self._rings.give_back(ring)
+                # Let go of first: an interrupt in between must not give it back twice.
                 self.ring = self._more.popleft() if self._more else None
+                self._rings.give_back(ring)
         self.length -= done
         return done
 

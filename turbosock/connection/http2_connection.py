@@ -141,8 +141,12 @@ class Http2Connection:
 
     def on_sent(self, context: IOContext) -> None:
         """A send that had to wait is done."""
-        self.engine.pinned = False
-        self._after_send(context)
+        try:
+            self.engine.pinned = False
+            self._after_send(context)
+        except BaseException as error:
+            self.break_off(error)
+            raise
         self.flush()
 
     def _after_send(self, context: IOContext) -> None:
@@ -183,13 +187,13 @@ class Http2Connection:
             context.disarm()
         moved = 0
         while not self.closed and moved < limits.TURN_QUANTUM_BYTES:
-            ring = self.ring
-            if ring is None:
-                ring = self._lend_ring()
-            elif ring.start and ring.capacity - ring.start - ring.length < _FRAME_ROOM:
-                ring.make_contiguous()
-            before = ring.length
             try:
+                ring = self.ring
+                if ring is None:
+                    ring = self._lend_ring()
+                elif ring.start and ring.capacity - ring.start - ring.length < _FRAME_ROOM:
+                    ring.make_contiguous()
+                before = ring.length
                 over = self._fill(ring)
                 moved += ring.length - before
                 if ring.length:
