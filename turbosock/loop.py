@@ -833,7 +833,12 @@ class Loop:
             return
         self.closed = self._forked = True
         pool = self.pool
-        exchanges: list[object] = [connection.owner for connection in pool.connections]
+        exchanges: list[object] = []
+        for connection in pool.connections:
+            if isinstance(connection, LoopConnection):
+                exchanges.append(connection.owner)
+            else:
+                exchanges += [stream.owner for stream in connection.streams]  # type: ignore[union-attr]  # as in _mend()
         for origin in pool.waiting:
             exchanges += origin.waiters
         pool.closed = True
