@@ -229,7 +229,10 @@ def test_frame_in_each_state_has_the_outcome_of_the_rfc(client: bool, state: str
         assert [(frame.kind, frame.word, frame.code) for frame in sent] == [(GOAWAY, last, CODES[outcome])]
         side.engine.end_of_stream(side.error)
         bystander = side.opened[BYSTANDER]
-        assert bystander.failure is side.error and bystander.closed and not side.engine.streams
+        assert isinstance(bystander.failure, Http2Error)
+        assert (str(bystander.failure), bystander.failure.error_code) == (str(side.error), side.error.error_code)
+        # It is the bystander's own: what its exchange was doing is written into it.
+        assert bystander.failure is not side.error and bystander.closed and not side.engine.streams
         return
     assert side.error is None
     if outcome in "ps":
