@@ -6,7 +6,7 @@ is told to be calm, and the connection ends.
 Invariants: what a stream's peer did wrong fails that stream alone, whose hooks are told, after its RST_STREAM was put
 into the output; a failure is set before anything else can break off.
 
-Left to others: messages (`engine.py`).
+Left to others: messages (`header_sections.py`, `engine.py`).
 """
 
 from __future__ import annotations
