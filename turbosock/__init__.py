@@ -106,6 +106,8 @@ if TYPE_CHECKING:
     from turbosock.client.event_stream import EventStream, StreamState
     from turbosock.client.reconnect import ReconnectPolicy
     from turbosock.protocol.sse.event import RetainedEvent, ServerSentEvent
+    from turbosock.server.event_log import EventLog
+    from turbosock.server.event_sender import EventSender
 else:
     # Imported when they are first asked for: the parts of the standard library that they stand on take half of the time
     # that all of the rest takes, and most programs use none. Not for type checkers, to whom a module with __getattr__
@@ -115,6 +117,10 @@ else:
             from turbosock.client.cookies import Cookies as Found
         elif name == "DigestAuth":
             from turbosock.client.auth.digest import DigestAuth as Found
+        elif name == "EventLog":
+            from turbosock.server.event_log import EventLog as Found
+        elif name == "EventSender":
+            from turbosock.server.event_sender import EventSender as Found
         elif name == "EventStream":
             from turbosock.client.event_stream import EventStream as Found
         elif name == "NetrcAuth":
@@ -162,6 +168,8 @@ __all__ = [
     "DigestAuth",
     "Event",
     "EventKind",
+    "EventLog",
+    "EventSender",
     "EventStream",
     "Exchange",
     "ExchangeLog",

@@ -357,6 +357,16 @@ SSE_RETRY_CAP_S = 3600.0
 SSE_FIRST_ATTEMPTS = 5
 # The largest number of attempts that can be asked for; more is none at all.
 MAX_SSE_ATTEMPTS = 1_000_000
+# The longest silence of an event stream that a listener answers with: browsers and proxies give up after 30 s and more,
+# and the standard advises a comment every 15 s.
+SSE_HEARTBEAT_S = 15.0
+# Events that an EventLog keeps for streams that come back, unless told otherwise, and their bytes: a minute of a feed
+# that is as fast as anybody reads.
+SSE_LOG_EVENTS = 1000
+SSE_LOG_BYTES = 4 * MIB
+# The largest such bounds that can be asked for.
+MAX_SSE_LOG_EVENTS = 1_000_000
+MAX_SSE_LOG_BYTES = 1024 * MIB
 # Buckets of a histogram of times: the last one is from 2 ** 39 ns (nine minutes) on.
 TIME_BUCKETS = 41
 # Receives in a row that need a quarter of a grown buffer at most, before it is replaced by a smaller one: one large
@@ -572,6 +582,8 @@ def check_relations() -> None:
     assert MIN_BUCKET_BYTES <= SSE_BUFFER_BYTES <= MAX_BUCKET_BYTES, "event buffers come from buckets"
     assert MIN_BUCKET_BYTES <= SSE_LOOP_BUFFER_BYTES <= SSE_BUFFER_BYTES, "event buffers grow"
     assert SSE_BACKOFF_FIRST_S <= SSE_BACKOFF_CAP_S <= SSE_RETRY_CAP_S, "pauses grow"
+    assert SSE_LOG_EVENTS <= MAX_SSE_LOG_EVENTS and SSE_LOG_BYTES <= MAX_SSE_LOG_BYTES, "defaults keep to their bounds"
+    assert SSE_HEARTBEAT_S < READ_TIMEOUT_S, "our own clients hear a heart before they give up"
     assert SSE_FIRST_ATTEMPTS <= MAX_SSE_ATTEMPTS, "defaults keep to their bounds"
     assert MAX_SSE_RETRY_MS == MAX_TIMEOUT_S * 1000, "the longest retry is the longest settable time"
     assert MAX_SSE_SHAPE_BYTES < MAX_SSE_FIELD_BYTES, "what is expected is within what is allowed"

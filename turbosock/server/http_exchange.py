@@ -1,7 +1,8 @@
 """HttpExchange: one request and its answer, in a handler's hands. Answer at once, or keep it and answer ticks later.
 
 In one call: `respond(200, headers, content)`. In pieces: `start(200, headers)`, `send(data)` as often as needed,
-`end()`. A listener with `stream_body=True` calls its handler at the head, and the body comes by `readinto(view)`.
+`end()`. As events: `respond_events()`. A listener with `stream_body=True` calls its handler at the head, and the body
+comes by `readinto(view)`.
 
 The framing is not the handler's: a body of known length has Content-Length, another one goes in chunks, to an
 HTTP/1.0 client until the connection ends, and in HTTP/2 until its stream ends. A HEAD request is answered as a GET
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from turbosock import limits
 from turbosock.connection.send import Send
 from turbosock.errors import InvalidOption, StateError
 from turbosock.protocol.http1.headers import HeaderItems
@@ -24,6 +26,7 @@ from turbosock.server.response_heads import CHUNKED, NO_BODY, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from turbosock.server.carrier import Carrier
+    from turbosock.server.event_sender import EventSender
     from turbosock.server.request import Request
 
 Content = bytes | bytearray | memoryview | str
@@ -193,6 +196,32 @@ class HttpExchange:
         if trailers and framing != CHUNKED:
             raise StateError("end() with trailers needs a body in chunks: start() without a length, for HTTP/1.1")
         return self._carrier.end_answer(framing, trailers)
+
+    def respond_events(
+        self,
+        headers: HeaderItems | None = None,
+        *,
+        heartbeat_s: float | None = limits.SSE_HEARTBEAT_S,
+        retry_ms: int | None = None,
+    ) -> EventSender:
+        """Begin an answer that is a stream of server-sent events (WHATWG HTML §9.2); its head leaves now.
+
+        Args:
+            headers: fields; Content-Type and Cache-Control are added.
+            heartbeat_s: the longest silence: a comment is sent before it is over; None: no comments.
+            retry_ms: the time after which the client is to reconnect, sent at once.
+
+        Returns:
+            What sends the events. It takes `on_writable` and `on_closed` of the exchange for itself, and has its own.
+
+        Raises:
+            StateError: an answer has begun already.
+            InvalidOption, InvalidHeader: an argument cannot work; nothing was sent.
+        """
+        # Not with the module: few handlers answer with events.
+        from turbosock.server.event_sender import EventSender
+
+        return EventSender(self, self._carrier.listener.reactor, headers, heartbeat_s, retry_ms)
 
     def abort(self) -> None:
         """End without another byte the connection, or in HTTP/2 the stream; the client sees an answer that is cut."""
