@@ -358,6 +358,8 @@ class Http2Stream(Stream):
         self.session.flush_soon()
         self._note_sent()
         if not self._left:
+            # Nothing looks at the block any more when its memory goes back.
+            block = _EMPTY
             self._end_request()
         return True
 
@@ -484,11 +486,13 @@ class Http2Stream(Stream):
                 self.session.flush_soon()
 
     def drain(self) -> bool:
-        """Whether the answer is over, with what of it nobody wants; it never waits."""
+        """Whether the answer is over, with what of it nobody wants; it never waits: the peer is told to stop."""
         self.backlog.clear()
         if self.decoded is not None:
             self.decoded.close()
-        return self.ended
+        if not self.ended:
+            self._give_up(CANCEL)
+        return self.failure is None and not self.session.closed
 
     # Ending
 
