@@ -215,6 +215,9 @@ class Engine(HeaderSections):
                             self._fail_stream(stream, self._wrong_length(stream))
                             continue
                         stream.remaining = remaining
+                    if count:
+                        # Before the end is noted: a body that an interrupt robbed of this is never taken for whole.
+                        stream.on_data(root, at, count)
                     if flags & END_STREAM:
                         stream.ended = True
                         self._idle_frames = 0
@@ -227,8 +230,6 @@ class Engine(HeaderSections):
                         self._count_idle()
                     else:
                         self._idle_frames = 0
-                    if count:
-                        stream.on_data(root, at, count)
                     if count != length:
                         # Padding needs no memory.
                         self.consumed(stream, length - count)
