@@ -308,10 +308,9 @@ def test_slow_reader_stops_its_own_stream_alone(clear: Wire) -> None:
 
 def test_server_without_http2_is_refused_where_nothing_else_is_allowed(clear: Wire) -> None:
     for kind in ("stream", "loop"):
-        with scripted((read_request, answer(b"old"), await_close)) as server:
-            with face(kind, **clear.options) as user:
-                error = user.error(server.url())
-                assert isinstance(error, Http2Error)
+        with scripted((read_request, answer(b"old"), await_close)) as server, face(kind, **clear.options) as user:
+            error = user.error(server.url())
+            assert isinstance(error, Http2Error)
         tls = Wire("ssl", clear.pki)
         script = (secure(clear.pki.server(alpn=("http/1.1",))), read_request, answer(b"old"), await_close)
         with scripted(script) as server:
