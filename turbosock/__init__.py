@@ -8,7 +8,7 @@ from turbosock.buffers.writer import BufferWriter
 from turbosock.client.auth import Auth, AuthView, BasicAuth, BearerAuth
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.client import Client
-from turbosock.client.events import DataEvent, Event, EventKind
+from turbosock.client.events import ConnectionEvent, DataEvent, Event, EventKind
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.middleware import (
     ConcurrencyLimit,
@@ -28,6 +28,7 @@ from turbosock.client.response import Response
 from turbosock.client.retries import RetryBudget, RetryPolicy
 from turbosock.client.serializers import JsonSerializer, MsgspecSerializer, OrjsonSerializer
 from turbosock.config import Config, Http2Config, PoolConfig, Timeouts, TransportMode
+from turbosock.connection.message_connection import MessageConnection
 from turbosock.connection.send import Send
 from turbosock.errors import (
     BodyTooLarge,
@@ -81,11 +82,17 @@ from turbosock.pool.priority_line import Priority
 from turbosock.pool.queue_handle import Handle
 from turbosock.pool.rate_limiter import RateLimiter
 from turbosock.pool.request_queue import RequestQueue
+from turbosock.protocol.framing.custom import CustomFraming
+from turbosock.protocol.framing.delimiter import Delimited
+from turbosock.protocol.framing.framing import Framing
+from turbosock.protocol.framing.length import LengthPrefixed
+from turbosock.protocol.framing.raw import RawFraming
 from turbosock.proxy_config import Proxy
 from turbosock.serializer import Serializer
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.request import Request
+from turbosock.server.tcp_listener import TcpListener
 from turbosock.tls_config import (
     ClientAuth,
     PinScope,
@@ -161,10 +168,13 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "ConnectionClosed",
+    "ConnectionEvent",
     "Cookies",
+    "CustomFraming",
     "DataEvent",
     "DeadlineError",
     "DecodingError",
+    "Delimited",
     "DigestAuth",
     "Event",
     "EventKind",
@@ -173,6 +183,7 @@ __all__ = [
     "EventStream",
     "Exchange",
     "ExchangeLog",
+    "Framing",
     "Handle",
     "HeadTooLarge",
     "HeaderDefaults",
@@ -185,9 +196,11 @@ __all__ = [
     "InvalidUrl",
     "JsonSerializer",
     "LeaseError",
+    "LengthPrefixed",
     "LimitError",
     "Loop",
     "LoopQueue",
+    "MessageConnection",
     "Middleware",
     "MisuseError",
     "MsgspecSerializer",
@@ -210,6 +223,7 @@ __all__ = [
     "QueueFull",
     "RateLimit",
     "RateLimiter",
+    "RawFraming",
     "ReadError",
     "ReadTimeout",
     "ReconnectPolicy",
@@ -232,6 +246,7 @@ __all__ = [
     "StatusError",
     "Stop",
     "StreamState",
+    "TcpListener",
     "Timeline",
     "TimelineRecorder",
     "Timeouts",

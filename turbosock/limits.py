@@ -458,6 +458,41 @@ MAX_EXTENSION_PARAMETERS = 16
 # Subprotocols that one client offers; a head has room for them, and a server looks at each.
 MAX_SUBPROTOCOLS = 64
 
+# Messages over TCP and UDP
+
+# A message that is received or sent, unless told otherwise. Game messages have hundreds of bytes; gRPC has 4 MiB ...
+MAX_MESSAGE_BYTES = 1 * MIB
+# ... and at most: it lies in memory as a whole, at both ends.
+MAX_MESSAGE_BYTES_CAP = 256 * MIB
+# A delimiter between messages: HTTP's has four bytes, MIME's boundaries 74.
+MAX_DELIMITER_BYTES = 128
+# The ring of a connection that speaks: a thousand players in one tick take 4 MiB. One that a receive has filled gets
+# RECEIVE_RING_BYTES, and one whose message is longer gets more, as its bytes come.
+MESSAGE_RING_BYTES = 4 * KIB
+# Rings that wait to be lent: 8 MiB of the small ones, 4 MiB of the large ones.
+MAX_IDLE_MESSAGE_RINGS = 2048
+# Memory of one Loop for received messages, lent or being put together. Beyond it connections are left unread.
+MAX_MESSAGE_MEMORY_BYTES = 64 * MIB
+# What one connection may have of that, and messages that wait to be taken or were taken in this turn: a flood of one
+# cannot take what others need.
+MESSAGE_QUOTA_BYTES = 1 * MIB
+MAX_QUEUED_MESSAGES = 1024
+# Messages of one connection that one step delivers before it goes to the back of the line: some 100 µs.
+MESSAGES_PER_STEP = 64
+# Bytes that wait for one peer before send() says FULL; WRITABLE follows when half of them have left.
+MAX_UNSENT_BYTES = 1 * MIB
+# Frames that wait for one peer, however short.
+MAX_UNSENT_FRAMES = 4096
+# Memory of one Loop for messages that were given in memory of the caller's, or reserved, and wait to be sent.
+MAX_OUTGOING_BYTES = 64 * MIB
+# A message up to this size is put together with its header in one object, which CPython's own allocator has room for.
+JOINED_FRAME_BYTES = 384
+# Frames that leave from where they lie in one system call: for more of them sendmsg() would malloc.
+MAX_GATHERED_FRAMES = 6
+# Time for a message to arrive whole from its first byte on, and for a peer to say something at all.
+MESSAGE_TIMEOUT_S = 30.0
+MESSAGE_IDLE_TIMEOUT_S = 300.0
+
 # Listeners
 
 # Connections that one listener holds.
@@ -609,6 +644,7 @@ def check_relations() -> None:
     assert HTTP2_FORGIVEN_FRAMES < MAX_HTTP2_IDLE_FRAMES, "a flood in one receive is one"
     assert HTTP2_CONNECTION_WINDOW_BYTES > 4 * 16_384, "a frame cannot overrun the window before it is filled up"
     assert HTTP2_CONNECTION_WINDOW_BYTES < 2**31, "RFC 9113 knows no larger window"
+    assert MESSAGE_RING_BYTES < RECEIVE_RING_BYTES < MESSAGE_QUOTA_BYTES < MAX_MESSAGE_MEMORY_BYTES, "quotas hold rings"
     assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
 
 

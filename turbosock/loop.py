@@ -27,7 +27,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
@@ -52,6 +52,7 @@ from turbosock.client.session import REDIRECTS, CookiesArgument, Session
 from turbosock.client.ticking_dial import TickingDial
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.config import Config, Timeouts, check_seconds
+from turbosock.connection.message_services import MessageServices
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
 from turbosock.forks import renewed_in_child
@@ -64,8 +65,10 @@ from turbosock.reactor.poller import IN
 from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
-from turbosock.server.options import HttpOptions
+from turbosock.server.listening import listen
+from turbosock.server.options import HttpOptions, TcpOptions
 from turbosock.server.stream_listener import StreamListener
+from turbosock.server.tcp_listener import TcpListener
 from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
 from turbosock.transport.transport import SaeaTransport
@@ -78,9 +81,6 @@ if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
 
-
-# What a Loop can listen for.
-PROTOCOLS = ("http",)
 
 FORKED = "the loop is another process's, of which this one is a fork: {} a Loop made here; make a new one"
 NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
@@ -162,7 +162,11 @@ class Loop:
             self._make_exchange, None, max_idle=limits.MAX_IDLE_EVENTS, pooling=config.zero_alloc
         )
         self.events = EventQueue(self._exchanges, pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.messages = MessageServices(self.events, pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self._result = PollResult()
+        # Turns that ended after their max_time, and the longest such time.
+        self._overruns = 0
+        self._longest_overrun_ns = 0
         self._prewarmer: LoopPrewarmer | None = None
         # Dials under way, and those of them that have not begun.
         self.dials: set[TickingDial] = set()
@@ -180,7 +184,7 @@ class Loop:
         self._bytes_in = 0
         self._bytes_out = 0
         # Last, because nobody would close it if something failed after it.
-        self.reactor = Reactor(config.poller, clock, config.resolver)
+        self.reactor = self.messages.reactor = Reactor(config.poller, clock, config.resolver)
         self.closed = False
 
     @property
@@ -400,22 +404,29 @@ class Loop:
 
     # Listening
 
+    @overload
     def listen(
         self,
         address: ListenAddress,
         *,
-        protocol: str = "http",
+        protocol: Literal["http"] = "http",
         handler: HttpHandler,
         **options: Unpack[HttpOptions],
-    ) -> HttpListener:
-        """Accept connections at `address` and answer their requests inside `poll()`.
+    ) -> HttpListener: ...
+
+    @overload
+    def listen(
+        self, address: ListenAddress, *, protocol: Literal["tcp"], **options: Unpack[TcpOptions]
+    ) -> TcpListener: ...
+
+    def listen(self, address: ListenAddress, *, protocol: str = "http", **options: Any) -> Any:
+        """Accept connections at `address`, and serve them inside `poll()`.
 
         Args:
             address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
-            protocol: "http".
-            handler: called with an HttpExchange for each request; it answers at once, or keeps the exchange and
-                answers in a later tick.
-            options: `tls`, limits and timeouts; see `HttpListener`.
+            protocol: "http": each request is given to `handler`, which answers at once, or keeps the exchange and
+                answers in a later tick. "tcp": messages are events.
+            options: `tls`, limits and timeouts; see `HttpListener` and `TcpListener`.
 
         Returns:
             The listener; its `address` tells the real port.
@@ -428,13 +439,7 @@ class Loop:
         """
         if self.closed:
             raise self._closed_error("listen() needs")
-        if protocol not in PROTOCOLS:
-            raise InvalidOption(f"protocol={protocol!r}: give one of {', '.join(PROTOCOLS)}")
-        unknown = options.keys() - HttpOptions.__annotations__.keys()
-        if unknown:
-            known = ", ".join(sorted(HttpOptions.__annotations__))
-            raise InvalidOption(f"{min(unknown)}: listen() has no such option; it has {known}")
-        return HttpListener(self.reactor, self.rings, address, handler, **options)
+        return listen(self, address, protocol, options)
 
     def queue_dial(self, dial: TickingDial) -> None:
         """For exchanges: begin a dial now, or in a later turn when too many begin at once; its deadline stands."""
@@ -517,7 +522,15 @@ class Loop:
             events.recycle()
             before = len(events)
             reactor = self.reactor
+            messages = self.messages
             end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
+            if messages.dirty or messages.starving:
+                # What the last tick has sent leaves before anything is received.
+                messages.now_ns = reactor.clock.now_ns()
+                messages.flush(end_ns)
+                messages.resume_starving()
+                if len(events) != before or messages.dirty:
+                    timeout = 0.0
             if self._called or self._dials or self.starved:
                 under_way = self._under_way
                 self._begin_turn(end_ns)
@@ -537,8 +550,11 @@ class Loop:
                     end_ns = reactor.clock.now_ns() + left_ns
             stop = Stop.IDLE
             line = reactor.line
+            messages.now_ns = reactor.clock.now_ns()
             if line:
                 stop = self._work(end_ns, max_events, max_bytes)
+            if messages.dirty and messages.flush(end_ns):
+                stop = Stop.TIME
             if not self.closed and reactor.expire_timers(end_ns):
                 stop = Stop.TIME
             if not self.closed and reactor.resolver.pending:
@@ -563,8 +579,13 @@ class Loop:
         result.bytes_out = reactor.bytes_out - self._bytes_out
         self._bytes_in = reactor.bytes_in
         self._bytes_out = reactor.bytes_out
-        if self.starved and stop is Stop.IDLE:
+        if (self.starved or messages.starving) and stop is Stop.IDLE:
             stop = Stop.EVENTS if events.is_full else Stop.POOL
+        if end_ns is not None:
+            overrun_ns = reactor.clock.now_ns() - end_ns
+            if overrun_ns > 0:
+                self._overruns += 1
+                self._longest_overrun_ns = max(self._longest_overrun_ns, overrun_ns)
         result.stop = stop
         return result
 
@@ -593,6 +614,8 @@ class Loop:
                     connection.timer.move(now_ns)
                 elif connection not in connection.origin.idle:
                     connection.discard()
+            for message_connection in tuple(self.messages.connections):
+                message_connection.mend()
             for dial in tuple(self.dials):
                 dial.arm()
                 if not dial.begun:
@@ -627,7 +650,8 @@ class Loop:
         if end_ns is None and max_events is None and max_bytes is None:
             # Nothing is counted: but a handler that comes back to the line waits for the next turn, so that a
             # flood cannot hold the caller here.
-            room = events.max_queued - len(events)
+            waiting = events.waiting
+            last_event = events.max_queued
             for _ in range(len(line)):
                 if not line:
                     # A handler closed the loop.
@@ -639,8 +663,7 @@ class Loop:
                 handler.mask = 0
                 if mask:
                     handler.on_ready(mask)
-                    room -= 1
-                    if room <= 0 and events.is_full:
+                    if len(waiting) >= last_event:
                         events.full_count += 1
                         return Stop.EVENTS
             return Stop.IDLE
@@ -718,10 +741,12 @@ class Loop:
         self._turning = True
         try:
             reactor = self.reactor
-            end_ns = reactor.clock.now_ns() + int(max_time * NS_PER_S)
+            self.messages.now_ns = reactor.clock.now_ns()
+            end_ns = self.messages.now_ns + int(max_time * NS_PER_S)
             if self._dials:
                 self._start_dials(end_ns if max_time else None)
             before = reactor.bytes_out
+            self.messages.flush(end_ns if max_time else None)
             while not self.closed:
                 sent = reactor.bytes_out
                 reactor.flush_writable()
@@ -742,7 +767,8 @@ class Loop:
         """
         if self.closed:
             raise self._closed_error("next_deadline() needs")
-        if self._dials or self.starved or len(self.events) or self._called:
+        messages = self.messages
+        if self._dials or self.starved or len(self.events) or self._called or messages.dirty or messages.starving:
             return 0.0
         due_ns = self.reactor.next_deadline_ns()
         if due_ns is None:
@@ -772,13 +798,16 @@ class Loop:
             backlog=reactor.backlog,
             watched=len(handlers),
             exhausted=self.exhausted_count,
+            overruns=self._overruns,
+            longest_overrun_s=self._longest_overrun_ns / NS_PER_S,
+            messages=self.messages.stats(),
             bytes_in=reactor.bytes_in,
             bytes_out=reactor.bytes_out,
             connections=connections,
             rings=self.rings.stats(),
             buffers=self.buffers.stats(),
             objects=self._exchanges.stats(),
-            listeners=tuple(handler.stats() for handler in handlers if isinstance(handler, HttpListener)),
+            listeners=tuple(handler.stats() for handler in handlers if isinstance(handler, StreamListener)),
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
             retries=None if self.session.retries is None else self.session.retries.stats(),
             event_streams=len(self.event_streams),
@@ -810,7 +839,12 @@ class Loop:
             owner = connection.owner
             if isinstance(owner, Exchange):
                 owner.fail(ClientClosed("the loop was closed while the request was under way"))
+        messages = self.messages
+        messages.flush()
+        for message_connection in tuple(messages.connections):
+            message_connection.abort()
         self.reactor.close(_close_handler)
+        messages.clear()
         self.starved.clear()
         self._called.clear()
         self.events.clear()
@@ -853,6 +887,8 @@ class Loop:
         self.event_streams.clear()
         self.dials.clear()
         self._dials.clear()
+        for message_connection in tuple(self.messages.connections):
+            message_connection.drop()
         listeners = []
         for handler in self.reactor.drop():
             if isinstance(handler, SaeaTransport):

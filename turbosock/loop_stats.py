@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from turbosock.buffers.pool import PoolStats as BufferPoolStats
     from turbosock.client.prewarm import PrewarmStats
     from turbosock.client.retries import RetryStats
+    from turbosock.connection.message_services import MessageStats
     from turbosock.connection.receive_ring import RingStats
     from turbosock.pool.connection_pool import PoolStats
     from turbosock.server.http_listener import ListenerStats
+    from turbosock.server.message_listener import MessageListenerStats
 
 
 class LoopStats(NamedTuple):
@@ -25,10 +27,12 @@ class LoopStats(NamedTuple):
         events: that wait to be taken; timers: that are set; lookups: of names, under way.
         backlog: sockets that were ready and not served yet.
         watched: sockets that the poller knows, the waker's included. Each has two I/O contexts for its life.
+        overruns: turns that ended after their max_time; longest_overrun_s: by how much, at most.
         exhausted: how often a connection was left unread because there was no memory.
         bytes_in, bytes_out: since the loop was made.
         connections, rings, buffers: as in ClientStats; buffers are those of DATA events.
         objects: the reusable exchanges.
+        messages: the connections whose messages are events, of listeners and of `connect()`.
         listeners: each listener's own counts.
         prewarmed: each origin that is kept warm.
         retries: as in ClientStats.
@@ -48,13 +52,16 @@ class LoopStats(NamedTuple):
     backlog: int
     watched: int
     exhausted: int
+    overruns: int
+    longest_overrun_s: float
+    messages: MessageStats
     bytes_in: int
     bytes_out: int
     connections: PoolStats
     rings: RingStats
     buffers: BufferPoolStats
     objects: ObjectPoolStats
-    listeners: tuple[ListenerStats, ...]
+    listeners: tuple[ListenerStats | MessageListenerStats, ...]
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
     event_streams: int

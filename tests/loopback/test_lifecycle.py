@@ -50,10 +50,12 @@ from turbosock import (
     HttpListener,
     Loop,
     LoopQueue,
+    MessageConnection,
     Middleware,
     Prewarmer,
     RequestQueue,
     Response,
+    TcpListener,
     Timeouts,
     TransportMode,
 )
@@ -102,6 +104,20 @@ def make_listener() -> HttpListener:
     # The loop is the listener's alone here.
     loop.close()
     return listener
+
+
+def make_tcp_listener() -> TcpListener:
+    with Loop() as loop:
+        return loop.listen(("127.0.0.1", 0), protocol="tcp")
+
+
+def make_message_connection() -> MessageConnection:
+    with Loop() as loop:
+        listener = loop.listen(("127.0.0.1", 0), protocol="tcp")
+        with socket.create_connection(listener.address):
+            while not listener.connections:
+                loop.poll(1.0)
+            return listener.connections[0]
 
 
 def make_response() -> Response:
@@ -170,6 +186,29 @@ RULES: dict[str, Rule] = {
             "stats": TELLS,
             **dict.fromkeys(
                 ("after_close", "change_to_http2", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"),
+                INSIDE,
+            ),
+        },
+    ),
+    "TcpListener": Rule(
+        make_tcp_listener,
+        {},
+        {
+            "close": ENDS,
+            "stats": TELLS,
+            **dict.fromkeys(("after_close", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
+        },
+    ),
+    "MessageConnection": Rule(
+        make_message_connection,
+        {},
+        {
+            **dict.fromkeys(("close", "abort"), ENDS),
+            **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
+            **dict.fromkeys(("pause", "resume"), "change nothing"),
+            **dict.fromkeys(
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push",
+                 "resume_starved", "share"),
                 INSIDE,
             ),
         },

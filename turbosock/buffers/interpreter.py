@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from typing import Any
 
 
 def _global_lock_holds() -> bool:
@@ -37,3 +38,11 @@ REUSE_IS_SAFE = hasattr(sys, "getrefcount") and _global_lock_holds()
 
 # The reference count of an object that a pool has just taken into a local variable and that nobody else holds.
 UNSHARED_REFERENCES = _references_of_a_local() if REUSE_IS_SAFE else 0
+
+if REUSE_IS_SAFE:
+    from sys import getrefcount as getrefcount
+else:
+
+    def getrefcount(object: Any, /) -> int:
+        """Say that an object is shared, where nobody can tell; returns more than any unshared object has."""
+        return UNSHARED_REFERENCES + 1

@@ -19,19 +19,10 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from turbosock.buffers.caller import caller_line
-from turbosock.buffers.interpreter import REUSE_IS_SAFE, UNSHARED_REFERENCES
+from turbosock.buffers.interpreter import REUSE_IS_SAFE, UNSHARED_REFERENCES, getrefcount
 from turbosock.errors import InvalidOption, LeaseError
 from turbosock.forks import renewed_in_child
 from turbosock.limits import MAX_IDLE_OBJECTS
-
-if REUSE_IS_SAFE:
-    from sys import getrefcount
-else:
-
-    def getrefcount(object: Any, /) -> int:
-        """Say that an object is shared, where nobody can tell; returns more than any unshared object has."""
-        return UNSHARED_REFERENCES + 1
-
 
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@
 (`data`) are valid until the next `poll()`; the object is then used again, unless somebody still holds it. The end of a
 request is announced by its Exchange, which is an Event itself: nothing is made for it. The events of an event stream
 stand in the queue together, and are read one by one as they are taken: each is valid until the next step.
+A ConnectionEvent tells of a message connection or a datagram socket, on the same terms as a DataEvent.
 
 Invariant: events come out in the order in which they went in; a queue above its bound stops the loop's reading and
 never drops an event.
@@ -13,16 +14,19 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
 from turbosock.buffers import ObjectPool
-from turbosock.errors import LeaseError
+from turbosock.buffers.interpreter import REUSE_IS_SAFE, UNSHARED_REFERENCES, getrefcount
+from turbosock.connection.retained import RetainedMessage
+from turbosock.errors import LeaseError, StateError
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
+    from turbosock.connection.message_ring import MessageRing, Taker
     from turbosock.errors import TurbosockError
 
 
@@ -51,7 +55,7 @@ class Event:
         kind: what.
         exchange: the request concerned, or None.
         connection: the connection concerned, or None.
-        data: payload, lent, or None.
+        data: payload or None: a memoryview, which is lent; for a WebSocket also bytes or str of your own.
         error: why, for ERROR and CLOSED.
     """
 
@@ -62,7 +66,7 @@ class Event:
         error: TurbosockError | None
 
         @property
-        def data(self) -> memoryview | None: ...
+        def data(self) -> Any: ...
 
         @property
         def stream(self) -> LoopEventStream | None: ...
@@ -141,6 +145,92 @@ class GuardedDataEvent(DataEvent):
             return "<DataEvent, over>"
 
 
+class ConnectionEvent(Event):
+    """What happened to a message connection or a datagram socket: OPEN, MESSAGE, WRITABLE or CLOSED; pooled.
+
+    Attributes:
+        address: the sender of a datagram; None for connections, which have their own.
+    """
+
+    __slots__ = ("address", "connection", "data", "error", "kind", "ring")
+
+    exchange: Final = None
+
+    def __init__(self) -> None:
+        self.kind = EventKind.OPEN
+        self.connection: Any = None
+        self.data: Any = None
+        self.error: TurbosockError | None = None
+        self.address: Any = None
+        # Where the data lies, if that is lent.
+        self.ring: MessageRing | None = None
+
+    def retain(self) -> RetainedMessage:
+        """The message, to be kept past the next `poll()`; it counts against its connection's quota until its release.
+
+        Raises:
+            StateError: the event is none of a message, or is over.
+        """
+        if self.data is None:
+            raise StateError("retain() of an event without data: retain a MESSAGE, before the next poll()")
+        return RetainedMessage(self.data, self.ring)
+
+    def forget(self) -> None:
+        """Let go of everything; lent data ends."""
+        taker: Taker | None = self.connection
+        ring = self.ring
+        self.connection = None
+        self.address = None
+        self.error = None
+        data = self.data
+        if data is None:
+            return
+        self.data = None
+        if ring is not None:
+            self.ring = None
+            try:
+                data.release()
+            except BufferError:
+                # As above.
+                pass
+            ring.let_go()
+        if taker is not None:
+            taker.untaken -= 1
+            if taker.held:
+                taker.on_room()
+
+    def __repr__(self) -> str:
+        return f"<ConnectionEvent {self.kind.name} of {self.connection}>"
+
+
+class GuardedConnectionEvent(ConnectionEvent):
+    """A ConnectionEvent of diagnostics: made anew each time, and one that is used past its life says so."""
+
+    __slots__ = ()
+
+    def forget(self) -> None:
+        super().forget()
+        del self.data, self.connection
+
+    def __getattr__(self, name: str) -> object:
+        # Only for attributes that are missing: forget() deletes them.
+        if name in ("data", "connection"):
+            raise LeaseError(f"{name} of an event after the next poll(): copy the data, or retain() it, before")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        try:
+            return super().__repr__()
+        except LeaseError:
+            return "<ConnectionEvent, over>"
+
+
+_OPEN: Final = EventKind.OPEN
+_MESSAGE: Final = EventKind.MESSAGE
+_WRITABLE: Final = EventKind.WRITABLE
+_CLOSED: Final = EventKind.CLOSED
+
+
 class EventQueue:
     """The events of one Loop; iterating takes them out.
 
@@ -151,8 +241,10 @@ class EventQueue:
 
     __slots__ = (
         "_delivered",
-        "_events",
         "_exchanges",
+        "_free",
+        "_make",
+        "_max_free",
         "_more_of",
         "_note",
         "_pool",
@@ -160,14 +252,16 @@ class EventQueue:
         "append",
         "full_count",
         "max_queued",
+        "waiting",
     )
 
     def __init__(self, exchanges: ObjectPool[Exchange], *, pooling: bool, diagnostics: bool) -> None:
         self._exchanges = exchanges
-        self._events: deque[Event] = deque()
-        self._take = self._events.popleft
+        # The events that were not taken yet.
+        self.waiting: deque[Event] = deque()
+        self._take = self.waiting.popleft
         # Adds an event; the queue's own method, for the loop.
-        self.append = self._events.append
+        self.append = self.waiting.append
         # The event stream whose events are being taken.
         self._more_of: LoopEventStream | None = None
         # A deque keeps its blocks; a list is made anew as it grows and shrinks.
@@ -177,12 +271,16 @@ class EventQueue:
         self._pool: ObjectPool[DataEvent] = ObjectPool(
             kind, kind.forget, max_idle=limits.MAX_IDLE_EVENTS, pooling=pooling and not diagnostics
         )
+        # Events of connections that wait for their next use. No ObjectPool: each message would cost two calls more.
+        self._free: deque[ConnectionEvent] = deque()
+        self._make: type[ConnectionEvent] = GuardedConnectionEvent if diagnostics else ConnectionEvent
+        self._max_free = limits.MAX_IDLE_EVENTS if pooling and REUSE_IS_SAFE and not diagnostics else 0
         self.max_queued = limits.MAX_QUEUED_EVENTS
         # How often the bound made the loop stop.
         self.full_count = 0
 
     def __len__(self) -> int:
-        return len(self._events) if self._more_of is None else len(self._events) + 1
+        return len(self.waiting) if self._more_of is None else len(self.waiting) + 1
 
     def __iter__(self) -> EventQueue:
         return self
@@ -193,7 +291,7 @@ class EventQueue:
             if stream.take_more():
                 return stream.message
             self._more_of = None
-        while self._events:
+        while self.waiting:
             event = self._take()
             stream = event.stream
             if stream is None:
@@ -211,19 +309,58 @@ class EventQueue:
         event.exchange = exchange
         event.lease = lease
         event.data = lease.view[:count]
-        self._events.append(event)
+        self.waiting.append(event)
+
+    def put_message(
+        self, connection: Taker, data: memoryview | bytes | str, ring: MessageRing | None, address: object = None
+    ) -> None:
+        """Add a MESSAGE event; with `ring`, where its data lies, it is one more of the ring's holders."""
+        event = self._free.pop() if self._free else self._make()
+        event.kind = _MESSAGE
+        event.connection = connection
+        event.data = data
+        event.address = address
+        if ring is not None:
+            event.ring = ring
+            ring.holders += 1
+        self.append(event)
+
+    def put_open(self, connection: object, address: object = None) -> None:
+        """Add an OPEN event."""
+        self._put(_OPEN, connection, address)
+
+    def put_writable(self, connection: object, address: object = None) -> None:
+        """Add a WRITABLE event."""
+        self._put(_WRITABLE, connection, address)
+
+    def put_closed(self, connection: object, error: TurbosockError | None, address: object = None) -> None:
+        """Add a CLOSED event."""
+        self._put(_CLOSED, connection, address).error = error
+
+    def _put(self, kind: EventKind, connection: object, address: object) -> ConnectionEvent:
+        event = self._free.pop() if self._free else self._make()
+        event.kind = kind
+        event.connection = connection
+        event.address = address
+        self.append(event)
+        return event
 
     @property
     def is_full(self) -> bool:
         """Whether nothing more may be produced until events are taken."""
-        return len(self._events) >= self.max_queued
+        return len(self.waiting) >= self.max_queued
 
     def recycle(self) -> None:
         """The next poll begins: what was delivered before is over."""
         delivered = self._delivered
         while delivered:
             event = delivered.pop()
-            if isinstance(event, DataEvent):
+            if isinstance(event, ConnectionEvent):
+                event.forget()
+                # As in an ObjectPool: what somebody still holds is not used again.
+                if len(self._free) < self._max_free and getrefcount(event) <= UNSHARED_REFERENCES:
+                    self._free.append(event)
+            elif isinstance(event, DataEvent):
                 self._pool.give_back(event)
             elif not event.gathers:  # type: ignore[attr-defined]  # what is no DataEvent is an Exchange
                 # One with content is its user's object; the others are used again once nobody holds them.
@@ -233,8 +370,9 @@ class EventQueue:
         """Drop everything."""
         self.recycle()
         self._more_of = None
-        while self._events:
-            event = self._events.popleft()
-            if isinstance(event, DataEvent):
+        while self.waiting:
+            event = self.waiting.popleft()
+            if isinstance(event, (DataEvent, ConnectionEvent)):
                 event.forget()
+        self._free.clear()
         self._pool.clear()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.connection.http2_connection import NO_RING, Http2Connection
+from turbosock.connection.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.errors import ConnectionClosed, Http2Error, NetworkError, TurbosockError
 from turbosock.protocol.http2.engine import Engine
 from turbosock.protocol.http2.error_codes import ENHANCE_YOUR_CALM
@@ -32,7 +33,6 @@ from turbosock.reactor.poller import IN, OUT, READABLE
 from turbosock.reactor.sockets import tune
 from turbosock.reactor.timers import NEVER
 from turbosock.server.http2_stream import Http2ServerStream
-from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 
 if TYPE_CHECKING:
     from turbosock.connection.receive_ring import ReceiveRing

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.connection.http1_server import Http1ServerConnection
+from turbosock.connection.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.connection.send import Send
 from turbosock.errors import BodyTooLarge, InvalidOption, LimitError, NetworkError, ProtocolError, TurbosockError
 from turbosock.protocol.http1.serialize import LAST_CHUNK, Fields, chunk_prefix, last_chunk
@@ -30,7 +31,6 @@ from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
 from turbosock.reactor.sockets import has_left, tune
 from turbosock.server.carrier import PLAIN_TEXT, Carrier, status_of, status_text
 from turbosock.server.http_exchange import HttpExchange
-from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.server.request import PeerAddress, Request, RequestTls
 from turbosock.server.response_heads import CHUNKED, CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
 

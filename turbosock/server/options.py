@@ -1,10 +1,11 @@
-"""The options of `Loop.listen()` by name and type, one set for each protocol; `HttpListener` says what they mean."""
+"""The options of `Loop.listen()` by name and type, one set for each protocol; the listeners say what they mean."""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
 from turbosock.config import Http2Config, TlsServerConfig
+from turbosock.protocol.framing.choice import FramingArgument
 
 
 class HttpOptions(TypedDict, total=False):
@@ -23,6 +24,25 @@ class HttpOptions(TypedDict, total=False):
     head_timeout_s: float
     body_timeout_s: float
     idle_timeout_s: float
+    write_timeout_s: float
+    backlog: int
+    reuse_port: bool
+    dual_stack: bool
+    mode: int | None
+
+
+class TcpOptions(TypedDict, total=False):
+    """What `loop.listen(address, protocol="tcp")` may be told; see `TcpListener`."""
+
+    framing: FramingArgument
+    tls: TlsServerConfig | None
+    max_connections: int
+    max_message: int
+    quota: int
+    max_unsent: int
+    handshake_timeout_s: float
+    message_timeout_s: float
+    idle_timeout_s: float | None
     write_timeout_s: float
     backlog: int
     reuse_port: bool

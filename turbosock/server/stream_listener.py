@@ -146,6 +146,10 @@ class StreamListener:
         """
         raise AssertionError("a listener says what its connections do")
 
+    def stats(self) -> Any:
+        """What happened so far."""
+        raise AssertionError("a listener says what it counts")
+
     # What the reactor calls
 
     def on_ready(self, mask: int) -> None:

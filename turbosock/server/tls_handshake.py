@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turbosock import limits
+from turbosock.connection.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.errors import TlsError, TurbosockError
 from turbosock.reactor.poller import IN
 from turbosock.reactor.sockets import discard, end_output
-from turbosock.server.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.tls.provider import DONE, WANTS_WRITE
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from turbosock import limits
+from turbosock.connection.lingering import MORE, OVER, WAITING, Lingering
 from turbosock.reactor.sockets import WOULD_BLOCK
-from turbosock.server.lingering import MORE, OVER, WAITING, Lingering
 
 BLOCK = 16 * limits.KIB
 

@@ -1,0 +1,70 @@
+"""The two halves of a strategy, and the owner of a connection, as MessageConnection knows them; it describes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from turbosock.buffers.ring import RingBuffer
+    from turbosock.connection.message_connection import MessageConnection
+    from turbosock.errors import TurbosockError
+    from turbosock.transport.transport import SaeaTransport
+
+Data = bytes | bytearray | memoryview
+
+
+class MessageReader(Protocol):
+    """The receiving half of a strategy; see the module."""
+
+    @property
+    def data(self) -> memoryview | bytes | str: ...
+    @property
+    def wanted(self) -> int: ...
+    @property
+    def error(self) -> TurbosockError | None: ...
+    @property
+    def lent(self) -> memoryview | None: ...
+
+    def next(self, ring: RingBuffer) -> int: ...
+    def room(self, ring: RingBuffer) -> memoryview: ...
+    def end(self, ring: RingBuffer | None) -> TurbosockError | None: ...
+
+
+class BorrowingReader(MessageReader, Protocol):
+    """A reader that has long messages put into memory of their own."""
+
+    def lend(self, memory: memoryview) -> None: ...
+    def received(self, ring: RingBuffer, count: int) -> None: ...
+
+
+class MessageWriter(Protocol):
+    """The sending half of a strategy; see the module."""
+
+    @property
+    def shares(self) -> bool: ...
+    @property
+    def replaces(self) -> bool: ...
+    @property
+    def head_bytes(self) -> int: ...
+    @property
+    def tail_bytes(self) -> int: ...
+    @property
+    def trailer(self) -> bytes: ...
+
+    def payload(self, data: object) -> Data: ...
+    def frame(self, payload: Data) -> bytes: ...
+    def header(self, payload: bytes) -> bytes | None: ...
+    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]: ...
+
+
+class MessageOwner(Protocol):
+    """Who made a connection: a listener, or the Loop itself.
+
+    Attributes:
+        timeouts: connections that were given up.
+    """
+
+    timeouts: int
+
+    def forget(self, session: MessageConnection, transport: SaeaTransport) -> None:
+        """It has ended."""

@@ -1,0 +1,159 @@
+"""Outbox: the frames of one connection that wait for its socket, in order, bounded.
+
+A frame is one whole message as it goes on the wire, or, of a long message that is sent from where it lies, one of its
+parts: bytes that may be shared by many connections, or a view of pooled memory, which returns to its pool when it has
+left. A message with a key takes the place of an unsent one with the same key: its place in the order, too, so that it
+cannot be put off for ever by its own successors. A frame that has begun to leave, or that a pending send holds
+(`locked`), is not replaced.
+
+Invariants: no frame is empty; `unsent` is the length of all of them; the one with the sequence number s is
+`frames[s - _first]`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turbosock import limits
+
+if TYPE_CHECKING:
+    from turbosock.buffers import PooledBuffer
+
+Frame = bytes | memoryview
+
+
+class Outbox:
+    """Frames that wait; see the module.
+
+    Attributes:
+        frames: in order, ready for a gathering send.
+        unsent: their bytes.
+        locked: how many of the first ones must stay as they are.
+        replaced: messages that took the place of another one, since the outbox was made.
+    """
+
+    __slots__ = ("_first", "_keys", "_leases", "frames", "locked", "replaced", "unsent")
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.unsent = 0
+        self.locked = 0
+        self.replaced = 0
+        self._first = 0
+        # By key, and by sequence number; made when first needed.
+        self._keys: dict[object, int] | None = None
+        self._leases: dict[int, PooledBuffer] | None = None
+
+    def put(self, frame: Frame, lease: PooledBuffer | None = None) -> None:
+        """Add a frame; `lease`, if any, is the memory that it lies in, and is released when it has left."""
+        if lease is not None:
+            if self._leases is None:
+                self._leases = {}
+            self._leases[self._first + len(self.frames)] = lease
+        self.frames.append(frame)
+        self.unsent += len(frame)
+
+    def waiting(self, key: object) -> int:
+        """The length of the frame that a message with this key would replace, or -1.
+
+        Raises:
+            TypeError: the key cannot be hashed.
+        """
+        index = self._index(key)
+        return -1 if index < 0 else len(self.frames[index])
+
+    def put_keyed(self, key: object, frame: Frame, lease: PooledBuffer | None = None) -> None:
+        """Add a frame, or replace the one with the same key."""
+        index = self._index(key)
+        if index >= 0:
+            frames = self.frames
+            self.unsent += len(frame) - len(frames[index])
+            frames[index] = frame
+            self.replaced += 1
+            sequence = self._first + index
+            if self._leases is not None:
+                old = self._leases.pop(sequence, None)
+                if old is not None:
+                    old.release()
+            if lease is not None:
+                if self._leases is None:
+                    self._leases = {}
+                self._leases[sequence] = lease
+            return
+        if self._keys is None:
+            self._keys = {}
+        elif len(self._keys) > 2 * limits.MAX_UNSENT_FRAMES:
+            # Keys of frames that have left, while others always waited.
+            self._keys = {key: sequence for key, sequence in self._keys.items() if sequence >= self._first}
+        self._keys[key] = self._first + len(self.frames)
+        self.put(frame, lease)
+
+    def _index(self, key: object) -> int:
+        """Where the frame is that a message with this key replaces, or -1."""
+        if self._keys is None:
+            return -1
+        index = self._keys.get(key, -1) - self._first
+        return index if index >= self.locked else -1
+
+    def sent(self, count: int) -> None:
+        """The first `count` bytes have left."""
+        frames = self.frames
+        left = self.unsent - count
+        self.unsent = left
+        self.locked = 0
+        if not left:
+            done = len(frames)
+            frames.clear()
+            if self._keys is not None:
+                self._keys.clear()
+        else:
+            done = 0
+            while count >= len(frames[done]):
+                count -= len(frames[done])
+                done += 1
+            if count:
+                frames[done] = memoryview(frames[done])[count:]
+                self.locked = 1
+            if done:
+                del frames[:done]
+        if self._leases:
+            for sequence in range(self._first, self._first + done):
+                lease = self._leases.pop(sequence, None)
+                if lease is not None:
+                    lease.release()
+        self._first += done
+
+    def gather(self, memory: memoryview) -> int:
+        """Copy as many whole frames as fit into `memory`, from the first one on; how many bytes that is."""
+        room = len(memory)
+        at = 0
+        for frame in self.frames:
+            stop = at + len(frame)
+            if stop > room:
+                break
+            memory[at:stop] = frame
+            at = stop
+        return at
+
+    def join(self, max_bytes: int) -> Frame:
+        """The first frames, up to `max_bytes`, as one object, or the first one where it is longer. They are locked."""
+        frames = self.frames
+        size = len(frames[0])
+        count = 1
+        while count < len(frames) and size + len(frames[count]) <= max_bytes:
+            size += len(frames[count])
+            count += 1
+        self.locked = count
+        return frames[0] if count == 1 else b"".join(frames[:count])
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.frames.clear()
+        self.unsent = 0
+        self.locked = 0
+        self._keys = None
+        leases = self._leases
+        self._leases = None
+        if leases is not None:
+            for lease in leases.values():
+                lease.release()
