@@ -165,8 +165,7 @@ class Http2Session(Http2Connection):
         if origin is None:
             return
         if self.engine.exhausted:
-            origin.leave_session(self)
-            self._retire_idle(len(self.streams))
+            self.retire()
             if not self.engine.streams and not self.closed:
                 self.close()
             return
@@ -175,6 +174,14 @@ class Http2Session(Http2Connection):
         if origin.waiters and not self.closed:
             # Of this session alone: the lock of another one is not waited for under one's own.
             origin.hand_over(self)
+
+    def retire(self) -> None:
+        """No stream can be opened any more: give none out, even if the pass that has shown it is not over."""
+        self.places = 0
+        origin = self.origin
+        if origin is not None:
+            origin.leave_session(self)
+            self._retire_idle(len(self.streams))
 
     def _retire_idle(self, count: int) -> None:
         """Take so many idle streams out of circulation, as far as there are any."""

@@ -294,6 +294,7 @@ class Http2Stream(Stream):
         else:
             if engine.exhausted:
                 # A block that was encoded has to be sent: it may have changed the table.
+                session.retire()
                 raise self._unprocessed()
             block = engine.encoder.encode(fields_of_head(head, session.scheme), head)
         source = self._source
@@ -301,7 +302,8 @@ class Http2Stream(Stream):
         try:
             engine.open(self)
         except StateError as error:
-            # A GOAWAY came in this very pass.
+            # A GOAWAY came in this very pass. Whoever tries again is not to be sent here.
+            session.retire()
             raise self._unprocessed() from error
         self._head = None
         self.bytes_out += len(block)
