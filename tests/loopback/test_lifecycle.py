@@ -183,6 +183,7 @@ RULES: dict[str, Rule] = {
         {},
         {
             "close": ENDS,
+            "drain": ENDS,
             "stats": TELLS,
             **dict.fromkeys(
                 ("after_close", "change_to_http2", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"),

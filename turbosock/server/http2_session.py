@@ -262,7 +262,7 @@ class Http2ServerSession(Http2Connection):
         if self._phase == ENDING and not engine.unsent:
             self._part()
             return
-        if engine.paused:
+        if engine.paused and self._phase == OPEN:
             reactor.requeue(self, IN)
         self.release_memory()
         if self._phase == OPEN:
@@ -403,8 +403,9 @@ class Http2ServerSession(Http2Connection):
         """End the connection for what the client did, or did not do; the GOAWAY in the output leaves with this step."""
         ring = self.ring
         if ring is not None:
-            # What it said after that does not count.
+            # What it said after that, or goes on to say, does not count.
             ring.clear()
+        self.engine.paused = True
         self._phase = ENDING
         self.failing = True
         self.engine.end_of_stream(error)
@@ -469,6 +470,7 @@ class Http2ServerSession(Http2Connection):
         if count > 0:
             self.listener.reactor.bytes_in += count
         elif count < 0:
+            transport.readable = False
             try:
                 transport.arm()
             except TurbosockError:

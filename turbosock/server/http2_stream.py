@@ -5,9 +5,9 @@ tells what came and when there is room; what the handler sends goes into the con
 and the client's windows have room, and waits here otherwise. The object serves one request after another.
 
 Invariants: the client is given credit for a body that was read, or gathered within bounds, and for no other; what came
-of a body lies in the connection's ring for one step, and then in the backlog; a stream whose answer is whole is over,
-and what the client still sends of its request is refused (RFC 9113 §8.1). A client that waits for credit, or whose
-credit is waited for, has a deadline.
+of a body lies in the connection's ring for one step, and then in the backlog. A stream whose answer is whole is over:
+what the client still sends of its request gets no credit, and is refused when the client has had time to read that
+answer (RFC 9113 §8.1; some clients lose it otherwise). A client that keeps the stream waiting has a deadline.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from turbosock.protocol.http2.stream_state import CLOSED
 from turbosock.reactor.timers import NEVER
 from turbosock.server.carrier import PLAIN_TEXT, Carrier, status_text
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.server.lingering import LINGER_NS
 from turbosock.server.request import Request
 from turbosock.server.response_heads import UNSAID
 
@@ -148,6 +149,8 @@ class Http2ServerStream(Carrier, Stream):
         phase = self._phase
         if phase == OVER:
             self._lent = 0
+            if self.state == CLOSED:
+                self._leave()
             return
         if self.failure is not None:
             self._lose()
@@ -505,13 +508,26 @@ class Http2ServerStream(Carrier, Stream):
         self.exchange = None
         self._lent = 0
         self.deadline_ns = NEVER
-        session = self.session
-        if self.state != CLOSED:
-            # The rest of the request is not wanted any more.
-            session.engine.reset(self, NO_ERROR)
+        if self.state == CLOSED:
+            self._leave()
+        elif self.request is None:
+            self._refuse_rest()
+        else:
+            self.session.expect(self, LINGER_NS)
+
+    def _refuse_rest(self) -> None:
+        """The rest of the request is not wanted any more."""
+        self.session.engine.reset(self, NO_ERROR)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The stream is over on both sides."""
+        self.deadline_ns = NEVER
+        if self._waiting is not None:
+            self._waiting.clear()
         if self._backlog is not None:
             self._backlog.clear()
-        session.over(self)
+        self.session.over(self)
 
     def _lose(self) -> None:
         """The client gave the stream up, or broke it; or the connection is over."""
@@ -582,6 +598,10 @@ class Http2ServerStream(Carrier, Stream):
             self._reset(CANCEL)
             if exchange is not None and exchange.closed:
                 self._call(exchange.on_closed, exchange)
+            return
+        if self._phase == OVER:
+            self.session.lend_output()
+            self._refuse_rest()
             return
         self.listener.timeouts += 1
         exchange = self.exchange

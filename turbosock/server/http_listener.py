@@ -241,6 +241,17 @@ class HttpListener(StreamListener):
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
+    def drain(self) -> None:
+        """Accept nobody any more, and end each connection as soon as the requests that it has are answered.
+
+        Clients are told: answers say `Connection: close`, HTTP/2 gets a GOAWAY. `stats().open` becomes 0; what has not
+        ended when time is up is for `close()`. A second call does nothing.
+        """
+        if not self.closed:
+            self._stop_listening()
+            for session in tuple(self._sessions):
+                session.drain()
+
     def stats(self) -> ListenerStats:
         """What happened so far."""
         transports = [session.transport for session in tuple(self._sessions)]

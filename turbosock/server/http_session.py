@@ -566,6 +566,15 @@ class HttpSession(Carrier):
     def close_connection(self) -> None:
         self.close()
 
+    def drain(self) -> None:
+        """Take no more requests, and end when the one that there is has been answered."""
+        if self._phase != OPEN:
+            return
+        if self.exchange is None and self._content is None:
+            self.close()
+        else:
+            self.connection.state.end_after_this()
+
     def lose(self) -> None:
         """The connection is gone or given up, and the handler is told."""
         exchange = self.exchange

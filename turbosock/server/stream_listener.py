@@ -78,6 +78,7 @@ class StreamListener:
         "_failed_handshakes",
         "_gone_bytes_in",
         "_gone_bytes_out",
+        "_listening",
         "_path",
         "_retry",
         "_sessions",
@@ -125,6 +126,7 @@ class StreamListener:
         self.mask = 0
         self.queued = False
         self.closed = False
+        self._listening = True
         self._tls = None if tls is None else TlsAcceptor(tls, alpn=alpn)
         self._socket = listen(address, backlog=backlog, reuse_port=reuse_port, dual_stack=dual_stack, mode=mode)
         self._path = unix_path(address) if isinstance(address, str) else None
@@ -155,7 +157,7 @@ class StreamListener:
     def on_ready(self, mask: int) -> None:
         """Clients wait: accept some of them."""
         for _ in range(limits.MAX_ACCEPTS_PER_TURN):
-            if self.closed:
+            if not self._listening:
                 return
             if len(self._sessions) + len(self.handshakes) >= self.max_connections:
                 self._watch(False)
@@ -233,7 +235,7 @@ class StreamListener:
             self._retry.move(self.reactor.clock.now_ns() + ACCEPT_RETRY_NS)
 
     def _watch(self, wanted: bool) -> None:
-        if self._watching is not wanted and not self.closed:
+        if self._watching is not wanted and self._listening:
             try:
                 self.reactor.set_interest(self._socket.fileno(), read=wanted, write=False)
             except NetworkError:
@@ -285,14 +287,21 @@ class StreamListener:
         if self.closed:
             return
         self.closed = True
+        self._stop_listening()
+        for session in tuple(self._sessions):
+            session.close()
+
+    def _stop_listening(self) -> None:
+        """Accept nobody any more, and remove a Unix path; a second call does nothing."""
+        if not self._listening:
+            return
+        self._listening = False
         self.mask = 0
         self.reactor.timers.cancel(self._retry)
         self.reactor.unregister(self._socket.fileno())
         self._leave_address()
         for handshake in tuple(self.handshakes):
             handshake.close()
-        for session in tuple(self._sessions):
-            session.close()
 
     def _drop_inherited(self) -> None:
         """In the child of a fork: close its copies; the path is the parent's, who listens there."""

@@ -45,7 +45,7 @@ from turbosock.protocol.http2.frames import (
 from turbosock.protocol.http2.sending_half import PROBE, SendingHalf
 from turbosock.protocol.http2.settings import ENABLE_PUSH, HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE
 from turbosock.protocol.http2.stream import UNPROCESSED
-from turbosock.protocol.http2.stream_state import CLOSED
+from turbosock.protocol.http2.stream_state import CLOSED, HALF_CLOSED_LOCAL
 
 if TYPE_CHECKING:
     from turbosock.buffers import RingBuffer
@@ -99,6 +99,7 @@ class ControlFrames(SendingHalf):
         if stream is None:
             return
         (error_code,) = WORD.unpack_from(root, at)
+        answered = stream.state == HALF_CLOSED_LOCAL
         stream.state = CLOSED
         self._forget(stream)
         if stream.ended and self.client:
@@ -116,7 +117,9 @@ class ControlFrames(SendingHalf):
             stream_id=stream_id,
         )
         stream.on_news()
-        self._count_reset()
+        if not answered:
+            # Who has its answer may well leave the rest of its request out.
+            self._count_reset()
 
     def _on_settings(self, flags: int, stream_id: int, root: memoryview, at: int, length: int) -> None:
         if stream_id:
