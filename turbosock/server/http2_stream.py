@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock.connection.backlog import Backlog
 from turbosock.connection.http2_connection import NO_RING
+from turbosock.connection.lingering import LINGER_NS
 from turbosock.connection.send import Send
 from turbosock.connection.unsent import Unsent
 from turbosock.errors import BodyTooLarge, HeadTooLarge, Http2Error, InvalidOption, Origin, TurbosockError
@@ -26,7 +27,6 @@ from turbosock.protocol.http2.stream_state import CLOSED
 from turbosock.reactor.timers import NEVER
 from turbosock.server.carrier import PLAIN_TEXT, Carrier, status_text
 from turbosock.server.http_exchange import HttpExchange
-from turbosock.server.lingering import LINGER_NS
 from turbosock.server.request import Request
 from turbosock.server.response_heads import UNSAID
 
