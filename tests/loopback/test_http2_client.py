@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,6 +215,23 @@ def test_middleware_sees_each_exchange_once(wire: Wire) -> None:
                     Face(loop).turn_until(lambda exchange=exchange: exchange.done)  # type: ignore[misc]
                     assert exchange.content == b"/a"
         spy.check()
+
+
+def test_end_that_comes_behind_the_last_byte_changes_nothing(user: Face, clear: Wire) -> None:
+    whole = threading.Event()
+
+    def handle(http2: Http2Peer, request: Request) -> None:
+        http2.answer(request, BIG[:100_000], trailers=[("x-end", "here")], ends=False)
+        # The client has asked for more than there is, and waits.
+        http2.synchronise()
+        whole.set()
+        http2.send(http2.headers(request.stream_id, [("x-end", "here")], end=True))
+
+    with http2_site(clear, serving(handle)) as site:
+        answer = user.get(site.url("/"))
+        assert answer.content == BIG[:100_000]
+        assert whole.is_set()
+        assert answer.trailers is not None
 
 
 # What each face does with a body

@@ -124,3 +124,14 @@ def test_large_body_of_unknown_length_never_has_much_more_room_than_it_fills() -
         gatherer.advance(count)
         length += count
     assert len(gatherer.take()) == length
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 65_536, 65_537, 2_000_000])
+def test_body_that_is_full_before_its_end_is_known_keeps_every_byte(size: int) -> None:
+    gatherer = Gatherer(size, 1 << 22)
+    body = bytes(index % 255 + 1 for index in range(256)) * (size // 256 + 1)
+    fill(gatherer, body[:size], 50_000)
+    for _ in range(3):
+        # Whoever asks for the end needs room to ask with.
+        assert len(gatherer.writable()) > 0
+    assert gatherer.take() == body[:size]
