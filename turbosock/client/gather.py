@@ -52,8 +52,8 @@ class Gatherer:
         grown = self._room + (self._room >> (0 if self._room < limits.GATHER_DOUBLING_BYTES else 3))
         room = max(limits.RECEIVE_RING_BYTES, min(limits.GATHER_STEP_BYTES, self.expected), grown)
         if self.expected >= 0:
-            # Full, and asked again: the end may come by itself, as over HTTP/2 it does. There is a byte for it then, and
-            # what is here stays as it is.
+            # Full, and asked again: the end may come by itself, as over HTTP/2. What is here stays as it is, and one
+            # byte more is lent.
             room = min(room, self.expected + 1 if self._room >= self.expected else self.expected)
         if room > self.max_bytes:
             room = self.max_bytes + 1
