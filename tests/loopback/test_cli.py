@@ -394,9 +394,10 @@ ROWS = (
     "8 threads on one Client",
     "8 threads over https",
     "60 Hz tick, 100 requests in flight",
+    "one stream of events",
     "allocations per request",
 )
-SHORT_SECONDS = 0.3
+SHORT_SECONDS = 0.4
 
 
 def _stage(url: str, secure_url: str = "", ca_pem: bytes = b"") -> Stage:
@@ -412,12 +413,14 @@ def test_demo_prints_a_table_with_every_row_and_nothing_for_a_terminal(capfd: py
     rows = [re.split(r"  +", line) for line in table.splitlines()]
     assert [row[0] for row in rows if row[0]] == list(ROWS)
     values = [(row[1], row[2]) for row in rows]
-    assert [what for what, _ in values[:7]] == [
+    assert [what for what, _ in values[:9]] == [
         *["requests per second"] * 3, "tick p50", "tick p99", "tick max", "late frames",
+        "events per second", "the same in a Loop",
     ]  # fmt: skip
+    assert all(int(value.replace(",", "")) > 0 for _, value in values[7:9])
     assert all(int(value.replace(",", "")) > 0 for what, value in values if what == "requests per second")
     assert all(re.fullmatch(r"[\d.]+ (µs|ms|s)", value) for what, value in values if what.startswith("tick "))
-    allocations = dict(values[7:])
+    allocations = dict(values[9:])
     assert len(allocations) in (2, 4)
     assert all(float(value) < 1000 for value in allocations.values())
     assert ("memray" in notes) and ("A tick is" in notes) and ("https: " in notes)

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     redirects = _redirects(arguments)
     # A run is one request: a budget, which protects servers from a crowd of them, would only be in the way.
     retries = RetryPolicy(count=arguments.retry, budget=None) if arguments.retry else None
-    log = HopLog(_say if arguments.verbose else None)
+    log = HopLog(say if arguments.verbose else None)
     links: list[Middleware] = [log] if arguments.verbose or arguments.head else []
     with ExitStack() as stack:
         if arguments.har is not None:
@@ -91,10 +91,11 @@ def _receive(response: Response, sink: Sink, log: HopLog, arguments: argparse.Na
     _copy(response, sink, line, _length(response, decoded=arguments.compressed))
     sink.commit()
     if arguments.verbose:
-        _say(_timing(response, head_s))
+        say(_timing(response, head_s))
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write to standard error, if somebody is there."""
     try:
         sys.stderr.write(text)
     except OSError:
@@ -149,15 +150,15 @@ def _config(arguments: argparse.Namespace) -> Config:
     # As curl does: without --compressed the bytes that the server keeps, whose number is known.
     return Config(
         timeouts=timeouts,
-        tls=_tls(arguments),
-        proxy=_proxy(arguments.proxy, arguments.url),
+        tls=tls_config(arguments),
+        proxy=proxies(arguments.proxy, arguments.url),
         no_proxy=arguments.noproxy,
         decode=arguments.compressed,
         http_versions=arguments.http_versions,
     )
 
 
-def _proxy(urls: list[str], url: str) -> tuple[Proxy, ...] | bool | None:
+def proxies(urls: list[str], url: str) -> tuple[Proxy, ...] | bool | None:
     """What -x asks for; None: what the environment says."""
     if urls == [""]:
         return False
@@ -169,12 +170,12 @@ def _proxy(urls: list[str], url: str) -> tuple[Proxy, ...] | bool | None:
         raise InvalidOption(f"-x: {str(error).removeprefix('proxy: ')}") from None
 
 
-def _tls(arguments: argparse.Namespace) -> TlsConfig:
+def tls_config(arguments: argparse.Namespace) -> TlsConfig:
     """Whom to trust, and what to show; a warning where that is anybody."""
     if arguments.key is not None and arguments.cert is None:
         raise InvalidOption("--key without --cert: a key is nothing without its certificate; give both")
     if arguments.insecure:
-        _say(INSECURE)
+        say(INSECURE)
     return TlsConfig(
         verify=not arguments.insecure,
         ca_file=arguments.cacert,

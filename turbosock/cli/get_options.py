@@ -25,8 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
     _add_request(parser)
     _add_way(parser)
-    _add_version(parser)
-    _add_tls(parser)
+    add_version(parser)
+    add_tls(parser)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +101,11 @@ def _add_way(parser: argparse.ArgumentParser) -> None:
         "-m", "--timeout", "--max-time", metavar="SECONDS", type=seconds,
         help="give up after this time, whatever the reason",
     )  # fmt: skip
+    add_proxy(parser)
+
+
+def add_proxy(parser: argparse.ArgumentParser) -> None:
+    """Declare those of proxies."""
     parser.add_argument(
         "-x", "--proxy", metavar="URL", action="append", default=[], type=text,
         help="go through this proxy: http, https, socks4, socks4a, socks5 or socks5h; repeated: a chain, the nearest "
@@ -111,7 +116,8 @@ def _add_way(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_version(parser: argparse.ArgumentParser) -> None:
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Declare those that choose a version of HTTP."""
     versions = parser.add_mutually_exclusive_group()
     versions.add_argument(
         "--http2", action="store_const", dest="http_versions", const=HTTP_VERSIONS, default=HTTP_VERSIONS,
@@ -126,7 +132,8 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_tls(parser: argparse.ArgumentParser) -> None:
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """Declare those of TLS."""
     parser.add_argument("--cacert", metavar="FILE", help="trust the authorities in this PEM file, and not the system's")
     parser.add_argument(
         "--cert",

@@ -22,7 +22,7 @@ def test_main_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"turbosock {__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["get", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["get", "--help"], ["sse", "--help"], ["demo", "--help"]])
 def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     said = capsys.readouterr().out

@@ -1,7 +1,8 @@
 """DemoServer: turbosock's own listeners in a process of their own, so that client and server each have a processor.
 
 One speaks HTTP, the other one https, with a certificate that the parent makes on the spot; its key is in a file until
-the child has read it, and then nowhere but in the child.
+the child has read it, and then nowhere but in the child. Both answer with BODY, or, where they are asked for that, with
+a stream of events.
 
 The child learns on its standard input, by its end, that the parent is done or gone; so it outlives nobody. It says
 its ports on its standard output, once.
@@ -20,11 +21,16 @@ from typing import Final
 
 from turbosock.cli.demo.leg import BODY
 from turbosock.config import TlsCertificate, TlsServerConfig
+from turbosock.connection.send import Send
 from turbosock.errors import ConnectError
 from turbosock.loop import Loop
+from turbosock.protocol.sse.serialize import event_bytes
+from turbosock.server.event_sender import EventSender
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.tls.selfsigned import make_self_signed
 
+# In one piece, of some 16 KiB.
+EVENTS_AT_ONCE: Final = 150
 START_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 2.0
 
@@ -129,7 +135,23 @@ def serve(cert_file: str, key_file: str) -> None:
 
 def answer(exchange: HttpExchange) -> None:
     """The handler."""
-    exchange.respond(200, content=BODY)
+    if exchange.request.head.target == b"/?events":
+        _send_events(exchange)
+    else:
+        exchange.respond(200, content=BODY)
+
+
+def _send_events(exchange: HttpExchange) -> None:
+    """Send events without end, as fast as they are taken."""
+    block = event_bytes(BODY) * EVENTS_AT_ONCE
+    sender = exchange.respond_events()
+
+    def go_on(sender: EventSender) -> None:
+        while sender.put(block) is Send.OK:
+            pass
+
+    sender.on_writable = go_on
+    go_on(sender)
 
 
 def _await_end(loop: Loop, ended: threading.Event) -> None:
