@@ -34,12 +34,14 @@ from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
+from turbosock.client.dial_steps import DialSteps
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_prewarm import LoopPrewarmer
 from turbosock.client.loop_services import Attended, HeldExchange
+from turbosock.client.message_dial import MessageOptions, connect
 from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import Prewarming, refill_of
@@ -49,9 +51,10 @@ from turbosock.client.request_options import LoopOptions, RequestOptions, check_
 from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
 from turbosock.client.session import REDIRECTS, CookiesArgument, Session
-from turbosock.client.ticking_dial import TickingDial
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
-from turbosock.config import Config, Timeouts, check_seconds
+from turbosock.config import Config, Timeouts, TlsConfig, check_seconds
+from turbosock.connection.broadcast import Broadcast, broadcast
+from turbosock.connection.message_connection import MessageConnection
 from turbosock.connection.message_services import MessageServices
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
@@ -60,6 +63,7 @@ from turbosock.loop_stats import LoopStats
 from turbosock.poll_result import PollResult, Stop
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
+from turbosock.protocol.framing.choice import FramingArgument, framing_of
 from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from turbosock.reactor.poller import IN
 from turbosock.reactor.reactor import Handler, Reactor
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
+    from turbosock.connection.message_strategy import Data
 
 
 FORKED = "the loop is another process's, of which this one is a fork: {} a Loop made here; make a new one"
@@ -169,8 +174,8 @@ class Loop:
         self._longest_overrun_ns = 0
         self._prewarmer: LoopPrewarmer | None = None
         # Dials under way, and those of them that have not begun.
-        self.dials: set[TickingDial] = set()
-        self._dials: deque[TickingDial] = deque()
+        self.dials: set[DialSteps] = set()
+        self._dials: deque[DialSteps] = deque()
         self._dials_left = limits.MAX_DIALS_PER_TURN
         self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
         # Exchanges and streams that were cancelled, or whose middleware wants to be asked again.
@@ -441,7 +446,58 @@ class Loop:
             raise self._closed_error("listen() needs")
         return listen(self, address, protocol, options)
 
-    def queue_dial(self, dial: TickingDial) -> None:
+    def connect(
+        self,
+        address: ListenAddress,
+        *,
+        framing: FramingArgument = None,
+        tls: TlsConfig | bool | None = None,
+        timeout: TimeoutArgument = DEFAULT,
+        user: object = None,
+        **options: Unpack[MessageOptions],
+    ) -> MessageConnection:
+        """Connect to `address` inside `poll()`; messages are events.
+
+        Args:
+            address: (host, port), or a Unix path, "/run/app.sock" or "unix:app.sock". Proxies have no part in it.
+            framing: how messages stand in the stream; see TcpListener.
+            tls: True speaks TLS by this Loop's Config, a TlsConfig by itself.
+            timeout: of connecting, as in `request`; names, addresses and TLS included.
+            user: whatever you want to find again in `connection.user`.
+            options: `max_message`, `quota`, `max_unsent`, `message_timeout_s`, `idle_timeout_s`, `write_timeout_s`, as
+                in TcpListener.
+
+        Returns:
+            The connection. OPEN tells when it stands; if it never does, its one event is CLOSED, with the reason.
+
+        Raises:
+            InvalidOption: an argument cannot work; the message names it.
+            TlsError: there is no TLS engine for `tls`.
+            ClientClosed: after `close()`, or in the child of a fork.
+        """
+        if self.closed:
+            raise self._closed_error("connect() needs")
+        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
+        connection = connect(self, address, framing_of(framing), tls, timeouts, dict(options))
+        connection.user = user
+        return connection
+
+    def broadcast(self, connections: Iterable[MessageConnection], data: Data, key: object = None) -> Broadcast:
+        """Send one message to each of `connections`, framed once for all of a listener's; as their `send()`.
+
+        Args:
+            connections: message connections, of any kinds.
+            data, key: as in `MessageConnection.send`.
+
+        Returns:
+            How many took it (`ok`), had no room (`full`) and were not open (`closed`).
+
+        Raises:
+            InvalidOption: one of them cannot send such a message; those before it have taken it.
+        """
+        return broadcast(connections, data, key)
+
+    def queue_dial(self, dial: DialSteps) -> None:
         """For exchanges: begin a dial now, or in a later turn when too many begin at once; its deadline stands."""
         dial.arm()
         self.dials.add(dial)

@@ -170,10 +170,12 @@ RULES: dict[str, Rule] = {
             "flush": (),
             "next_deadline": (),
             "listen": (("127.0.0.1", 0),),
+            "connect": (("127.0.0.1", 1),),
         },
         {
             "close": ENDS,
             "stats": TELLS,
+            "broadcast": "asks the connections, which say CLOSED",
             "wakeup": "another thread calls it, and cannot know",
             **dict.fromkeys(("attend_later", "cancel_later", "queue_dial", "take_back", "take_handshake_step"), INSIDE),
         },
@@ -197,7 +199,7 @@ RULES: dict[str, Rule] = {
         {
             "close": ENDS,
             "stats": TELLS,
-            **dict.fromkeys(("after_close", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
+            **dict.fromkeys(("after_close", "count_timeout", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
         },
     ),
     "MessageConnection": Rule(

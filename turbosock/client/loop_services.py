@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
+    from turbosock.client.dial_steps import DialSteps
     from turbosock.client.event_exchange import EventExchange
     from turbosock.client.events import EventQueue
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
     from turbosock.client.middleware.chain import Chain
     from turbosock.client.session import Session
-    from turbosock.client.ticking_dial import TickingDial
     from turbosock.config import Config, Timeouts
+    from turbosock.connection.message_services import MessageServices
     from turbosock.connection.receive_ring import RingPool
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.reactor.reactor import Reactor
@@ -55,15 +56,16 @@ class LoopServices(Protocol):
     pool: ConnectionPool
     starved: list[Exchange]
     chain: Chain | None
-    dials: set[TickingDial]
+    dials: set[DialSteps]
     exhausted_count: int
     held: set[HeldExchange]
     max_body_bytes: int
     secure: TlsDialer
     connector: Connector | None
     session: Session
+    messages: MessageServices
 
-    def queue_dial(self, dial: TickingDial) -> None:
+    def queue_dial(self, dial: DialSteps) -> None:
         """Begin a dial in this turn or a later one."""
 
     def take_handshake_step(self) -> bool:

@@ -38,7 +38,7 @@ connection lives, serves all its waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
 from turbosock.config import NS_PER_S
@@ -92,12 +92,12 @@ class MessageConnection(ReceivingHalf):
         bounds: MessageLimits,
         reader: MessageReader,
         writer: MessageWriter,
-        address: object,
+        address: Any,
     ) -> None:
         super().__init__(services, bounds, reader, writer, owner)
         self._owner = owner
         self.address = address
-        self.user: object = None
+        self.user: Any = None
         self.error: TurbosockError | None = None
         self._lingering: Lingering | None = None
         services.connections.add(self)
@@ -233,8 +233,7 @@ class MessageConnection(ReceivingHalf):
             transport.close()
         self._outbox.clear()
         services.events.put_closed(self, error)
-        if transport is not None:
-            self._owner.forget(self, transport)
+        self._owner.forget(self, transport)
 
     # What the reactor calls
 
@@ -275,7 +274,7 @@ class MessageConnection(ReceivingHalf):
         if self._stalled_ns and transport is not None:
             due_ns = self._stalled_ns + bounds.write_ns
             if due_ns <= now_ns:
-                self._owner.timeouts += 1
+                self._owner.count_timeout()
                 seconds = bounds.write_ns / NS_PER_S
                 self.finish(WriteTimeout(f"the peer took nothing for write_timeout_s={seconds:g}: it is given up"))
                 return
@@ -292,7 +291,7 @@ class MessageConnection(ReceivingHalf):
         if self._partial_ns and reads:
             partial_ns = self._partial_ns + bounds.message_ns
             if partial_ns <= now_ns:
-                self._owner.timeouts += 1
+                self._owner.count_timeout()
                 self.finish(
                     ReadTimeout(f"a message was not whole after message_timeout_s={bounds.message_ns / NS_PER_S:g}")
                 )
@@ -303,7 +302,7 @@ class MessageConnection(ReceivingHalf):
                 self._last_ns = now_ns
             idle_ns = self._last_ns + bounds.idle_ns
             if idle_ns <= now_ns:
-                self._owner.timeouts += 1
+                self._owner.count_timeout()
                 seconds = bounds.idle_ns / NS_PER_S
                 self.finish(ReadTimeout(f"nothing came or went for idle_timeout_s={seconds:g}"))
                 return

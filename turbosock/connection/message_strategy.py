@@ -58,13 +58,10 @@ class MessageWriter(Protocol):
 
 
 class MessageOwner(Protocol):
-    """Who made a connection: a listener, or the Loop itself.
+    """Who made a connection: a listener, or what dialled it."""
 
-    Attributes:
-        timeouts: connections that were given up.
-    """
+    def forget(self, session: MessageConnection, transport: SaeaTransport | None) -> None:
+        """It has ended; None: before it stood."""
 
-    timeouts: int
-
-    def forget(self, session: MessageConnection, transport: SaeaTransport) -> None:
-        """It has ended."""
+    def count_timeout(self) -> None:
+        """It was given up."""

@@ -222,6 +222,8 @@ class SendingHalf:
         """As `send`, of a message of `size` bytes that the writer has framed already; for broadcasts."""
         if self.state != OPEN:
             return Send.CLOSED
+        if size > self._bounds.max_message:
+            raise self._too_long(size)
         outbox = self._outbox
         if outbox.unsent and not self._has_room(size, key):
             return self._refuse()

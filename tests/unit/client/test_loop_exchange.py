@@ -289,7 +289,7 @@ def test_offer_that_breaks_off_ends_the_exchange_and_loses_no_place(
 
 TIMERS = {
     "queue": ("turbosock.client.loop_exchange.PoolTimeout", 1.0),
-    "dial": ("turbosock.client.ticking_dial.ConnectTimeout", 2.0),
+    "dial": ("turbosock.client.dial_steps.ConnectTimeout", 2.0),
     "head": ("turbosock.client.loop_exchange.ReadTimeout", 3.0),
 }
 
