@@ -107,12 +107,12 @@ class SharedHttp2Stream(Http2Stream):
             return head
 
     def on_data(self, root: memoryview, start: int, count: int) -> None:
-        target = self._target
-        if target is not None:
-            taken = min(len(target) - self._filled, count)
+        if self._target is not None:
+            taken = min(len(self._target) - self._filled, count)
             if taken:
                 self.bytes_in += taken
-                target[self._filled : self._filled + taken] = root[start : start + taken]
+                # By no name of its own: the frames of an interrupt would hold memory that another thread reads into.
+                self._target[self._filled : self._filled + taken] = root[start : start + taken]
                 self._filled += taken
                 start += taken
                 count -= taken
