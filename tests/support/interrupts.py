@@ -1,6 +1,8 @@
 """KeyboardInterrupt at the Nth place in turbosock where the interpreter looks for signals, raised by a trace function.
 
-Those places are: where a function begins, where a loop turns, and when a call has returned, whose result is lost then.
+Those places are: where a function begins, where a loop turns, and when a call has returned, whose result is lost.
+What comes then counts as raised by the call. A trace function can only raise at the instruction behind it: where that
+one has another handler, as behind a call in a `return` inside a `with`, no signal can do that, and it is left out.
 Between other instructions nothing can come: the one that takes the lock of a `with` is followed by its block.
 """
 
@@ -25,16 +27,28 @@ LOOKING = ("RESUME", "JUMP_BACKWARD", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
 def signal_points(code: CodeType) -> frozenset[int]:
     """The offsets of the instructions before which a signal may be noticed."""
     points = set()
-    behind = False
+    behind = -1
     for instruction in dis.get_instructions(code):
         if instruction.opname == "CACHE":
             continue
-        if behind:
+        if behind >= 0 and _handler(code, behind) == _handler(code, instruction.offset):
             points.add(instruction.offset)
-        behind = instruction.opname in LOOKING
+        behind = instruction.offset if instruction.opname in LOOKING else -1
         if instruction.opname == "JUMP_BACKWARD":
             points.add(instruction.argval)
     return frozenset(points)
+
+
+@functools.cache
+def _handlers(code: CodeType) -> tuple[tuple[int, int, int], ...]:
+    """(begin, end, handler) of the instructions that something catches for, the inner ones last."""
+    table = dis._parse_exception_table(code)  # type: ignore[attr-defined]  # there is no public way to it
+    return tuple((entry.start, entry.end, entry.target) for entry in table)
+
+
+def _handler(code: CodeType, offset: int) -> int:
+    """Where an exception at this instruction goes; -1: out of the function."""
+    return next((target for begin, end, target in _handlers(code) if begin <= offset < end), -1)
 
 
 class Interrupter:

@@ -6,6 +6,7 @@ it is), and the next request works.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ import pytest
 
 from support.http2_server import Http2Peer, Http2Site, Request, Wire, http2_site, serving
 from support.https import Pki
+from support.in_thread import InThread
 from support.interrupts import Interrupter
 from support.labelled_server import body_of
 from support.length import short_or_long
 from support.seeds import seeds
-from turbosock import Client, Config, Loop, PoolConfig, Timeouts
+from turbosock import Client, Config, Loop, PoolConfig, Timeouts, TurbosockError
+from turbosock.errors import PoolTimeout
 
 # As in test_interrupts.py.
 pytestmark = [
@@ -93,6 +96,8 @@ class Subject:
             self.client.close()
         if self.loop is not None:
             self.loop.close()
+        # Connections that were lost between two owners: here, where their warnings are expected.
+        gc.collect()
 
     def check(self) -> None:
         self.get()
@@ -150,4 +155,45 @@ def test_http2_request_interrupted_anywhere_loses_nothing(site: Http2Site, loop:
     try:
         assert interrupt(subject, getattr(subject, name), seed) > 40
     finally:
+        subject.close()
+
+
+@pytest.mark.parametrize("seed", seeds(1))
+def test_interrupted_reader_leaves_no_other_thread_with_a_wrong_answer(site: Http2Site, seed: int) -> None:
+    subject = Subject(site, False)
+    others: list[str] = []
+    over = False
+
+    def ask() -> None:
+        while not over:
+            try:
+                subject.big()
+            except TurbosockError as error:
+                # The connection broke off under it, which the error says.
+                # Or whoever was to give it a place was interrupted at that.
+                if error.code not in ("broken_off", "closed_early") and not isinstance(error, PoolTimeout):
+                    others.append(repr(error))
+            except AssertionError as error:
+                others.append(str(error))
+
+    threads = [InThread(ask) for _ in range(3)]
+    try:
+        interrupter = Interrupter()
+        interrupter.run(subject.big, 0)
+        count = interrupter.count
+        random = Random(seed)
+        for _ in range(SAMPLE):
+            try:
+                interrupter.run(subject.big, random.randrange(1, count))
+            except (KeyboardInterrupt, TurbosockError):
+                pass
+        over = True
+        for thread in threads:
+            assert thread.outcome() is None
+        assert not others
+        subject.check()
+    finally:
+        over = True
+        for thread in threads:
+            thread.outcome()
         subject.close()
