@@ -457,6 +457,23 @@ MAX_WEBSOCKET_EXTENSIONS = 16
 MAX_EXTENSION_PARAMETERS = 16
 # Subprotocols that one client offers; a head has room for them, and a server looks at each.
 MAX_SUBPROTOCOLS = 64
+# A connection on which nothing has come for so long is asked for a sign of life, unless told otherwise, and is dead
+# after the second time without an answer. The library websockets has the same; nginx's proxies close after 60 s.
+WEBSOCKET_PING_INTERVAL_S = 20.0
+WEBSOCKET_PING_TIMEOUT_S = 20.0
+# For the whole closing handshake, unless told otherwise, as in the library websockets.
+WEBSOCKET_CLOSE_TIMEOUT_S = 10.0
+# How long a client waits for the server to end the connection once both have said Close (RFC 6455 section 7.1.1), and
+# how much it reads away: its own end, with bytes unread, would be a reset, which may destroy the Close that it sent.
+WEBSOCKET_LINGER_S = 1.0
+MAX_WEBSOCKET_LINGER_BYTES = 16 * MIB
+# Messages that came while something else was waited for, the answer to a Ping say, and their bytes in all.
+MAX_KEPT_MESSAGES = 1000
+MAX_KEPT_BYTES = 16 * MIB
+# The memory that a WebSocket sends from; longer messages have a ring for it, and what that cannot hold goes in pieces.
+WEBSOCKET_SEND_BYTES = 4 * KIB
+# The body of the answer that refuses a WebSocket, as far as it is kept: a page that says why has a few KiB.
+MAX_REFUSAL_BYTES = 64 * KIB
 
 # Messages over TCP and UDP
 
@@ -622,6 +639,8 @@ def check_relations() -> None:
     assert SSE_FIRST_ATTEMPTS <= MAX_SSE_ATTEMPTS, "defaults keep to their bounds"
     assert MAX_SSE_RETRY_MS == MAX_TIMEOUT_S * 1000, "the longest retry is the longest settable time"
     assert MAX_SSE_SHAPE_BYTES < MAX_SSE_FIELD_BYTES, "what is expected is within what is allowed"
+    assert WEBSOCKET_LINGER_S <= WEBSOCKET_CLOSE_TIMEOUT_S, "the end of a closing handshake is a part of it"
+    assert MAX_WEBSOCKET_MESSAGE_BYTES <= MAX_KEPT_BYTES, "one message can be kept"
     assert MASK_KEY_BATCH_BYTES % 4 == 0, "a masking key has four bytes"
     assert MAX_CONNECTIONS_PER_ORIGIN <= MAX_CONNECTIONS, "an origin cannot have more than all"
     assert MAX_IDLE_CONNECTIONS <= MAX_CONNECTIONS, "idle connections are connections"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from turbosock.config import Timeouts
     from turbosock.connection.source import BodySource
     from turbosock.pool.origin_pool import PooledConnection
+    from turbosock.transport.transport import Transport
 
 _QUEUE = Phase.QUEUE
 
@@ -181,6 +182,11 @@ class _ChainedPerformance(Chained, Response):
         Response.release_connection(self, now_ns)
         if self._entered and not self._performing:
             self._end_links()
+
+    def take_over(self, now_ns: int) -> tuple[Transport, bytes]:
+        taken = super().take_over(now_ns)
+        self._end_links()
+        return taken
 
     def _let_connection_go(self) -> None:
         super()._let_connection_go()

@@ -17,9 +17,10 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Unpack
+from weakref import WeakSet
 
 from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
@@ -67,6 +68,14 @@ if TYPE_CHECKING:
     from turbosock.client.cookies import Cookies
     from turbosock.client.download import ProgressArgument
     from turbosock.client.event_stream import ReconnectArgument
+    from turbosock.client.request import Headers
+    from turbosock.client.url import Params
+    from turbosock.client.websocket import WebSocket
+    from turbosock.client.websocket_opening import DeflateArgument
+    from turbosock.host_map import HostMapArgument
+    from turbosock.local_address import LocalAddressArgument
+    from turbosock.protocol.websocket.mask_keys import MaskKeys
+    from turbosock.proxy_config import ProxyHops
 
 _monotonic_ns = time.monotonic_ns
 
@@ -100,6 +109,8 @@ class Client:
         "_secure",
         "_session",
         "_timeouts",
+        "_mask_keys",
+        "_websockets",
         "buffers",
         "chain",
         "closed",
@@ -139,6 +150,8 @@ class Client:
         self.held: set[Interruptible] = set()
         # By identity: streams of events are their users' to keep, or to drop.
         self.event_streams: dict[int, weakref.ref[BlockingEventStream]] = {}
+        self._websockets: WeakSet[WebSocket] = WeakSet()
+        self._mask_keys: MaskKeys | None = None
         self._resolver = Resolver(clock=SYSTEM_CLOCK, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
@@ -423,6 +436,94 @@ class Client:
         streams[key] = weakref.ref(stream, lambda ref: streams.pop(key, None))
         return stream
 
+    # WebSockets
+
+    def websocket(
+        self,
+        url: str,
+        *,
+        subprotocols: Iterable[str] = (),
+        origin: str | None = None,
+        deflate: DeflateArgument = False,
+        max_message: int = limits.MAX_WEBSOCKET_MESSAGE_BYTES,
+        ping_interval: float | None = limits.WEBSOCKET_PING_INTERVAL_S,
+        ping_timeout: float = limits.WEBSOCKET_PING_TIMEOUT_S,
+        close_timeout: float = limits.WEBSOCKET_CLOSE_TIMEOUT_S,
+        timeout: TimeoutArgument = DEFAULT,
+        cancel: CancelToken | None = None,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        auth: AuthArgument | None = None,
+        cookies: Mapping[str, str] | None = None,
+        follow_redirects: bool = False,
+        proxy: ProxyHops | bool | None = None,
+        host_map: HostMapArgument | None = None,
+        local_address: LocalAddressArgument | None = None,
+    ) -> WebSocket:
+        """Open a WebSocket (RFC 6455).
+
+        Args:
+            url: ws://host/path, wss://… with TLS, or ws+unix://%2Fpath%2Fto.sock/path.
+            subprotocols: what may be spoken, most wanted first; `WebSocket.subprotocol` is what the server chose.
+            origin: the origin of the page or program on whose behalf this is, where a server wants one.
+            deflate: True offers to compress messages (RFC 7692), or DeflateOptions say how.
+            max_message: bytes that a message from the server may have, decompressed.
+            ping_interval: seconds without a byte, while a receive waits, before the server is asked for a sign of life;
+                None: never.
+            ping_timeout: seconds without one before it is given up.
+            close_timeout: seconds for the closing handshake.
+            timeout: of the opening, redirects included, as in `request`. Its `write_s` and `total_s` bound each
+                `WebSocket.send`, too.
+            cancel: lets another thread end the opening; `WebSocket.abort` is for afterwards.
+            params, headers, auth, cookies, proxy, host_map, local_address: as in `request`.
+            follow_redirects: whether an answer may send us elsewhere.
+
+        Returns:
+            The WebSocket, for a `with` block or an explicit `close()`.
+
+        Raises:
+            InvalidOption: an argument cannot work; it names the argument, and nothing was sent.
+            StatusError: the server refused; `response` has its answer, and up to 64 KiB of the body.
+            ProtocolError: it agreed to something else than was asked.
+            TurbosockError: as `request`.
+        """
+        if self.closed:
+            raise ClientClosed("the client is closed: websocket() needs an open one")
+        # Not with the module: few programs open WebSockets.
+        from turbosock.client.websocket_opening import WebSocketOptions, open_websocket
+
+        options = WebSocketOptions(
+            subprotocols, origin, deflate, max_message, ping_interval, ping_timeout, close_timeout
+        )
+        if self._mask_keys is None:
+            from turbosock.protocol.websocket.mask_keys import MaskKeys
+
+            # Two threads may do so at once: either is a source.
+            self._mask_keys = MaskKeys()
+        return open_websocket(
+            self,
+            self._session,
+            self._response_type(self),
+            self._mask_keys,
+            url,
+            self._timeouts if timeout is DEFAULT else Timeouts.of(timeout),
+            cancel,
+            options,
+            headers,
+            params=params,
+            auth=auth,
+            cookies=cookies,
+            follow_redirects=follow_redirects,
+            proxy=proxy,
+            host_map=host_map,
+            local_address=local_address,
+        )
+
+    def keep_websocket(self, websocket: WebSocket) -> None:
+        """Have `close()` end it; for whoever opens one."""
+        with self.pool.lock:
+            self._websockets.add(websocket)
+
     # What responses ask for
 
     def connect(self, response: Response) -> PooledConnection:
@@ -482,7 +583,13 @@ class Client:
         """The connection on this transport, or the first stream of it."""
         config = self.config
         if not speaks_http2(transport, config, origin.key):
-            connection = Http1Connection(
+            make: type[Http1Connection] = Http1Connection
+            if origin.key.upgrades:
+                # Not with the module: few programs open WebSockets.
+                from turbosock.connection.websocket_opening import OpeningConnection
+
+                make = OpeningConnection
+            connection = make(
                 transport,
                 self.rings,
                 max_head_bytes=config.max_head_bytes,
@@ -625,6 +732,10 @@ class Client:
         self.pool.close(_wake_closed)
         for response in tuple(self.held):
             response.interrupt()
+        with self.pool.lock:
+            websockets = tuple(self._websockets)
+        for websocket in websockets:
+            websocket.abort()
         self._resolver.close()
         self._responses.clear()
         self.rings.clear()

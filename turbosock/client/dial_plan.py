@@ -98,6 +98,8 @@ class DialPlan:
                     "address of the other family as well",
                     origin=Origin.LOCAL,
                 ).during(Phase.CONNECT)
+        if key.upgrades:
+            tls = tls.of_upgrades()
         wraps = key.scheme == "https"
         secure = (lambda over: tls.wrap(over, key.host, key.port, key.hops or None)) if wraps else None
         path = None

@@ -21,6 +21,7 @@ from turbosock.client.charset import MAX_MARK_BYTES, codec_for, named_charset, u
 from turbosock.client.links import parse_links
 from turbosock.client.redirects import REDIRECT_STATUSES
 from turbosock.connection.http1 import NEVER_IDLE
+from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import (
     Cancelled,
     ConnectionClosed,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from turbosock.pool.origin_pool import PooledConnection
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.tls.provider import TlsInfo
+    from turbosock.transport.transport import Transport
 
 _VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
@@ -258,6 +260,22 @@ class ClientExchange:
             origin.give_back(connection, now_ns)
         else:
             origin.discard(connection)
+
+    def take_over(self, now_ns: int) -> tuple[Transport, bytes]:
+        """The answer changed the protocol: what was a connection of HTTP, and the bytes that came behind the head.
+
+        It is the caller's to close; the exchange is over.
+        """
+        connection = self.connection
+        assert connection is not None and not isinstance(connection, Http2Stream), "of HTTP/1.1, and taken once"
+        if self._guard is None:
+            self.connection = None
+        else:
+            with self._guard:
+                self.connection = None
+        self.finished_ns = now_ns
+        self.prepared.origin.hand_out(connection)
+        return connection.take_over()
 
     def drop_connection(self) -> None:
         """Close the connection: the exchange failed, or was left before its end."""

@@ -194,6 +194,7 @@ class Flow:
             location,
             self._seen,
             fragment=prepared.url.fragment,
+            upgrades=self._routes is not None and self._routes.upgrades,
         )
         return None if redirect is None else self._redirected(prepared, head, redirect)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def has_prior_knowledge(config: Config, key: OriginKey) -> bool:
     """Whether HTTP/2 is spoken to this origin without asking (RFC 9113 §3.3)."""
-    return config.http_versions == ("HTTP/2",) and key.scheme == "http" and not key.forwarded
+    return config.http_versions == ("HTTP/2",) and key.scheme == "http" and not (key.forwarded or key.upgrades)
 
 
 def speaks_http2(transport: Transport, config: Config, key: OriginKey) -> bool:
@@ -28,6 +28,6 @@ def speaks_http2(transport: Transport, config: Config, key: OriginKey) -> bool:
         return True
     if has_prior_knowledge(config, key):
         return True
-    if config.http_versions == ("HTTP/2",) and not key.forwarded:
+    if config.http_versions == ("HTTP/2",) and not (key.forwarded or key.upgrades):
         raise ProtocolError("the server did not agree to HTTP/2; allow HTTP/1.1 in http_versions", code="http2_refused")
     return False

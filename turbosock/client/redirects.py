@@ -36,6 +36,8 @@ from turbosock.protocol.http1.headers import HeaderList
 # RFC 9110 §15.4: 300 leaves the choice to the user, 304 is no redirect, 305 and 306 are gone.
 REDIRECT_STATUSES: Final = frozenset((301, 302, 303, 307, 308))
 
+_OF_WEBSOCKETS: Final = {"ws": "http", "wss": "https"}
+
 # Fields for one origin only.
 _ORIGIN_KEYS: Final = frozenset((b"authorization", b"cookie", b"host", b"proxy-authorization"))
 # Fields about a body, beside those that begin with "content-" (RFC 9110 §15.4, RFC 9530). An Expect without a body
@@ -105,6 +107,7 @@ def follow(
     seen: tuple[Visit, ...] = (),
     *,
     fragment: str | None = None,
+    upgrades: bool = False,
 ) -> Redirect | None:
     """What to request after an answer; None: it is no redirect, or says not where to.
 
@@ -113,6 +116,7 @@ def follow(
         location: the value of the answer's Location; see `location_of`.
         seen: the requests before that one: of the redirect that led to it, or empty.
         fragment: of `url`, percent-encoded.
+        upgrades: whether the request opens a WebSocket, for which ws and wss are other words for http and https.
 
     Raises:
         TooManyRedirects: `max_redirects` were followed, or the same request comes too often.
@@ -127,7 +131,7 @@ def follow(
             f"max_redirects={policy.max_redirects} were followed, and the answer is another one ({status_code}): "
             "raise max_redirects, or ask for its Location yourself"
         )
-    target, own_fragment = _target(url, status_code, location)
+    target, own_fragment = _target(url, status_code, location, upgrades)
     if url.key.scheme == "https" and target.key.scheme != "https" and not policy.allow_downgrade:
         raise RedirectError(
             f"the answer redirects ({status_code}) from https to {target.safe}, which anybody on the path can read "
@@ -217,7 +221,7 @@ def _without(headers: HeaderList, *, origin_changes: bool, body_goes: bool) -> H
 # Where to
 
 
-def _target(url: Url, status_code: int, location: bytes) -> tuple[Url, str | None]:
+def _target(url: Url, status_code: int, location: bytes, upgrades: bool) -> tuple[Url, str | None]:
     """The URL that a Location means, and its own fragment."""
     # What a peer wrote is not shown where it cannot be used: it may hold a password.
     broken = f"the Location of the answer ({status_code}) cannot be used"
@@ -229,6 +233,8 @@ def _target(url: Url, status_code: int, location: bytes) -> tuple[Url, str | Non
         raise RedirectError(f"{broken}: it holds a control character", code="redirect_location")
     # Bytes that are no UTF-8 stay what they are: each is percent-encoded by itself.
     reference = split_reference(location.decode("utf-8", "surrogateescape"))
+    if upgrades and reference.scheme is not None:
+        reference = reference._replace(scheme=_OF_WEBSOCKETS.get(reference.scheme.lower(), reference.scheme))
     # One that begins with "//" takes the scheme of the base, and a peer must not choose among Unix sockets.
     scheme = reference.scheme if reference.scheme is not None or reference.authority is None else url.key.scheme
     if scheme is not None and scheme.lower() not in ("http", "https"):

@@ -361,7 +361,7 @@ class Preparer:
         expect = (fields.get("expect") or "").lower() == "100-continue" and source is not None
         if self._secure is not None:
             if key.scheme == "https":
-                self._secure.prepare()
+                (self._secure.of_upgrades() if key.upgrades else self._secure).prepare()
             for hop in key.hops:
                 if hop.scheme == "https":
                     self._secure.of_proxy(hop).prepare()

@@ -178,6 +178,13 @@ class ResponseBody(BlockingExchange):
         elif self._content is None:
             self._content = b""
 
+    def end_with(self, content: bytes) -> None:
+        """Let the connection go, and have this for the content, whatever else the body had."""
+        if self.connection is not None:
+            self.drop_connection()
+        self._content = content
+        self.error = None
+
     def _gather_rest(self, connection: PooledConnection) -> bytes:
         body = connection.body
         if body.complete:

@@ -26,9 +26,10 @@ class Routes:
         local_addresses: those of this machine to connect from, one of each family at most.
         proxies: says through which proxies each origin is reached; None: through none.
         hops: the proxies to every origin, whatever `proxies` says; None: it says.
+        upgrades: whether the connections will change their protocol.
     """
 
-    __slots__ = ("_hops", "_host_map", "_local_addresses", "_proxies")
+    __slots__ = ("_hops", "_host_map", "_local_addresses", "_proxies", "upgrades")
 
     def __init__(
         self,
@@ -36,11 +37,13 @@ class Routes:
         local_addresses: tuple[LocalAddress, ...] = (),
         proxies: ProxySettings | None = None,
         hops: tuple[Proxy, ...] | None = None,
+        upgrades: bool = False,
     ) -> None:
         self._host_map = host_map
         self._local_addresses = local_addresses
         self._proxies = proxies
         self._hops = hops
+        self.upgrades = upgrades
 
     @classmethod
     def of(cls, config: Config, *, dials: bool = True) -> Routes:
@@ -68,7 +71,12 @@ class Routes:
             self._local_addresses if local_address is None else checked_local_addresses(local_address),
             self._proxies,
             self._hops if proxy is None else proxy_hops(proxy),
+            self.upgrades,
         )
+
+    def of_upgrades(self) -> Routes:
+        """The same ways, for connections that will change their protocol."""
+        return Routes(self._host_map, self._local_addresses, self._proxies, self._hops, True)
 
     def key(self, key: OriginKey) -> OriginKey:
         """The pool's key for the key of a URL.
@@ -76,6 +84,8 @@ class Routes:
         Raises:
             InvalidOption: the environment names a proxy that is none.
         """
+        if self.upgrades:
+            key = key._replace(upgrades=True)
         if key.path is not None:
             # The URL itself names a Unix socket: there is nothing to choose.
             return key

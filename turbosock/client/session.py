@@ -186,8 +186,12 @@ class Session:
         proxy: ProxyHops | bool | None = None,
         host_map: HostMapArgument | None = None,
         local_address: LocalAddressArgument | None = None,
+        upgrades: bool = False,
     ) -> Order:
         """What `Client.request` and `Loop.request` were told, checked and ready to be sent.
+
+        Args:
+            upgrades: whether the request is to change the protocol of its connection.
 
         Raises:
             InvalidOption, InvalidUrl, InvalidHeader, LimitError: naming the argument.
@@ -212,6 +216,8 @@ class Session:
         routes = None
         if host_map is not None or local_address is not None or proxy is not None:
             routes = self.preparer.routes.changed(host_map, local_address, proxy)
+        if upgrades:
+            routes = (routes or self.preparer.routes).of_upgrades()
         source, content_type = request_body(
             content, data, json, files, progress, buffers=self._buffers, serializer=self._serializer
         )

@@ -12,7 +12,8 @@ The calling order, for the owner of transport and ring:
 2. Whenever `due` is set, call `write_due(memory, at, now_ns)` with DUE_BYTES of free memory: the frames that are due
    are written there, to be sent behind what was sent before. When they have left, call `due_left()`.
 3. Send messages with `writer` while `may_send`. `ping()` and `close()` make a frame due.
-4. When the transport has ended, `lost(error)`; when its owner ends it, `dropped()`. Last, `release()`.
+4. When the transport has ended, `lost(error)`; when its owner ends it, `dropped()`, in whatever thread. Last,
+   `release()`, and the receiver is asked no more.
 
 `done` says that nothing is read any more: when no frame is due either, a server ends the transport, and a client waits
 a while for the server to do so (§7.1.1).
@@ -85,6 +86,8 @@ class WebSocketEndpoint:
     Attributes:
         receiver, writer: for messages.
         state: who has said Close.
+        subprotocol: what was agreed on, or None.
+        compresses: whether messages are to be encoded by `writer.encode`.
         due: whether frames are to be written and sent.
         memory: what was lent for a long message, which may be the last one's; or None.
         pinged: our Ping that was not answered yet, or None.
@@ -102,6 +105,7 @@ class WebSocketEndpoint:
         "_pong",
         "_pong_leaves",
         "cause",
+        "compresses",
         "due",
         "latency_ns",
         "memory",
@@ -122,6 +126,7 @@ class WebSocketEndpoint:
         max_message: int = MAX_WEBSOCKET_MESSAGE_BYTES,
     ) -> None:
         agreed = agreement.deflate
+        self.compresses = agreed is not None and deflate is not None
         if agreed is None or deflate is None:
             self.receiver = MessageReceiver(is_client, max_message=max_message)
             self.writer = MessageWriter(keys)
@@ -205,7 +210,7 @@ class WebSocketEndpoint:
         self.memory = memory
 
     def release(self) -> None:
-        """Give lent memory back, and with it the view of a message that lies there."""
+        """Give lent memory back, and with it the view of a message that lies there; at the end, or after `lend`."""
         memory = self.memory
         if memory is not None:
             self.memory = None
@@ -237,7 +242,7 @@ class WebSocketEndpoint:
         return True
 
     def fail(self, code: int, reason: str, fault: Origin | None = None) -> None:
-        """Fail the connection (§7.1.7): a Close is due where the peer may still hear it, and nothing is received.
+        """Fail the connection (§7.1.7): a Close is due where the peer may still hear it; nothing more is received.
 
         Args:
             fault: whose, if the code does not say.
@@ -300,7 +305,6 @@ class WebSocketEndpoint:
             self._end()
 
     def _end(self) -> None:
-        self.receiver.abandon()
         self.due = False
         self._pong = self._close = None
 

@@ -143,7 +143,9 @@ class ConnectionPool:
 
     def may_share(self, key: OriginKey) -> bool:
         """Whether connections of such an origin may turn out to speak HTTP/2."""
-        return "h2" in self._alpn and not key.forwarded and (key.scheme == "https" or len(self._alpn) == 1)
+        if key.forwarded or key.upgrades:
+            return False
+        return "h2" in self._alpn and (key.scheme == "https" or len(self._alpn) == 1)
 
     # Places
 

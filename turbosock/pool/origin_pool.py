@@ -42,8 +42,9 @@ class OriginKey(NamedTuple):
 
     `scheme`, `host` and `port` are the URL's; for Unix sockets `host` is what the Host field says, and `path` the
     socket's path. `connect_to` is where the connection leads instead, (host, port) or the path of a Unix socket, and
-    `local_addresses` from where; `hops` are the proxies on the way, the nearest first, credentials included. What one
-    pool has once for all of its connections (TLS settings, resolver) is not part of it.
+    `local_addresses` from where; `hops` are the proxies on the way, the nearest first, credentials included. `upgrades`
+    says that HTTP/1.1 is spoken for as long as it takes to change to another protocol (RFC 9110 §7.8). What one pool
+    has once for all of its connections (TLS settings, resolver) is not part of it.
     """
 
     scheme: str
@@ -53,6 +54,7 @@ class OriginKey(NamedTuple):
     connect_to: tuple[str, int] | str | None = None
     local_addresses: tuple[tuple[str, int], ...] = ()
     hops: tuple[Proxy, ...] = ()
+    upgrades: bool = False
 
     @property
     def forwarded(self) -> bool:
@@ -60,6 +62,7 @@ class OriginKey(NamedTuple):
         hops = self.hops
         return (
             bool(hops)
+            and not self.upgrades
             and self.scheme == "http"
             and hops[-1].speaks_http
             and not hops[-1].tunnel
@@ -321,6 +324,10 @@ class OriginPool:
             self._pool.remove(connection)
         elif self.waiters and self.sessions:
             self.hand_over(connection.session)
+
+    def hand_out(self, connection: Http1Connection) -> None:
+        """Count a connection no more that speaks another protocol now; it is its taker's, and its place is free."""
+        self._pool.remove(connection)
 
     def discard_idle(self, connection: PooledConnection) -> None:
         """As `discard`, of one that is idle, or between two owners."""

@@ -268,7 +268,7 @@ class MemorySocket:
         """Whether a send does anything, and be it fail."""
         return self._held is None or len(self._held) < self._window or self._left or self._shut
 
-    def wait(self, budget_ns: int, write: bool) -> bool:
+    def wait(self, budget_ns: int, write: bool = False) -> bool:
         """Whether the socket becomes ready within so much time; see the module on whose time."""
         if self._later and self._reactor is None:
             self._catch_up(self._clock.now_ns())

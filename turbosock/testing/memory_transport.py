@@ -14,7 +14,7 @@ from turbosock import limits
 from turbosock.reactor.poller import IN, OUT
 from turbosock.reactor.sockets import WOULD_BLOCK
 from turbosock.testing.memory_socket import MemorySocket
-from turbosock.transport.transport import SLACK_NS, SaeaTransport, StreamTransport, Transport
+from turbosock.transport.transport import SLACK_NS, SaeaTransport, StreamTransport, Transport, Waiter
 
 if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
@@ -57,6 +57,9 @@ class _OverMemory(Transport):
 
     def _wait(self, budget_ns: int, *, write: bool) -> bool:
         return self.memory.wait(budget_ns, write)
+
+    def make_waiter(self) -> Waiter:
+        return self.memory
 
 
 class MemoryStreamTransport(_OverMemory, StreamTransport):

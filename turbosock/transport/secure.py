@@ -7,7 +7,7 @@ tick: reading the system's roots takes tens of milliseconds. It is shared by eve
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.config import PinScope, TlsConfig
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from turbosock.proxy_config import Proxy
     from turbosock.tls.provider import TlsContext, TlsProvider
 
+_HTTP1: Final = ("http/1.1",)
+
 
 class TlsDialer:
     """Wraps dialled sockets by one configuration.
@@ -36,7 +38,7 @@ class TlsDialer:
         alpn: the same.
     """
 
-    __slots__ = ("_config", "_of_proxies", "_ready", "alpn")
+    __slots__ = ("_config", "_of_proxies", "_of_upgrades", "_ready", "alpn")
 
     def __init__(self, config: TlsConfig, alpn: tuple[str, ...]) -> None:
         self._config = config if config.alpn else dataclasses.replace(config, alpn=alpn)
@@ -44,6 +46,7 @@ class TlsDialer:
         # One slot for both: a thread that finds the one must find the other.
         self._ready: tuple[TlsProvider, TlsContext] | None = None
         self._of_proxies: LruCache[TlsDialer] = LruCache(limits.MAX_PROXY_TLS_CONFIGS)
+        self._of_upgrades: TlsDialer | None = None
 
     def prepare(self) -> tuple[TlsProvider, TlsContext]:
         """The engine and its context, chosen and made if that was not done before.
@@ -93,8 +96,17 @@ class TlsDialer:
         dialer = self._of_proxies.get(proxy.tls)
         if dialer is None:
             config = proxy.tls if proxy.tls is not None else _for_proxies(self._config)
-            dialer = TlsDialer(config, ("http/1.1",))
+            dialer = TlsDialer(config, _HTTP1)
             self._of_proxies.put(proxy.tls, dialer)
+        return dialer
+
+    def of_upgrades(self) -> TlsDialer:
+        """What puts TLS on connections that will change their protocol, which only HTTP/1.1 can."""
+        dialer = self._of_upgrades
+        if dialer is None:
+            config = dataclasses.replace(self._config, alpn=_HTTP1)
+            # Of two threads that come here at once, one makes a second that is equal.
+            dialer = self._of_upgrades = TlsDialer(config, _HTTP1)
         return dialer
 
 

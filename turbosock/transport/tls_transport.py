@@ -48,15 +48,15 @@ class TlsTransport(SaeaTransport):
         reactor: as in SaeaTransport.
     """
 
-    __slots__ = ("_credited", "_found", "_nested", "_read_wants_write", "_send_wants_read", "_stalled", "session")
+    __slots__ = ("_credited", "_found", "_nested", "_stalled", "receive_wants_write", "send_wants_read", "session")
 
     # The engine encrypts memory.
     sends_files = False
 
     def __init__(self, session: TlsSession, reactor: Reactor | None = None) -> None:
         self.session = session
-        self._read_wants_write = False
-        self._send_wants_read = False
+        self.receive_wants_write = False
+        self.send_wants_read = False
         # What `is_quiet()` found in asking: a byte of the stream, or what is wrong with it.
         self._found: bytes | TurbosockError = b""
         # Whether the engine holds on to a send, and what of it was counted already.
@@ -113,7 +113,7 @@ class TlsTransport(SaeaTransport):
                 return False
             self.readable = False
             if received == WANTS_WRITE:
-                self._read_wants_write = True
+                self.receive_wants_write = True
                 self._watch_writing(True)
         self._pend(context)
         return True
@@ -172,8 +172,8 @@ class TlsTransport(SaeaTransport):
         context.bytes_transferred = -1
         context.operation = SEND
         context.state = PENDING
-        self._send_wants_read = sent == WANTS_READ
-        self._watch_writing(not self._send_wants_read)
+        self.send_wants_read = sent == WANTS_READ
+        self._watch_writing(not self.send_wants_read)
         return True
 
     def _count_out(self, count: int) -> None:
@@ -199,14 +199,14 @@ class TlsTransport(SaeaTransport):
                 raise
 
     def on_ready(self, mask: int) -> None:
-        if mask & WRITABLE and self._read_wants_write:
-            self._read_wants_write = False
+        if mask & WRITABLE and self.receive_wants_write:
+            self.receive_wants_write = False
             if self.send_context.state != PENDING:
                 self._stop_watching_for_room()
             mask |= READABLE
-        if mask & READABLE and self._send_wants_read:
+        if mask & READABLE and self.send_wants_read:
             # The engine has what it wanted: the step goes on with the send, whatever the poller watches.
-            self._send_wants_read = False
+            self.send_wants_read = False
             self._writing = True
             mask |= WRITABLE
         super().on_ready(mask)
@@ -214,7 +214,7 @@ class TlsTransport(SaeaTransport):
     def await_readable(self, budget_ns: int) -> None:
         if self.readable:
             return
-        if self._read_wants_write:
+        if self.receive_wants_write:
             if self._wait(budget_ns, write=True):
                 self.on_ready(WRITABLE)
             return
@@ -227,7 +227,7 @@ class TlsTransport(SaeaTransport):
             self.on_ready(READABLE)
 
     def await_writable(self, budget_ns: int) -> None:
-        if self._send_wants_read:
+        if self.send_wants_read:
             if self._wait(budget_ns, write=False):
                 self.on_ready(READABLE)
             return

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import socket as socket_module
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from turbosock import limits
 from turbosock.errors import NetworkError, ReadError, TurbosockError, WriteError
@@ -63,6 +63,13 @@ def _fail(context: IOContext, error: BaseException) -> None:
     context.state = COMPLETED
 
 
+class Waiter(Protocol):
+    """Waits for one socket; one thread at a time uses it."""
+
+    def wait(self, timeout_ns: int, write: bool = False) -> bool:
+        """Whether the socket became readable (or writable) before `timeout_ns` passed; False may come early."""
+
+
 class Transport:
     """The face that both ways of waiting share.
 
@@ -100,6 +107,9 @@ class Transport:
     keeps_unsent: ClassVar[bool] = False
     # Whether a send may be given a file instead of memory.
     sends_files: ClassVar[bool] = False
+    # Whether a pending receive waits until the socket can be written, or a pending send until it can be read.
+    receive_wants_write: bool = False
+    send_wants_read: bool = False
 
     def __init__(self, sock: socket) -> None:
         self.socket = sock
@@ -244,6 +254,10 @@ class Transport:
         if waiter is None:
             waiter = self._waiter = SingleWaiter(self.fd)
         return waiter.wait(budget_ns, write)
+
+    def make_waiter(self) -> Waiter:
+        """What waits for this socket beside others that do, in another thread; forget it when the socket is closed."""
+        return SingleWaiter(self.fd)
 
     def abort(self) -> None:
         """Shut both directions down: any thread's wait on this socket ends at once. close() is still due."""

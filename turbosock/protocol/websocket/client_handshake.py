@@ -2,12 +2,11 @@
 
 The calling order: (1) send a GET, or an extended CONNECT, with `fields`; (2) give the status and the fields of the
 answer to `check`. Redirects, credentials and any other status than the one that agrees are its owner's matter, before
-(2). An object is for one attempt: its key is never used again.
+(2). A key is for one attempt: whoever repeats the request gives it another one, and tells of it by `sent_with`.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Iterable
 
@@ -18,11 +17,11 @@ from turbosock.protocol.http1.headers import Field, HeaderList
 from turbosock.protocol.websocket import deflate as permessage_deflate
 from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateOptions
 from turbosock.protocol.websocket.extensions import parse_extensions
-from turbosock.protocol.websocket.handshake import KEY_BYTES, VERSION, Agreement, accept_value, checked_subprotocols
+from turbosock.protocol.websocket.handshake import VERSION, Agreement, accept_value, checked_subprotocols, new_key
 
 
 class ClientHandshake:
-    """One attempt to open a WebSocket.
+    """The opening of one WebSocket.
 
     Args:
         subprotocols: what may be spoken, most wanted first.
@@ -58,7 +57,7 @@ class ClientHandshake:
         self._accept = b""
         fields: list[Field] = []
         if not extended:
-            key = base64.b64encode(random_bytes(KEY_BYTES))
+            key = new_key(random_bytes)
             self._accept = accept_value(key)
             fields += [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Key", key)]
         fields.append((b"Sec-WebSocket-Version", VERSION))
@@ -69,6 +68,10 @@ class ClientHandshake:
         if origin is not None:
             fields.append((b"Origin", checked_value(b"Origin", origin)))
         self.fields: tuple[Field, ...] = tuple(fields)
+
+    def sent_with(self, key: bytes) -> None:
+        """The request that was answered had this key in the place of that of `fields`."""
+        self._accept = accept_value(key)
 
     def agrees(self, status_code: int) -> bool:
         """Whether an answer with this status claims to open the WebSocket, so that `check` has something to check."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from turbosock.errors import InvalidHeader, InvalidOption
@@ -42,6 +43,11 @@ class Agreement(NamedTuple):
 
     subprotocol: str | None
     deflate: DeflateAgreement | None
+
+
+def new_key(random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
+    """A Sec-WebSocket-Key for one attempt (RFC 6455 §4.1)."""
+    return base64.b64encode(random_bytes(KEY_BYTES))
 
 
 def accept_value(key: bytes) -> bytes:

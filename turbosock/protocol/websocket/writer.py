@@ -29,7 +29,7 @@ from turbosock.protocol.websocket.frame import (
     write_header,
 )
 from turbosock.protocol.websocket.mask_keys import MaskKeys
-from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, mask, prepare
+from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, mask, prepare, rotated
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 
@@ -51,7 +51,7 @@ class MessageWriter:
         unfinished: the opcode of the message of which `encode` has not had the last fragment, or 0.
     """
 
-    __slots__ = ("_compressing", "_deflater", "_keys", "first", "unfinished")
+    __slots__ = ("_compressing", "_deflater", "_key", "_keys", "first", "unfinished")
 
     def __init__(self, keys: MaskKeys | None, deflater: Deflater | None = None) -> None:
         if keys is not None:
@@ -59,6 +59,8 @@ class MessageWriter:
         self._keys = keys
         self._deflater = deflater
         self._compressing = False
+        # Of the frame that `begin` began, turned to its next byte; -1 where it is not masked.
+        self._key = -1
         self.first = 0
         self.unfinished = 0
 
@@ -136,6 +138,23 @@ class MessageWriter:
         memory[at:stop] = payload
         if key >= 0:
             mask(memory, at, stop, key)
+        return stop
+
+    def begin(self, memory: memoryview, at: int, first: int, length: int) -> int:
+        """As `write`, of the header alone; `fill` writes the payload behind it, in pieces; returns where it ends."""
+        keys = self._keys
+        self._key = -1 if keys is None else keys.take()
+        return write_header(memory, at, first, length, self._key)
+
+    def fill(self, memory: memoryview, at: int, piece: memoryview) -> int:
+        """Write the next piece of the payload of the frame that `begin` began; returns where it ends."""
+        n = len(piece)
+        stop = at + n
+        memory[at:stop] = piece
+        key = self._key
+        if key >= 0:
+            mask(memory, at, stop, key)
+            self._key = rotated(key, n)
         return stop
 
     def seal(self, memory: memoryview, at: int, first: int, length: int) -> int:

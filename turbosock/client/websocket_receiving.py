@@ -1,0 +1,307 @@
+"""WebSocketReceiving: messages from the peer, one at a time, and whatever else comes on the way.
+
+A receive asks the parser first, because several messages may have come together, and waits for bytes only where it has
+none left. While it waits it keeps watch: where nothing comes for `ping_interval` the peer is asked for a sign of life,
+and where that brings nothing in `ping_timeout` it is dead. Any byte is a sign.
+
+A message that came while another thing was waited for, by `ping()`, is kept for the next receive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from turbosock import limits
+from turbosock.client.websocket_base import FOREVER_NS
+from turbosock.client.websocket_sending import WebSocketSending
+from turbosock.errors import Origin, ReadTimeout, TurbosockError, WebSocketClosed
+from turbosock.protocol.websocket.close import INTERNAL_ERROR
+from turbosock.protocol.websocket.frame import BINARY, TEXT
+from turbosock.protocol.websocket.outcomes import AGAIN, MESSAGE, NEED_BYTES, NEED_MEMORY
+from turbosock.protocol.websocket.state import OPEN
+from turbosock.reactor.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from turbosock.connection.websocket import Ping
+
+_get_ident = threading.get_ident
+_monotonic_ns = time.monotonic_ns
+
+_LINGER_NS: Final = int(limits.WEBSOCKET_LINGER_S * NS_PER_S)
+# By so much the kernel's limits may be off.
+_SLACK_NS: Final = limits.TIMEOUT_SLACK_NS
+
+
+class WebSocketReceiving(WebSocketSending):
+    """See the module."""
+
+    __slots__ = ()
+
+    # One function, because a short message's whole cost is a few of these microseconds.
+    def recv(self, timeout: float | None = None) -> bytes | str:
+        """The next message: str for a text, bytes for a binary one.
+
+        Args:
+            timeout: seconds to wait for it to be there whole; None: as long as the peer lives, which pings find out.
+
+        Raises:
+            WebSocketClosed: it has ended.
+            ReadTimeout: the time is over; the message may be received later.
+            ClientClosed: its client was closed.
+        """
+        receiving = self._receiving
+        me = _get_ident()
+        if receiving:
+            self._check_reentry(receiving, me, "recv()")
+        try:
+            if receiving.setdefault(0, me) != me:
+                self._await_turn(receiving, me, self._end_ns(timeout), _too_late)
+            if self._kept:
+                return self._take_kept()
+            if self._over or self._torn:
+                raise self._unreadable()
+            receiver = self._receiver
+            code = receiver.next(self._ring)
+            if code != MESSAGE:
+                self._receive(code, 0 if timeout is None else self._end_ns(timeout))
+            self.messages_received += 1
+            if receiver.opcode == TEXT:
+                text = receiver.text
+                return receiver.totext() if text is None else text
+            data = receiver.data
+            return receiver.tobytes() if data is None else data
+        except TurbosockError:
+            raise
+        except BaseException as error:
+            self._torn = type(error).__name__
+            raise
+        finally:
+            try:
+                if receiving[0] == me:
+                    del receiving[0]
+            except KeyError:
+                # It was never taken.
+                pass
+            if self._parked_receiving or self._over:
+                self._left_receiving()
+
+    def recv_view(self, timeout: float | None = None) -> memoryview:
+        """The next message as a read-only view, a text as its UTF-8; `received_text` says which of the two it is.
+
+        It is not copied out of the memory that it arrived in, and is valid until the next call that receives or closes.
+
+        Raises:
+            WebSocketClosed, ReadTimeout, ClientClosed: as `recv`.
+        """
+        receiving = self._receiving
+        me = _get_ident()
+        if receiving:
+            self._check_reentry(receiving, me, "recv_view()")
+        try:
+            if receiving.setdefault(0, me) != me:
+                self._await_turn(receiving, me, self._end_ns(timeout), _too_late)
+            if self._kept:
+                message = self._take_kept()
+                self._receiver.opcode = TEXT if isinstance(message, str) else BINARY
+                return memoryview(message.encode() if isinstance(message, str) else message)
+            if self._over or self._torn:
+                raise self._unreadable()
+            code = self._receiver.next(self._ring)
+            if code != MESSAGE:
+                self._receive(code, 0 if timeout is None else self._end_ns(timeout))
+            self.messages_received += 1
+            self._viewed = True
+            return self._receiver.view().toreadonly()
+        except TurbosockError:
+            raise
+        except BaseException as error:
+            self._torn = type(error).__name__
+            raise
+        finally:
+            try:
+                if receiving[0] == me:
+                    del receiving[0]
+            except KeyError:
+                # As in recv().
+                pass
+            if self._parked_receiving or self._over:
+                self._left_receiving()
+
+    @property
+    def received_text(self) -> bool:
+        """Whether the last message that was received is a text."""
+        return self._receiver.opcode == TEXT
+
+    def _take_kept(self) -> bytes | str:
+        message = self._kept.popleft()
+        self._kept_bytes -= len(message)
+        self.messages_received += 1
+        return message
+
+    def _unreadable(self) -> TurbosockError:
+        """Why nothing can be received."""
+        # Whoever looked at a view looks elsewhere now.
+        self._viewed = False
+        self._endpoint.release()
+        if self._over or not self._torn:
+            return self._ended()
+        return WebSocketClosed(
+            f"an earlier receive was broken off by {self._torn}, and what follows it with it: close() it",
+            origin=Origin.LOCAL,
+            code="broken_off",
+        )
+
+    # One loop, which every message goes through that has to be waited for.
+    def _receive(self, code: int, end_ns: int, ping: Ping | None = None) -> bool:
+        """Go on from what `next` returned last until a message is there; in one's turn.
+
+        Args:
+            end_ns: when to give up; 0: never.
+            ping: come back also when this is answered.
+
+        Returns:
+            Whether a message is there.
+
+        Raises:
+            WebSocketClosed, ClientClosed: it has ended.
+            ReadTimeout: at `end_ns`.
+        """
+        endpoint = self._endpoint
+        receiver = self._receiver
+        ring = self._ring
+        duplex = self._duplex
+        waited = False
+        self._viewed = False
+        if endpoint.memory is not None and receiver.lent is None:
+            # The message that it was lent for is looked at no more.
+            endpoint.release()
+        while code != MESSAGE:
+            if code == NEED_BYTES:
+                direct = None if receiver.lent is None else receiver.direct(ring)
+                if direct is not None:
+                    view = direct
+                else:
+                    view = receiver.room(ring) if ring.length else ring.root
+                budget_ns = self._patience_ns()
+                if end_ns:
+                    left_ns = end_ns - _monotonic_ns()
+                    if left_ns <= 0 and waited:
+                        # However it drips.
+                        raise _too_late()
+                    budget_ns = max(1, min(budget_ns, left_ns))
+                waited = True
+                try:
+                    count = duplex.receive(view, budget_ns)
+                except TurbosockError as error:
+                    raise self._lost(error) from error
+                if count < 0:
+                    self._on_silence(budget_ns, end_ns)
+                    continue
+                if count == 0:
+                    raise self._lost(None)
+                if direct is not None:
+                    receiver.took_direct(count)
+                else:
+                    ring.length += count
+            elif code == NEED_MEMORY:
+                endpoint.lend(self._client.buffers)
+            elif code != AGAIN:
+                self._take(code, end_ns)
+                if ping is not None and ping.latency_ns >= 0:
+                    return False
+            elif end_ns and _monotonic_ns() >= end_ns:
+                raise _too_late()
+            code = receiver.next(ring)
+        return True
+
+    def _take(self, code: int, end_ns: int) -> None:
+        """Take what came and is no message; raises at the end of the connection."""
+        endpoint = self._endpoint
+        with self._lock:
+            goes_on = endpoint.take(code, _monotonic_ns())
+        if endpoint.due:
+            self._send_due(end_ns)
+        if goes_on:
+            for latch in tuple(self._parked_receiving):
+                # One of them may wait for this.
+                latch.set()
+            return
+        self._linger(end_ns)
+        self._finish()
+        raise self._ended()
+
+    def _lost(self, error: TurbosockError | None) -> TurbosockError:
+        """The connection has ended by itself; what to raise."""
+        with self._lock:
+            self._endpoint.lost(error)
+        self._finish()
+        return self._ended()
+
+    def _finish(self) -> None:
+        """It is over; whoever is still sending notices."""
+        self._mute = True
+        if not self._over:
+            self._over = True
+            if self._sending:
+                self._duplex.abort()
+
+    def _linger(self, end_ns: int) -> None:
+        """Wait a while for the peer to end the connection, so that it hears our Close (RFC 6455 §7.1.1)."""
+        now_ns = _monotonic_ns()
+        stop_ns = min(now_ns + _LINGER_NS, end_ns) if end_ns else now_ns + _LINGER_NS
+        root = self._ring.root
+        left = limits.MAX_WEBSOCKET_LINGER_BYTES
+        try:
+            while left > 0 and now_ns < stop_ns:
+                count = self._duplex.receive(root, stop_ns - now_ns)
+                if count == 0:
+                    return
+                left -= max(count, 0)
+                now_ns = _monotonic_ns()
+        except TurbosockError:
+            # It has ended, one way or the other.
+            return
+
+    # Keeping watch
+
+    def _patience_ns(self) -> int:
+        """How long to wait for bytes before the peer is asked for a sign of life, or is dead."""
+        if self._endpoint.pinged is None or self._ping_ns == FOREVER_NS:
+            return self._ping_ns
+        return self._pong_ns
+
+    def _on_silence(self, waited_ns: int, end_ns: int) -> None:
+        """Nothing came in so long: keep watch, and raise when the time is over."""
+        now_ns = _monotonic_ns()
+        endpoint = self._endpoint
+        if self._quiet_bytes != self._duplex.bytes_in:
+            self._quiet_bytes = self._duplex.bytes_in
+            self._quiet_since_ns = now_ns - waited_ns
+        if self._ping_ns != FOREVER_NS and self._state.state == OPEN and not self._mute:
+            quiet_ns = now_ns - self._quiet_since_ns + _SLACK_NS
+            ping = endpoint.pinged
+            if ping is None:
+                if quiet_ns >= self._ping_ns:
+                    with self._lock:
+                        endpoint.ping()
+            elif ping.sent_ns and min(quiet_ns, now_ns - ping.sent_ns + _SLACK_NS) >= self._pong_ns:
+                self._give_up(now_ns)
+        if endpoint.due or self._unsent is not None:
+            self._send_due(end_ns)
+        if end_ns and now_ns >= end_ns:
+            raise _too_late()
+
+    def _give_up(self, now_ns: int) -> None:
+        """The peer is dead: end it, with a word for the case that it is not."""
+        words = f"nothing came for ping_timeout={self._pong_ns / NS_PER_S:g} s after a Ping"
+        with self._lock:
+            self._endpoint.fail(INTERNAL_ERROR, words, Origin.TIMEOUT)
+        self._send_due(now_ns + _SLACK_NS)
+        self._finish()
+        raise self._ended()
+
+
+def _too_late() -> ReadTimeout:
+    return ReadTimeout("no message came whole in that time; it may be received later")
