@@ -112,7 +112,9 @@ if TYPE_CHECKING:
     from turbosock.client.cookies import Cookies
     from turbosock.client.event_stream import EventStream, StreamState
     from turbosock.client.reconnect import ReconnectPolicy
+    from turbosock.client.websocket import WebSocket
     from turbosock.protocol.sse.event import RetainedEvent, ServerSentEvent
+    from turbosock.protocol.websocket.deflate import DeflateOptions
     from turbosock.server.event_log import EventLog
     from turbosock.server.event_sender import EventSender
 else:
@@ -122,6 +124,8 @@ else:
     def __getattr__(name):
         if name == "Cookies":
             from turbosock.client.cookies import Cookies as Found
+        elif name == "DeflateOptions":
+            from turbosock.protocol.websocket.deflate import DeflateOptions as Found
         elif name == "DigestAuth":
             from turbosock.client.auth.digest import DigestAuth as Found
         elif name == "EventLog":
@@ -140,6 +144,8 @@ else:
             from turbosock.protocol.sse.event import ServerSentEvent as Found
         elif name == "StreamState":
             from turbosock.client.event_stream import StreamState as Found
+        elif name == "WebSocket":
+            from turbosock.client.websocket import WebSocket as Found
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = Found
@@ -174,6 +180,7 @@ __all__ = [
     "DataEvent",
     "DeadlineError",
     "DecodingError",
+    "DeflateOptions",
     "Delimited",
     "DigestAuth",
     "Event",
@@ -266,6 +273,7 @@ __all__ = [
     "TotalTimeout",
     "TransportMode",
     "TurbosockError",
+    "WebSocket",
     "WebSocketClosed",
     "WriteError",
     "WriteTimeout",

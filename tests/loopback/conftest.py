@@ -12,6 +12,7 @@ from support.http2_server import WIRES, Wire
 from support.https import Pki
 from support.middleware import Face
 from support.two_origins import Site
+from support.websocket_stage import WAYS, WebSocketStage
 from turbosock import Client
 
 
@@ -74,6 +75,28 @@ def user(request: pytest.FixtureRequest, clear: Wire) -> Iterator[faces.Face]:
     """A Client or a Loop that speaks HTTP/2 by prior knowledge, guarded."""
     with faces.face(request.param, diagnostics=True, **clear.options) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def websocket_pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Certificates of servers that speak WebSocket."""
+    return Pki(tmp_path_factory.mktemp("websocket_pki"))
+
+
+@pytest.fixture(params=WAYS)
+def stage(request: pytest.FixtureRequest, websocket_pki: Pki) -> Iterator[WebSocketStage]:
+    """A client and servers for WebSockets, over every way."""
+    made = WebSocketStage(request.param, websocket_pki)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def plain(websocket_pki: Pki) -> Iterator[WebSocketStage]:
+    """The same over kernel-blocking sockets alone, for what the ways have in common."""
+    made = WebSocketStage("stream", websocket_pki)
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")
