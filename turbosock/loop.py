@@ -70,7 +70,7 @@ from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
 from turbosock.server.listening import listen
-from turbosock.server.options import HttpOptions, TcpOptions
+from turbosock.server.options import HttpOptions, TcpOptions, WebSocketOptions
 from turbosock.server.stream_listener import StreamListener
 from turbosock.server.tcp_listener import TcpListener
 from turbosock.transport.connector import Connector, checked_connector
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
     from turbosock.connection.message_strategy import Data
+    from turbosock.server.websocket_listener import WebSocketListener
 
 
 FORKED = "the loop is another process's, of which this one is a fork: {} a Loop made here; make a new one"
@@ -424,14 +425,19 @@ class Loop:
         self, address: ListenAddress, *, protocol: Literal["tcp"], **options: Unpack[TcpOptions]
     ) -> TcpListener: ...
 
+    @overload
+    def listen(
+        self, address: ListenAddress, *, protocol: Literal["websocket"], **options: Unpack[WebSocketOptions]
+    ) -> WebSocketListener: ...
+
     def listen(self, address: ListenAddress, *, protocol: str = "http", **options: Any) -> Any:
         """Accept connections at `address`, and serve them inside `poll()`.
 
         Args:
             address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
             protocol: "http": each request is given to `handler`, which answers at once, or keeps the exchange and
-                answers in a later tick. "tcp": messages are events.
-            options: `tls`, limits and timeouts; see `HttpListener` and `TcpListener`.
+                answers in a later tick. "tcp" and "websocket": messages are events.
+            options: `tls`, limits and timeouts; see `HttpListener`, `TcpListener` and `WebSocketListener`.
 
         Returns:
             The listener; its `address` tells the real port.

@@ -35,6 +35,7 @@ from turbosock.protocol.http1.state import (
     REQUEST_DONE,
     REQUEST_STARTED,
     RESPONSE_DONE,
+    SWITCHED,
     ServerExchangeState,
 )
 from turbosock.reactor.context import CONFIGURED, EMPTY, PENDING
@@ -575,6 +576,18 @@ class Http1ServerConnection:
     def end_output(self) -> bool:
         """Close our sending half, so that the client sees the end of the answer; False: the connection has gone."""
         return self.transport.end_output()
+
+    def take_over(self) -> bytes:
+        """Change the protocol (RFC 9110 §7.8): the transport is the caller's, and what came behind the request.
+
+        Raises:
+            StateError: the request was not read whole, or is answered already.
+        """
+        self.state.on(SWITCHED)
+        ring = self.ring
+        rest = b"" if ring is None else bytes(ring.peek(ring.length))
+        self._give_ring_back()
+        return rest
 
     def close(self) -> None:
         """Close the socket and give back what is held; a second call does nothing."""

@@ -44,7 +44,7 @@ from turbosock import limits
 from turbosock.config import NS_PER_S
 from turbosock.connection.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.connection.receiving_half import ReceivingHalf
-from turbosock.connection.sending_half import CLOSED, CONNECTING, ENDING, LINGERING, OPEN
+from turbosock.connection.sending_half import CLOSED, CLOSING, CONNECTING, ENDING, LINGERING, OPEN
 from turbosock.errors import ClientClosed, NetworkError, Origin, ReadTimeout, TurbosockError, WriteTimeout
 from turbosock.reactor.poller import IN
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from turbosock.tls.provider import TlsInfo
     from turbosock.transport.transport import SaeaTransport
 
-_STATE_NAMES: Final = ("connecting", "open", "ending", "lingering", "closed")
+_STATE_NAMES: Final = ("connecting", "open", "closing", "ending", "lingering", "closed")
 # What is waited for where nothing is: a timer that is armed anew each time.
 _LONG_NS: Final = int(limits.MAX_TIMEOUT_S) * NS_PER_S
 
@@ -76,7 +76,8 @@ class MessageConnection(ReceivingHalf):
         address: the peer's.
         paused: whether `pause()` was called.
         held: whether it is left unread because its quota is used up.
-        state: CONNECTING, OPEN, ENDING (what waits is sent), LINGERING (the peer may read it), or CLOSED.
+        state: CONNECTING, OPEN, CLOSING (both sides say goodbye, where the protocol has words for it), ENDING (what
+            waits is sent), LINGERING (the peer may read it), or CLOSED.
         ring_bytes, untaken: what counts against the quota: memory, and messages whose events are not over.
         error: why it ended, or None.
         busy: whether a step of it is being taken.
@@ -159,7 +160,7 @@ class MessageConnection(ReceivingHalf):
 
     def end(self, error: TurbosockError | None = None) -> None:
         """Deliver nothing more; when what waits has left, end with `error`."""
-        if self.state != OPEN:
+        if self.state != OPEN and self.state != CLOSING:
             return
         self.state = ENDING
         self.error = error
@@ -240,7 +241,7 @@ class MessageConnection(ReceivingHalf):
     def on_ready(self, mask: int) -> None:
         """Go on where the last step had used its share."""
         self.busy = True
-        if self.state == OPEN:
+        if self.state <= CLOSING:
             self._step()
         elif self.state == LINGERING:
             self._linger()
@@ -249,7 +250,7 @@ class MessageConnection(ReceivingHalf):
     def _on_readable(self, context: IOContext) -> None:
         # As on_ready(): a call saved for every ready connection.
         self.busy = True
-        if self.state == OPEN:
+        if self.state <= CLOSING:
             self._step()
         elif self.state == LINGERING:
             self._linger()
@@ -314,7 +315,7 @@ class MessageConnection(ReceivingHalf):
         if self.busy:
             self.busy = False
             self.finish(NetworkError("a turn of the loop broke off in a step of this connection", origin=Origin.LOCAL))
-        elif self.state == OPEN:
+        elif OPEN <= self.state <= CLOSING:
             if self._outbox.unsent and self not in self._services.dirty:
                 self._mark_dirty()
             if self._starved and self not in self._services.starving:

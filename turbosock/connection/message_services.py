@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from turbosock.connection.message_ring import MessageRing, Taker
     from turbosock.connection.receiving_half import ReceivingHalf
     from turbosock.connection.sending_half import SendingHalf
+    from turbosock.connection.websocket_frames import PlainFrames
     from turbosock.errors import TurbosockError
     from turbosock.reactor.reactor import Reactor
 
@@ -84,6 +85,7 @@ class MessageServices:
         starving: connections that found no memory.
         connections: those that have not ended.
         now_ns: when the present turn began.
+        plain_frames: what WebSockets that are servers share; None before there are any.
     """
 
     __slots__ = (
@@ -95,6 +97,7 @@ class MessageServices:
         "messages_in",
         "messages_out",
         "now_ns",
+        "plain_frames",
         "pool_hits",
         "quota_hits",
         "reactor",
@@ -120,6 +123,7 @@ class MessageServices:
         self.starving: deque[ReceivingHalf] = deque()
         self.connections: set[MessageConnection] = set()
         self.now_ns = 0
+        self.plain_frames: PlainFrames | None = None
         self.messages_in = 0
         self.messages_out = 0
         self.quota_hits = 0

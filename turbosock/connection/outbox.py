@@ -123,6 +123,14 @@ class Outbox:
                     lease.release()
         self._first += done
 
+    def mark(self) -> int:
+        """The place behind the last frame; for `has_left`. Never 0 where there is a frame."""
+        return self._first + len(self.frames)
+
+    def has_left(self, mark: int) -> bool:
+        """Whether everything before that place has left."""
+        return self._first >= mark
+
     def gather(self, memory: memoryview) -> int:
         """Copy as many whole frames as fit into `memory`, from the first one on; how many bytes that is."""
         room = len(memory)

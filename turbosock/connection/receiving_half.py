@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.connection.message_ring import LARGE, SMALL
-from turbosock.connection.sending_half import OPEN, SendingHalf
+from turbosock.connection.sending_half import CLOSING, OPEN, SendingHalf
 from turbosock.errors import NetworkError, TurbosockError
 from turbosock.protocol.framing.framing import MESSAGE, NEED_BYTES, NEED_MEMORY
 from turbosock.reactor.context import CONFIGURED, PENDING
@@ -187,6 +187,10 @@ class ReceivingHalf(SendingHalf):
                 data = reader.data
                 if type(data) is not memoryview:
                     put_message(self, data, None)
+                    if self._lent is not None and reader.lent is None:
+                        # It lay there, and was made into an object of its own.
+                        self._lent.let_go()
+                        self._lent = None
                 elif self._lent is None or reader.lent is not None:
                     put_message(self, data, ring)
                 else:
@@ -227,7 +231,7 @@ class ReceivingHalf(SendingHalf):
             else:
                 self.end(reader.error)
                 return
-            if self.state != OPEN:
+            if self.state > CLOSING:
                 # A framing that is a function has closed it.
                 return
         self._arm(transport)
@@ -252,7 +256,7 @@ class ReceivingHalf(SendingHalf):
 
     def _step_later(self) -> None:
         """Take the next step when the line has come round."""
-        if self.state == OPEN and not (self.held or self._starved):
+        if OPEN <= self.state <= CLOSING and not (self.held or self._starved):
             self._services.reactor.requeue(self, IN)
 
     def _begin_partial(self) -> None:
@@ -316,7 +320,7 @@ class ReceivingHalf(SendingHalf):
     def resume_starved(self) -> bool:
         """For the services: try again to find memory; whether it had something to receive."""
         self._starved = False
-        if self.state != OPEN:
+        if self.state > CLOSING:
             return False
         self.busy = True
         self._step()

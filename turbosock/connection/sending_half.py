@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 CONNECTING: Final = 0
 OPEN: Final = 1
-ENDING: Final = 2
-LINGERING: Final = 3
-CLOSED: Final = 4
+CLOSING: Final = 2
+ENDING: Final = 3
+LINGERING: Final = 4
+CLOSED: Final = 5
 
 _NO_COPY_BYTES: Final = limits.JOINED_FRAME_BYTES
 _JOINED_BYTES: Final = 16 * limits.KIB
@@ -213,7 +214,7 @@ class SendingHalf:
 
     def push(self, frame: Frame) -> None:
         """Send a frame of the protocol's own, whatever waits already."""
-        if self.state == OPEN or self.state == ENDING:
+        if OPEN <= self.state <= ENDING:
             self._outbox.put(frame)
             if not self._dirty:
                 self._mark_dirty()
@@ -287,7 +288,7 @@ class SendingHalf:
         writer = self._writer
         outbox = self._outbox
         size = len(payload)
-        if type(payload) is bytes:
+        if type(payload) is bytes and (key is None or not writer.head_bytes):
             header = writer.header(payload)
             if header is not None:
                 trailer = writer.trailer

@@ -16,10 +16,12 @@ from turbosock.protocol.http1.serialize import REASONS
 
 if TYPE_CHECKING:
     from turbosock.connection.send import Send
-    from turbosock.protocol.http1.headers import HeaderItems
+    from turbosock.connection.websocket_connection import WebSocketConnection
+    from turbosock.protocol.http1.headers import HeaderItems, HeaderList
     from turbosock.protocol.http1.serialize import Fields
     from turbosock.server.http_exchange import Callback, HttpExchange
     from turbosock.server.http_listener import HttpListener
+    from turbosock.server.websocket_settings import WebSocketSettings
     from turbosock.transport.transport import SaeaTransport
 
 logger = logging.getLogger("turbosock.server")
@@ -69,6 +71,14 @@ class Carrier:
             InvalidHeader: a trailer is not valid; nothing has changed.
         """
         raise AssertionError("as above")
+
+    def upgrade_websocket(
+        self, exchange: HttpExchange, settings: WebSocketSettings, headers: HeaderList
+    ) -> WebSocketConnection | None:
+        """As `HttpExchange.upgrade_websocket`; where the carrier has no way to, the request is refused."""
+        self.listener.refused += 1
+        exchange.respond(400, PLAIN_TEXT, b"a WebSocket is opened by HTTP/1.1 here\n")
+        return None
 
     def abort(self) -> None:
         """End the exchange without another byte."""

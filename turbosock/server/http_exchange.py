@@ -25,9 +25,11 @@ from turbosock.protocol.http1.serialize import Fields
 from turbosock.server.response_heads import CHUNKED, NO_BODY, UNTIL_CLOSE
 
 if TYPE_CHECKING:
+    from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.server.carrier import Carrier
     from turbosock.server.event_sender import EventSender
     from turbosock.server.request import Request
+    from turbosock.server.websocket_settings import WebSocketSettings
 
 Content = bytes | bytearray | memoryview | str
 Callback = Callable[["HttpExchange"], object]
@@ -222,6 +224,31 @@ class HttpExchange:
         from turbosock.server.event_sender import EventSender
 
         return EventSender(self, self._carrier.listener.reactor, headers, heartbeat_s, retry_ms)
+
+    def upgrade_websocket(
+        self, settings: WebSocketSettings, headers: HeaderItems | None = None
+    ) -> WebSocketConnection | None:
+        """Answer by opening a WebSocket; in a listener that `loop.listen()` has made.
+
+        Args:
+            settings: how it is opened, and what it may take.
+            headers: fields beside those of the handshake.
+
+        Returns:
+            The WebSocket, whose OPEN is an event of the loop as all that follows; or None: the request asks for none,
+            or not properly, or is not welcome, and was answered so.
+
+        Raises:
+            StateError: an answer has begun already, or the listener is none of a loop.
+            InvalidHeader: a field is not valid, or one of the handshake's own.
+            LimitError: the reactor has no room for it; the connection is closed.
+        """
+        if self.started:
+            raise StateError("upgrade_websocket() after the answer has begun: each request has one")
+        fields = settings.checked(headers)
+        if self.closed:
+            return None
+        return self._carrier.upgrade_websocket(self, settings, fields)
 
     def abort(self) -> None:
         """End without another byte the connection, or in HTTP/2 the stream; the client sees an answer that is cut."""

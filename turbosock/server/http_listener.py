@@ -38,7 +38,9 @@ from turbosock.server.response_heads import ResponseHeads
 from turbosock.server.stream_listener import StreamListener, whole_ns
 
 if TYPE_CHECKING:
+    from turbosock.connection.message_services import MessageServices
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
+    from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.reactor.reactor import Reactor
     from turbosock.server.http2_session import Http2ServerSession
     from turbosock.transport.transport import SaeaTransport
@@ -97,6 +99,7 @@ class HttpListener(StreamListener):
             of a kept exchange has left behind bytes that nobody has read.
         write_timeout_s: for a client that takes nothing of its answer.
         backlog, reuse_port, dual_stack, mode: as in `sockets.listen`.
+        messages: what the WebSockets share that its handler opens; None where it opens none.
 
     Attributes:
         address: where it listens: (host, port) with the real port, or the path.
@@ -123,6 +126,7 @@ class HttpListener(StreamListener):
         "max_head_bytes",
         "max_head_fields",
         "max_unsent_bytes",
+        "messages",
         "refused",
         "requests",
         "rings",
@@ -156,6 +160,7 @@ class HttpListener(StreamListener):
         reuse_port: bool = False,
         dual_stack: bool = False,
         mode: int | None = None,
+        messages: MessageServices | None = None,
     ) -> None:
         if not callable(handler):
             raise InvalidOption(f"handler={handler!r}: give a function that takes an HttpExchange")
@@ -172,6 +177,7 @@ class HttpListener(StreamListener):
         check_count("max_head_fields", max_head_fields, 1, limits.MAX_HEAD_FIELDS)
         check_count("max_unsent_bytes", max_unsent_bytes, 1, 2**32)
         self.rings = rings
+        self.messages = messages
         self.handler = handler
         self.http_versions = checked_http_versions(http_versions)
         self.http2 = http2
@@ -228,6 +234,15 @@ class HttpListener(StreamListener):
         """For sessions: its client begins with HTTP/2's preface, which is in `ring`."""
         self._sessions.discard(session)
         self._sessions.add(self._make_http2(session.transport, session.peer, session.tls, ring))
+
+    def change_to_websocket(self, session: HttpSession, connection: WebSocketConnection) -> None:
+        """For sessions: its client opened a WebSocket, which goes on with its transport."""
+        self._sessions.discard(session)
+        if connection.close_code is None:
+            self._sessions.add(connection)
+        else:
+            # The system refused to watch it.
+            self.after_close()
 
     # What the user calls
 

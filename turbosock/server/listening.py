@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from turbosock.errors import InvalidOption
 from turbosock.server.http_listener import HttpListener
-from turbosock.server.options import HttpOptions, TcpOptions
+from turbosock.server.options import HttpOptions, TcpOptions, WebSocketOptions
 from turbosock.server.tcp_listener import TcpListener
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from turbosock.connection.receive_ring import RingPool
     from turbosock.reactor.reactor import Reactor
     from turbosock.reactor.sockets import ListenAddress
+    from turbosock.server.websocket_listener import WebSocketListener
 
 
 class ListeningServices(Protocol):
@@ -28,16 +29,24 @@ class ListeningServices(Protocol):
 def _http(services: ListeningServices, address: ListenAddress, options: dict[str, Any]) -> HttpListener:
     if "handler" not in options:
         raise InvalidOption("handler: missing; give a function that takes an HttpExchange")
-    return HttpListener(services.reactor, services.rings, address, **options)
+    return HttpListener(services.reactor, services.rings, address, messages=services.messages, **options)
 
 
 def _tcp(services: ListeningServices, address: ListenAddress, options: dict[str, Any]) -> TcpListener:
     return TcpListener(services.messages, address, **options)
 
 
+def _websocket(services: ListeningServices, address: ListenAddress, options: dict[str, Any]) -> WebSocketListener:
+    # Not before somebody listens: the protocol and its tables take a while to import.
+    from turbosock.server.websocket_listener import WebSocketListener
+
+    return WebSocketListener(services.messages, services.rings, address, **options)
+
+
 _PROTOCOLS: Final[dict[str, tuple[frozenset[str], Callable[..., Any]]]] = {
     "http": (frozenset((*HttpOptions.__annotations__, "handler")), _http),
     "tcp": (frozenset(TcpOptions.__annotations__), _tcp),
+    "websocket": (frozenset(WebSocketOptions.__annotations__), _websocket),
 }
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypedDict
 
 from turbosock.config import Http2Config, TlsServerConfig
 from turbosock.protocol.framing.choice import FramingArgument
+
+if TYPE_CHECKING:
+    # Not with the module: many loops have no WebSockets.
+    from turbosock.protocol.websocket.deflate import DeflateOptions
+    from turbosock.protocol.websocket.server_handshake import Origins
 
 
 class HttpOptions(TypedDict, total=False):
@@ -25,6 +31,31 @@ class HttpOptions(TypedDict, total=False):
     body_timeout_s: float
     idle_timeout_s: float
     write_timeout_s: float
+    backlog: int
+    reuse_port: bool
+    dual_stack: bool
+    mode: int | None
+
+
+class WebSocketOptions(TypedDict, total=False):
+    """What `loop.listen(address, protocol="websocket")` may be told; see `WebSocketListener`."""
+
+    path: str | None
+    subprotocols: Iterable[str]
+    origins: Origins
+    deflate: DeflateOptions | None
+    tls: TlsServerConfig | None
+    max_connections: int
+    max_message: int
+    quota: int
+    max_unsent: int
+    handshake_timeout_s: float
+    message_timeout_s: float
+    idle_timeout_s: float | None
+    write_timeout_s: float
+    ping_interval_s: float | None
+    ping_timeout_s: float
+    close_timeout_s: float
     backlog: int
     reuse_port: bool
     dual_stack: bool

@@ -1,0 +1,320 @@
+"""WebSocketConnection: one WebSocket whose messages are events of a Loop, at either end of it (RFC 6455).
+
+A MessageConnection with a closing handshake: `close()` says Close behind what waits, and the connection is CLOSING
+until the peer has answered, for at most `close_timeout_s`; what comes meanwhile is dropped. A peer's Close is answered
+behind what waits. The server then ends the transport, and a client lets it, for a while (§7.1.1).
+
+CLOSED comes without an error where both sides have said Close, and with a WebSocketClosed that says what happened where
+they have not; `close_code` and `close_reason` tell it in either case.
+
+Invariants: nothing is sent behind a Close; of the answers to a peer's Pings one at a time waits in the outbox, so that
+a peer that asks and does not read costs no memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turbosock.config import NS_PER_S
+from turbosock.connection.message_connection import MessageConnection
+from turbosock.connection.sending_half import CLOSED, CLOSING, CONNECTING, OPEN
+from turbosock.connection.websocket_reader import WebSocketReader
+from turbosock.errors import DeadlineError, InvalidOption, PoolExhausted, TurbosockError, WebSocketClosed
+from turbosock.protocol.websocket.close import NORMAL
+
+if TYPE_CHECKING:
+    from turbosock.connection.message_services import MessageServices
+    from turbosock.connection.message_strategy import Data, MessageOwner
+    from turbosock.connection.send import Send
+    from turbosock.connection.websocket import WebSocketEndpoint
+    from turbosock.connection.websocket_frames import DeflatedFrames, Frames
+    from turbosock.connection.websocket_limits import WebSocketLimits
+    from turbosock.transport.transport import SaeaTransport
+
+
+class WebSocketConnection(MessageConnection):
+    """One WebSocket; see the module, and MessageConnection for what all connections have.
+
+    Args:
+        services, owner, address: as for MessageConnection.
+        bounds: what it may take.
+        endpoint: the WebSocket's protocol, opened.
+        frames: makes frames of what is sent.
+        request: the request that opened it.
+
+    Attributes:
+        request: at a server, the request that opened it.
+    """
+
+    __slots__ = ("_asked_bytes", "_ask_ns", "_close_ns", "_endpoint", "_frames", "_mark", "_words", "request")
+
+    def __init__(
+        self,
+        services: MessageServices,
+        owner: MessageOwner,
+        bounds: WebSocketLimits,
+        endpoint: WebSocketEndpoint,
+        frames: Frames,
+        address: object,
+        request: object = None,
+    ) -> None:
+        self._words = WebSocketReader(endpoint, services.reactor.clock)
+        super().__init__(services, owner, bounds, self._words, frames, address)  # type: ignore[arg-type]  # each kind of Frames has the rest
+        self._endpoint = endpoint
+        self._frames = frames
+        self.request = request
+        # The place in the outbox behind the frames of the protocol's own that were put there last.
+        self._mark = 0
+        # When the next Ping is due or the present one is out of time, what had come by its beginning; and when the
+        # peer must have said Close.
+        self._ask_ns = 0
+        self._asked_bytes = 0
+        self._close_ns = 0
+
+    def begin(self, transport: SaeaTransport) -> None:
+        """As MessageConnection's."""
+        super().begin(transport)
+        ping_ns = self._limits.ping_ns
+        timer = self._timer
+        if ping_ns and timer is not None:
+            self._ask_ns = self._last_ns + ping_ns
+            if self._ask_ns < timer.deadline_ns:
+                timer.move(self._ask_ns)
+
+    def take(self, data: bytes) -> None:
+        """For the owner, after `begin()`: take what came behind the handshake."""
+        if not data or self.state != OPEN:
+            return
+        services = self._services
+        ring = services.rings.rent(len(data), self, self._origin)
+        if ring is None:
+            services.pool_hits += 1
+            self.finish(PoolExhausted("no memory for what came right behind the handshake: poll() and take events"))
+            return
+        ring.root[: len(data)] = data
+        ring.length = len(data)
+        self._ring = ring
+        self._unread = True
+        self._step_later()
+
+    @property
+    def _limits(self) -> WebSocketLimits:
+        return self._bounds  # type: ignore[return-value]  # what it was made with
+
+    # What the user calls
+
+    if TYPE_CHECKING:
+
+        def send(self, data: Data | str, key: object = None) -> Send: ...
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What was agreed on, or None."""
+        return self._endpoint.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """How it ended (RFC 6455 §7.1.5): the peer's code, or ours if it failed, or 1006; None before."""
+        return self._endpoint.state.close_code if self.state == CLOSED else None
+
+    @property
+    def close_reason(self) -> str:
+        """The peer's reason, or why it failed, or ""."""
+        return self._endpoint.state.close_reason
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended because the peer broke the rules, or a bound."""
+        return self._endpoint.state.failed
+
+    @property
+    def latency_s(self) -> float | None:
+        """The round trip of the last Ping that was answered, in seconds; None before."""
+        latency_ns = self._endpoint.latency_ns
+        return None if latency_ns < 0 else latency_ns / NS_PER_S
+
+    def ping(self) -> None:
+        """Ask for a sign of life, which leaves with what else is sent; `latency_s` is new when it has come."""
+        if self.state == OPEN:
+            self._endpoint.ping()
+            self._say_what_is_due()
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Take nothing more, send what waits and a Close; CLOSED follows when the peer has answered, or was too slow.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 says none.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            InvalidOption: the code may not be sent, or the reason is too long.
+        """
+        if self.state == CONNECTING:
+            self.finish(None)
+        if self.state != OPEN or not self._endpoint.close(code, reason):
+            return
+        self._drop_reservation()
+        self._say_what_is_due(last=True)
+        self.state = CLOSING
+        self._words.drops = True
+        self.paused = False
+        self._close_ns = self._services.reactor.clock.now_ns() + self._limits.close_ns
+        timer = self._timer
+        if timer is not None and timer.deadline_ns > self._close_ns:
+            timer.move(self._close_ns)
+        self._step_later()
+
+    def commit(self, size: int | None = None, key: object = None, *, text: bool = False) -> Send:
+        """As MessageConnection's.
+
+        Args:
+            text: whether the message is text; it must be UTF-8 then.
+        """
+        self._frames.text = text
+        return super().commit(size, key)
+
+    # For the machinery around
+
+    def _refuse(self) -> Send:
+        self._frames.forget()
+        return super()._refuse()
+
+    def _too_long(self, size: int) -> InvalidOption:
+        self._frames.forget()
+        return super()._too_long(size)
+
+    def _say_what_is_due(self, *, last: bool = False) -> None:
+        """Send the frames that the endpoint owes, unless some of them wait already; `last`: whatever waits."""
+        endpoint = self._endpoint
+        outbox = self._outbox
+        if self._mark and outbox.has_left(self._mark):
+            self._mark = 0
+            endpoint.due_left()
+        if not endpoint.due or (self._mark and not last):
+            return
+        scratch = self._services.scratch
+        stop = endpoint.write_due(scratch, 0, self._services.reactor.clock.now_ns())
+        if stop:
+            self.push(bytes(scratch[:stop]))
+            self._mark = outbox.mark()
+
+    def _step(self) -> None:
+        super()._step()
+        if self._endpoint.due and self.state == OPEN:
+            self._say_what_is_due()
+
+    def _after_send(self, sent: int) -> None:
+        super()._after_send(sent)
+        if self._mark:
+            self._say_what_is_due()
+
+    def _end_of_stream(self, transport: SaeaTransport) -> None:
+        error = transport.end_error()
+        if error is not None:
+            self._endpoint.lost(error)
+        super()._end_of_stream(transport)
+
+    def end(self, error: TurbosockError | None = None) -> None:
+        """As MessageConnection's, behind the last words that are due."""
+        if self._endpoint.due:
+            self._say_what_is_due(last=True)
+        super().end(error)
+
+    def finish(self, error: TurbosockError | None) -> None:
+        """As MessageConnection's; what the end means is said in the words of WebSockets."""
+        if self.state == CLOSED:
+            return
+        if self.state != CONNECTING:
+            endpoint = self._endpoint
+            if error is None:
+                endpoint.dropped()
+            else:
+                endpoint.lost(error)
+            closed: WebSocketClosed | None = None
+            if not endpoint.state.clean:
+                closed = endpoint.closed_error()
+                closed.__cause__ = error
+            error = closed
+        super().finish(error)
+
+    # Time
+
+    def on_timer(self, now_ns: int) -> None:
+        """A wait may have taken too long: which one?"""
+        if self.state == CLOSING:
+            if now_ns < self._close_ns:
+                assert self._timer is not None, "it stood"
+                self._timer.move(self._close_ns)
+                return
+            self._owner.timeouts += 1
+            self.finish(None)
+            return
+        if self.state == OPEN and self._limits.ping_ns:
+            self._tend_pings(now_ns)
+        # What a Ping could not be sent on has ended.
+        if self.state == CLOSED:
+            return
+        super().on_timer(now_ns)
+        timer = self._timer
+        if self.state == OPEN and self._ask_ns and timer is not None and timer.deadline_ns > self._ask_ns:
+            timer.move(self._ask_ns)
+
+    def _tend_pings(self, now_ns: int) -> None:
+        """Ask, or look whether what was asked has had its time."""
+        if now_ns < self._ask_ns:
+            return
+        bounds = self._limits
+        endpoint = self._endpoint
+        transport = self.transport
+        assert transport is not None, "it stands"
+        if endpoint.pinged is None:
+            endpoint.ping()
+            self._asked_bytes = transport.bytes_in
+            self._ask_ns = now_ns + bounds.pong_ns
+            self._say_what_is_due()
+            # At once: what waits for the next turn counts as a part of the round trip.
+            self.flush()
+            return
+        reads = not (self.paused or self.held or self._starved)
+        if reads and transport.bytes_in == self._asked_bytes:
+            self._owner.timeouts += 1
+            seconds = bounds.pong_ns / NS_PER_S
+            self.finish(DeadlineError(f"the peer sent nothing for ping_timeout_s={seconds:g} after a Ping"))
+            return
+        # Something came, or would not have been seen: the answer may be on its way behind it.
+        self._asked_bytes = transport.bytes_in
+        self._ask_ns = now_ns + bounds.pong_ns
+
+
+class DeflatingConnection(WebSocketConnection):
+    """A WebSocket on which permessage-deflate was agreed (RFC 7692).
+
+    Messages are compressed when they are taken. With context takeover later ones refer to them, so a message with a
+    key, which may be replaced, is not compressed there; nor is one that was built in place, or a broadcast's.
+    """
+
+    __slots__ = ("_takeover",)
+
+    def __init__(
+        self,
+        services: MessageServices,
+        owner: MessageOwner,
+        bounds: WebSocketLimits,
+        endpoint: WebSocketEndpoint,
+        frames: DeflatedFrames,
+        address: object,
+        request: object = None,
+        *,
+        takeover: bool,
+    ) -> None:
+        super().__init__(services, owner, bounds, endpoint, frames, address, request)
+        self._takeover = takeover
+
+    def send(self, data: Data | str, key: object = None) -> Send:
+        """As WebSocketConnection's."""
+        self._frames.plain = self._takeover and key is not None  # type: ignore[attr-defined]  # as it was made
+        return super().send(data, key)
+
+    def _put_long(self, payload: Data, key: object) -> bool:
+        self._put(self._writer.frame(payload), key, None)
+        return True

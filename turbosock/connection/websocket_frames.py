@@ -1,0 +1,221 @@
+"""The sending halves of WebSockets in a Loop, strategies as `message_connection.py` describes them.
+
+`PlainFrames` is a server's: its frames are not masked, so one object serves any number of connections, and a frame of
+a broadcast is made once. `MaskedFrames` is a client's, whose every frame has a key of its own (RFC 6455 §5.3).
+`DeflatedFrames` is for either where permessage-deflate was agreed.
+
+A str is sent as text, anything else as binary. `payload` makes bytes of a str and remembers those very bytes until they
+are framed or refused.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from turbosock.errors import InvalidOption
+from turbosock.protocol.websocket.frame import (
+    BINARY,
+    FIN,
+    MASKED,
+    MAX_CONTROL_BYTES,
+    MAX_HEADER_BYTES,
+    TEXT,
+    header_size,
+    write_header,
+)
+from turbosock.protocol.websocket.masking import REPEATS, SHIFTS
+
+if TYPE_CHECKING:
+    from turbosock.protocol.websocket.mask_keys import MaskKeys
+    from turbosock.protocol.websocket.writer import MessageWriter
+
+Payload = bytes | bytearray | memoryview
+
+_WHOLE_BINARY: Final = FIN | BINARY
+_WHOLE_TEXT: Final = FIN | TEXT
+# The headers of small frames, by their length.
+_BINARY_HEADERS: Final = tuple(bytes((_WHOLE_BINARY, n)) for n in range(MAX_CONTROL_BYTES + 1))
+_TEXT_HEADERS: Final = tuple(bytes((_WHOLE_TEXT, n)) for n in range(MAX_CONTROL_BYTES + 1))
+_pack_4 = Struct(">BBH").pack
+_pack_10 = Struct(">BBQ").pack
+
+_from_bytes = int.from_bytes
+
+
+class Frames:
+    """What the three have in common.
+
+    Attributes:
+        head_bytes: room to leave before a payload that is framed in place.
+        text: whether the next payload that is framed is text, whatever it was given as.
+    """
+
+    __slots__ = ("_text", "text")
+
+    shares: ClassVar[bool] = False
+    replaces: ClassVar[bool] = True
+    head_bytes: ClassVar[int] = MAX_HEADER_BYTES
+    tail_bytes: ClassVar[int] = 0
+    trailer: ClassVar[bytes] = b""
+
+    def __init__(self) -> None:
+        # The bytes of the str that is being sent.
+        self._text: bytes | None = None
+        self.text = False
+
+    def payload(self, data: object) -> Payload:
+        """What is sent for `data` that is not bytes: a text's UTF-8, or a view of its bytes.
+
+        Raises:
+            InvalidOption: it is neither str nor bytes-like, or the text has no UTF-8.
+        """
+        if isinstance(data, str):
+            try:
+                payload = self._text = data.encode()
+            except UnicodeEncodeError:
+                raise InvalidOption("data: holds half of a surrogate pair, which UTF-8 cannot say") from None
+            return payload
+        if isinstance(data, bytearray):
+            return data
+        try:
+            return memoryview(data).cast("B")  # type: ignore[arg-type]  # what it is not, it says
+        except TypeError:
+            what = type(data).__name__
+            raise InvalidOption(f"data: a {what} was given; give str, bytes, or a contiguous buffer of bytes") from None
+
+    def forget(self) -> None:
+        """What `payload` made is not sent."""
+        self._text = None
+        self.text = False
+
+    def _opcode(self, payload: Payload) -> int:
+        """The opcode of the message that this is."""
+        text = self._text
+        if text is None and not self.text:
+            return BINARY
+        is_text = self.text or payload is text
+        self._text = None
+        self.text = False
+        return TEXT if is_text else BINARY
+
+
+class PlainFrames(Frames):
+    """Frames of a server, not compressed; see the module."""
+
+    __slots__ = ()
+
+    shares: ClassVar[bool] = True
+
+    def frame(self, payload: Payload) -> bytes:
+        """A whole frame in memory of its own."""
+        n = len(payload)
+        if self._text is None and not self.text:
+            header = _BINARY_HEADERS[n] if n <= MAX_CONTROL_BYTES else _header(_WHOLE_BINARY, n)
+        elif self._opcode(payload) == TEXT:
+            header = _TEXT_HEADERS[n] if n <= MAX_CONTROL_BYTES else _header(_WHOLE_TEXT, n)
+        else:
+            header = _header(_WHOLE_BINARY, n)
+        return header + payload if type(payload) is bytes else b"".join((header, payload))
+
+    def header(self, payload: bytes) -> bytes:
+        """What stands before a payload that is sent from where it lies."""
+        return _header(FIN | self._opcode(payload), len(payload))
+
+    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
+        """Make a frame of the payload in `memory[at:at + size]`, where it lies; from where to where the frame is."""
+        start = at - header_size(size, False)
+        # In pooled memory nothing is the str's own bytes: whether they are text, `text` says.
+        write_header(memory, start, FIN | self._opcode_in_place(), size)
+        return start, at + size
+
+    def _opcode_in_place(self) -> int:
+        opcode = TEXT if self.text or self._text is not None else BINARY
+        self.forget()
+        return opcode
+
+
+class MaskedFrames(Frames):
+    """Frames of a client, not compressed; see the module.
+
+    Args:
+        writer: makes the longer ones.
+        keys: the masking keys.
+    """
+
+    __slots__ = ("_keys", "_writer")
+
+    def __init__(self, writer: MessageWriter, keys: MaskKeys) -> None:
+        super().__init__()
+        self._writer = writer
+        self._keys = keys
+
+    def frame(self, payload: Payload) -> bytes:
+        """A whole frame in memory of its own."""
+        n = len(payload)
+        first = FIN | self._opcode(payload)
+        if n > MAX_CONTROL_BYTES:
+            memory = memoryview(bytearray(self._writer.size(n)))
+            self._writer.write(memory, 0, first, payload)
+            return bytes(memory)
+        key = self._keys.take()
+        repeated = key * REPEATS[n] >> SHIFTS[n]
+        head = (first << 8 | MASKED | n) << 32 | key
+        return (head << 8 * n | _from_bytes(payload, "big") ^ repeated).to_bytes(n + 6, "big")
+
+    def header(self, payload: bytes) -> None:
+        """A masked frame is not sent from where its payload lies."""
+        return
+
+    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
+        """As PlainFrames'."""
+        opcode = TEXT if self.text or self._text is not None else BINARY
+        self.forget()
+        return self._writer.seal(memory, at, FIN | opcode, size), at + size
+
+
+class DeflatedFrames(Frames):
+    """Frames where permessage-deflate was agreed; see the module.
+
+    Args:
+        writer: compresses, and masks for a client.
+
+    Attributes:
+        plain: whether what is framed next is not compressed.
+    """
+
+    __slots__ = ("_writer", "plain")
+
+    def __init__(self, writer: MessageWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self.plain = False
+
+    def frame(self, payload: Payload) -> memoryview:
+        """A whole frame in memory of its own, of a message of any size."""
+        writer = self._writer
+        opcode = self._opcode(payload)
+        if self.plain:
+            first = FIN | opcode
+        else:
+            payload = writer.encode(opcode, payload)
+            first = writer.first
+        memory = memoryview(bytearray(writer.size(len(payload))))
+        writer.write(memory, 0, first, payload)
+        return memory
+
+    def header(self, payload: bytes) -> None:
+        """What is compressed is not sent from where it lies."""
+        return
+
+    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
+        """As PlainFrames': what was built in place is not compressed."""
+        opcode = TEXT if self.text or self._text is not None else BINARY
+        self.forget()
+        return self._writer.seal(memory, at, FIN | opcode, size), at + size
+
+
+def _header(first: int, n: int) -> bytes:
+    if n <= MAX_CONTROL_BYTES:
+        return bytes((first, n))
+    return _pack_4(first, 126, n) if n < 0x1_0000 else _pack_10(first, 127, n)

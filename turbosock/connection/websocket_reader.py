@@ -1,0 +1,119 @@
+"""WebSocketReader: the receiving half of a WebSocket in a Loop, a strategy as `message_connection.py` describes them.
+
+Messages are its connection's. Control frames are the endpoint's (`websocket.py`): what they make due is sent by the
+connection after its step. A text is delivered as str, anything else as bytes where they were made on the way, which is
+so for small messages, and as a view where the message lies otherwise.
+
+After the end of what may come, by a Close, by a broken rule or by the end of the stream, the endpoint knows why, so
+that `error` and `end()` have nothing to add.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from turbosock import limits
+from turbosock.protocol.websocket.frame import TEXT
+from turbosock.protocol.websocket.outcomes import AGAIN, FAILED, MESSAGE, NEED_BYTES, NEED_MEMORY
+
+if TYPE_CHECKING:
+    from turbosock.buffers.ring import RingBuffer
+    from turbosock.connection.websocket import WebSocketEndpoint
+    from turbosock.errors import TurbosockError
+    from turbosock.reactor.clock import Clock
+
+_NOTHING: Final = b""
+# Outcomes that are the connection's as they are.
+_AS_THEY_ARE: Final = (NEED_BYTES, AGAIN)
+
+
+class WebSocketReader:
+    """Finds the messages of one WebSocket; see the module.
+
+    Args:
+        endpoint: the WebSocket.
+        clock: measures round trips.
+
+    Attributes:
+        data: after MESSAGE, the message.
+        lent: the memory in which a long message is put together, or None.
+        wanted: after NEED_MEMORY, how much of it.
+        drops: whether messages that come are not wanted any more.
+    """
+
+    __slots__ = ("_clock", "_endpoint", "_next", "_receiver", "data", "drops", "lent", "wanted")
+
+    borrows: ClassVar[bool] = True
+    error: ClassVar[TurbosockError | None] = None
+
+    def __init__(self, endpoint: WebSocketEndpoint, clock: Clock) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._receiver = endpoint.receiver
+        self._next = endpoint.receiver.next
+        self.data: memoryview | bytes | str = _NOTHING
+        self.drops = False
+        self.lent: memoryview | None = None
+        self.wanted = 0
+
+    def next(self, ring: RingBuffer) -> int:
+        """Find the next message in `ring`; one of the codes that `message_connection.py` lists."""
+        receiver = self._receiver
+        frames_left = limits.WEBSOCKET_STEP_FRAMES
+        while True:
+            code = self._next(ring)
+            if code == MESSAGE and not self.drops:
+                self.lent = None
+                text = receiver.text
+                if text is not None:
+                    self.data = text
+                    return MESSAGE
+                data = receiver.data
+                if receiver.opcode == TEXT:
+                    self.data = receiver.totext()
+                elif data is not None:
+                    self.data = data
+                else:
+                    self.data = receiver.view()
+                return MESSAGE
+            if code in _AS_THEY_ARE:
+                self.lent = receiver.lent
+                return code
+            if code == NEED_MEMORY:
+                self.lent = receiver.lent
+                self.wanted = receiver.wanted
+                return NEED_MEMORY
+            if code != MESSAGE and not self._endpoint.take(code, self._clock.now_ns()):
+                self.lent = None
+                return FAILED
+            frames_left -= 1
+            if not frames_left:
+                # Others have their turn, and what is due for those that came leaves.
+                self.lent = receiver.lent
+                return AGAIN
+
+    def room(self, ring: RingBuffer) -> memoryview:
+        """The memory to receive into."""
+        receiver = self._receiver
+        if self.lent is not None:
+            direct = receiver.direct(ring)
+            if direct is not None:
+                return direct
+        return receiver.room(ring)
+
+    def received(self, ring: RingBuffer, count: int) -> None:
+        """Take that `count` bytes came into `room()`, while something is lent."""
+        if not ring.length and self._receiver.direct(ring) is not None:
+            self._receiver.took_direct(count)
+        else:
+            ring.length += count
+
+    def lend(self, memory: memoryview) -> None:
+        """Take memory for the present message."""
+        self._receiver.lend(memory)
+        self.lent = memory
+
+    def end(self, ring: RingBuffer | None) -> TurbosockError | None:
+        """The stream has ended; the endpoint says what that means."""
+        self._endpoint.lost()
+        return None
