@@ -160,8 +160,11 @@ class ReceivingHalf(SendingHalf):
                     self._break(error)
                     return
                 if pending:
-                    # A spurious report, or a record without payload: ask again without memory.
+                    # Nothing more, a spurious report, or a record without payload: ask again without memory.
                     context.disarm()
+                    if not ring.length and reader.lent is None:
+                        self._ring = None
+                        ring.let_go()
                     break
                 received = context.bytes_transferred
                 if context.error is not None:

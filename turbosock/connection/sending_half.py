@@ -390,6 +390,8 @@ class SendingHalf:
                 self._break(context.error)
                 return
             sent = context.bytes_transferred
+            # Before memory is given back that it lies in.
+            context.buffer = frame = EMPTY
             self._after_send(sent)
             share -= sent
             if outbox.unsent and (sent < size or share <= 0):
@@ -404,6 +406,7 @@ class SendingHalf:
             self._break(error)
             return
         if context.bytes_transferred > 0:
+            context.buffer = EMPTY
             self._after_send(context.bytes_transferred)
         if self.state == ENDING and not self._outbox.unsent:
             self._part()

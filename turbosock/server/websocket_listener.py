@@ -19,6 +19,7 @@ from turbosock import limits
 from turbosock.config import TlsServerConfig
 from turbosock.connection.websocket_connection import WebSocketConnection
 from turbosock.errors import InvalidOption
+from turbosock.protocol.websocket.close import GOING_AWAY
 from turbosock.protocol.websocket.deflate import DeflateOptions
 from turbosock.protocol.websocket.server_handshake import Origins
 from turbosock.reactor.sockets import ListenAddress
@@ -166,6 +167,13 @@ class WebSocketListener(HttpListener):
         super().forget(session, transport)
 
     # What the user calls
+
+    def close(self) -> None:
+        """Stop listening, and close every connection: WebSockets with 1001, going away; a second call does nothing."""
+        if not self.closed:
+            for connection in self.connections:
+                connection.close(GOING_AWAY)
+        super().close()
 
     @property
     def url(self) -> str:
