@@ -113,10 +113,13 @@ if TYPE_CHECKING:
     from turbosock.client.event_stream import EventStream, StreamState
     from turbosock.client.reconnect import ReconnectPolicy
     from turbosock.client.websocket import WebSocket
+    from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.protocol.sse.event import RetainedEvent, ServerSentEvent
     from turbosock.protocol.websocket.deflate import DeflateOptions
     from turbosock.server.event_log import EventLog
     from turbosock.server.event_sender import EventSender
+    from turbosock.server.websocket_listener import WebSocketListener
+    from turbosock.server.websocket_settings import WebSocketSettings
 else:
     # Imported when they are first asked for: the parts of the standard library that they stand on take half of the time
     # that all of the rest takes, and most programs use none. Not for type checkers, to whom a module with __getattr__
@@ -146,6 +149,12 @@ else:
             from turbosock.client.event_stream import StreamState as Found
         elif name == "WebSocket":
             from turbosock.client.websocket import WebSocket as Found
+        elif name == "WebSocketConnection":
+            from turbosock.connection.websocket_connection import WebSocketConnection as Found
+        elif name == "WebSocketListener":
+            from turbosock.server.websocket_listener import WebSocketListener as Found
+        elif name == "WebSocketSettings":
+            from turbosock.server.websocket_settings import WebSocketSettings as Found
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = Found
@@ -275,6 +284,9 @@ __all__ = [
     "TurbosockError",
     "WebSocket",
     "WebSocketClosed",
+    "WebSocketConnection",
+    "WebSocketListener",
+    "WebSocketSettings",
     "WriteError",
     "WriteTimeout",
     "__version__",

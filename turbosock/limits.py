@@ -509,12 +509,6 @@ MAX_GATHERED_FRAMES = 6
 # Time for a message to arrive whole from its first byte on, and for a peer to say something at all.
 MESSAGE_TIMEOUT_S = 30.0
 MESSAGE_IDLE_TIMEOUT_S = 300.0
-# A connection on which nothing has come for so long is asked for a sign of life, unless told otherwise, and is dead
-# after the second time without an answer. The library websockets has the same; nginx's proxies close after 60 s.
-WEBSOCKET_PING_INTERVAL_S = 20.0
-WEBSOCKET_PING_TIMEOUT_S = 20.0
-# For the whole closing handshake, unless told otherwise, as in the library websockets.
-WEBSOCKET_CLOSE_TIMEOUT_S = 10.0
 
 # Listeners
 

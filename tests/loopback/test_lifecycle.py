@@ -42,6 +42,7 @@ from support.scripted_server import (
     stall,
 )
 from support.scripted_server import signal as signalling
+from support.websocket_stage import handshake
 from turbosock import (
     Client,
     ConcurrencyLimiter,
@@ -58,6 +59,8 @@ from turbosock import (
     TcpListener,
     Timeouts,
     TransportMode,
+    WebSocketConnection,
+    WebSocketListener,
 )
 from turbosock.client.middleware.chained import Chained
 from turbosock.config import PoolConfig
@@ -115,6 +118,21 @@ def make_message_connection() -> MessageConnection:
     with Loop() as loop:
         listener = loop.listen(("127.0.0.1", 0), protocol="tcp")
         with socket.create_connection(listener.address):
+            while not listener.connections:
+                loop.poll(1.0)
+            return listener.connections[0]
+
+
+def make_websocket_listener() -> WebSocketListener:
+    with Loop() as loop:
+        return loop.listen(("127.0.0.1", 0), protocol="websocket")
+
+
+def make_websocket_connection() -> WebSocketConnection:
+    with Loop() as loop:
+        listener = loop.listen(("127.0.0.1", 0), protocol="websocket")
+        with socket.create_connection(listener.address) as client:
+            client.sendall(handshake())
             while not listener.connections:
                 loop.poll(1.0)
             return listener.connections[0]
@@ -188,7 +206,26 @@ RULES: dict[str, Rule] = {
             "drain": ENDS,
             "stats": TELLS,
             **dict.fromkeys(
-                ("after_close", "change_to_http2", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"),
+                (
+                    "after_close", "change_to_http2", "change_to_websocket", "count_timeout", "forget", "on_ready",
+                    "on_timer", "refuse_handshake", "secured",
+                ),
+                INSIDE,
+            ),
+        },
+    ),
+    "WebSocketListener": Rule(
+        make_websocket_listener,
+        {},
+        {
+            "close": ENDS,
+            "drain": ENDS,
+            "stats": TELLS,
+            **dict.fromkeys(
+                (
+                    "after_close", "change_to_http2", "change_to_websocket", "count_timeout", "forget", "on_ready",
+                    "on_timer", "refuse_handshake", "secured",
+                ),
                 INSIDE,
             ),
         },
@@ -212,6 +249,20 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(
                 ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push",
                  "resume_starved", "share"),
+                INSIDE,
+            ),
+        },
+    ),
+    "WebSocketConnection": Rule(
+        make_websocket_connection,
+        {},
+        {
+            **dict.fromkeys(("close", "abort", "drain"), ENDS),
+            **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
+            **dict.fromkeys(("pause", "resume", "ping"), "change nothing"),
+            **dict.fromkeys(
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push",
+                 "resume_starved", "share", "take"),
                 INSIDE,
             ),
         },

@@ -13,23 +13,27 @@ a peer that asks and does not read costs no memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from turbosock import limits
 from turbosock.config import NS_PER_S
+from turbosock.connection.lingering import Lingering
 from turbosock.connection.message_connection import MessageConnection
-from turbosock.connection.sending_half import CLOSED, CLOSING, CONNECTING, OPEN
+from turbosock.connection.sending_half import CLOSED, CLOSING, CONNECTING, LINGERING, OPEN
 from turbosock.connection.websocket_reader import WebSocketReader
 from turbosock.errors import DeadlineError, InvalidOption, PoolExhausted, TurbosockError, WebSocketClosed
-from turbosock.protocol.websocket.close import NORMAL
+from turbosock.protocol.websocket.close import GOING_AWAY, NORMAL
 
 if TYPE_CHECKING:
     from turbosock.connection.message_services import MessageServices
-    from turbosock.connection.message_strategy import Data, MessageOwner
+    from turbosock.connection.message_strategy import Data, MessageOwner, MessageWriter
     from turbosock.connection.send import Send
     from turbosock.connection.websocket import WebSocketEndpoint
     from turbosock.connection.websocket_frames import DeflatedFrames, Frames
     from turbosock.connection.websocket_limits import WebSocketLimits
     from turbosock.transport.transport import SaeaTransport
+
+_SERVER_ENDS_NS: Final = int(limits.WEBSOCKET_LINGER_S * NS_PER_S)
 
 
 class WebSocketConnection(MessageConnection):
@@ -40,13 +44,23 @@ class WebSocketConnection(MessageConnection):
         bounds: what it may take.
         endpoint: the WebSocket's protocol, opened.
         frames: makes frames of what is sent.
-        request: the request that opened it.
+        request: the request that opened it, where we are the server.
 
     Attributes:
         request: at a server, the request that opened it.
     """
 
-    __slots__ = ("_asked_bytes", "_ask_ns", "_close_ns", "_endpoint", "_frames", "_mark", "_words", "request")
+    __slots__ = (
+        "_asked_bytes",
+        "_ask_ns",
+        "_close_ns",
+        "_endpoint",
+        "_frames",
+        "_is_client",
+        "_mark",
+        "_words",
+        "request",
+    )
 
     def __init__(
         self,
@@ -62,6 +76,7 @@ class WebSocketConnection(MessageConnection):
         super().__init__(services, owner, bounds, self._words, frames, address)  # type: ignore[arg-type]  # each kind of Frames has the rest
         self._endpoint = endpoint
         self._frames = frames
+        self._is_client = frames.masks
         self.request = request
         # The place in the outbox behind the frames of the protocol's own that were put there last.
         self._mark = 0
@@ -164,6 +179,10 @@ class WebSocketConnection(MessageConnection):
             timer.move(self._close_ns)
         self._step_later()
 
+    def drain(self) -> None:
+        """For listeners that end: as `close()`, with 1001, going away."""
+        self.close(GOING_AWAY)
+
     def commit(self, size: int | None = None, key: object = None, *, text: bool = False) -> Send:
         """As MessageConnection's.
 
@@ -214,6 +233,18 @@ class WebSocketConnection(MessageConnection):
             self._endpoint.lost(error)
         super()._end_of_stream(transport)
 
+    def _part(self) -> None:
+        if not self._is_client or self._ended or not self._endpoint.state.clean:
+            super()._part()
+            return
+        # Both have said Close: the end is the server's to make, for a while (§7.1.1).
+        self._give_rings_back()
+        self._lingering = Lingering()
+        assert self._timer is not None, "it stood"
+        self._timer.move(self._services.reactor.clock.now_ns() + _SERVER_ENDS_NS)
+        self.state = LINGERING
+        self._linger()
+
     def end(self, error: TurbosockError | None = None) -> None:
         """As MessageConnection's, behind the last words that are due."""
         if self._endpoint.due:
@@ -246,7 +277,7 @@ class WebSocketConnection(MessageConnection):
                 assert self._timer is not None, "it stood"
                 self._timer.move(self._close_ns)
                 return
-            self._owner.timeouts += 1
+            self._owner.count_timeout()
             self.finish(None)
             return
         if self.state == OPEN and self._limits.ping_ns:
@@ -277,7 +308,7 @@ class WebSocketConnection(MessageConnection):
             return
         reads = not (self.paused or self.held or self._starved)
         if reads and transport.bytes_in == self._asked_bytes:
-            self._owner.timeouts += 1
+            self._owner.count_timeout()
             seconds = bounds.pong_ns / NS_PER_S
             self.finish(DeadlineError(f"the peer sent nothing for ping_timeout_s={seconds:g} after a Ping"))
             return
@@ -309,6 +340,12 @@ class DeflatingConnection(WebSocketConnection):
     ) -> None:
         super().__init__(services, owner, bounds, endpoint, frames, address, request)
         self._takeover = takeover
+
+    @property
+    def writer(self) -> MessageWriter:
+        """For broadcasts, whose one frame is not compressed: a server's is the same for all, compressing or not."""
+        frames = self._services.plain_frames
+        return self._writer if frames is None or self._is_client else frames
 
     def send(self, data: Data | str, key: object = None) -> Send:
         """As WebSocketConnection's."""

@@ -46,12 +46,15 @@ _from_bytes = int.from_bytes
 class Frames:
     """What the three have in common.
 
+    Args:
+        masks: whether they are a client's.
+
     Attributes:
         head_bytes: room to leave before a payload that is framed in place.
         text: whether the next payload that is framed is text, whatever it was given as.
     """
 
-    __slots__ = ("_text", "text")
+    __slots__ = ("_text", "masks", "text")
 
     shares: ClassVar[bool] = False
     replaces: ClassVar[bool] = True
@@ -59,7 +62,8 @@ class Frames:
     tail_bytes: ClassVar[int] = 0
     trailer: ClassVar[bytes] = b""
 
-    def __init__(self) -> None:
+    def __init__(self, *, masks: bool = False) -> None:
+        self.masks = masks
         # The bytes of the str that is being sent.
         self._text: bytes | None = None
         self.text = False
@@ -146,7 +150,7 @@ class MaskedFrames(Frames):
     __slots__ = ("_keys", "_writer")
 
     def __init__(self, writer: MessageWriter, keys: MaskKeys) -> None:
-        super().__init__()
+        super().__init__(masks=True)
         self._writer = writer
         self._keys = keys
 
@@ -186,8 +190,8 @@ class DeflatedFrames(Frames):
 
     __slots__ = ("_writer", "plain")
 
-    def __init__(self, writer: MessageWriter) -> None:
-        super().__init__()
+    def __init__(self, writer: MessageWriter, *, masks: bool = False) -> None:
+        super().__init__(masks=masks)
         self._writer = writer
         self.plain = False
 

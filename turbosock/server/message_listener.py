@@ -80,14 +80,10 @@ class MessageListener(StreamListener):
         )
 
     def forget(self, session: Session, transport: SaeaTransport | None) -> None:
-        assert isinstance(session, MessageConnection) and transport is not None, "it makes none that do not stand"
+        assert isinstance(session, MessageConnection), "it makes no others"
         self._gone_messages_in += session.messages_in
         self._gone_messages_out += session.messages_out
         super().forget(session, transport)
-
-    def count_timeout(self) -> None:
-        """For connections: one was given up."""
-        self.timeouts += 1
 
     def stats(self) -> MessageListenerStats:
         """What happened so far."""

@@ -268,12 +268,17 @@ class StreamListener:
         if isinstance(error, TlsError) and error.reason == "sni_callback":
             logger.error("no certificate could be chosen for a client", exc_info=error.__cause__)
 
-    def forget(self, session: Session, transport: SaeaTransport) -> None:
+    def forget(self, session: Session, transport: SaeaTransport | None) -> None:
         """For sessions: one has closed."""
+        assert transport is not None, "a listener's connections stand"
         self._gone_bytes_in += transport.bytes_in
         self._gone_bytes_out += transport.bytes_out
         self._sessions.discard(session)
         self.after_close()
+
+    def count_timeout(self) -> None:
+        """For sessions: one was given up."""
+        self.timeouts += 1
 
     def after_close(self) -> None:
         """For sessions and handshakes: there is room for another client."""

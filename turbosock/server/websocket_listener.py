@@ -19,7 +19,6 @@ from turbosock import limits
 from turbosock.config import TlsServerConfig
 from turbosock.connection.websocket_connection import WebSocketConnection
 from turbosock.errors import InvalidOption
-from turbosock.protocol.websocket.close import GOING_AWAY
 from turbosock.protocol.websocket.deflate import DeflateOptions
 from turbosock.protocol.websocket.server_handshake import Origins
 from turbosock.reactor.sockets import ListenAddress
@@ -159,7 +158,7 @@ class WebSocketListener(HttpListener):
         elif exchange.upgrade_websocket(self.settings) is not None:
             self._opened += 1
 
-    def forget(self, session: Session, transport: SaeaTransport) -> None:
+    def forget(self, session: Session, transport: SaeaTransport | None) -> None:
         if isinstance(session, WebSocketConnection):
             self._gone_messages_in += session.messages_in
             self._gone_messages_out += session.messages_out
@@ -172,7 +171,7 @@ class WebSocketListener(HttpListener):
         """Stop listening, and close every connection: WebSockets with 1001, going away; a second call does nothing."""
         if not self.closed:
             for connection in self.connections:
-                connection.close(GOING_AWAY)
+                connection.drain()
         super().close()
 
     @property

@@ -105,10 +105,10 @@ class WebSocketSettings:
         bounds = self.bounds
         services.rings.make_room_for(bounds.quota)
         endpoint = WebSocketEndpoint(False, agreement, None, self._deflate, max_message=bounds.max_message)
+        frames = services.plain_frames
+        if frames is None:
+            frames = services.plain_frames = PlainFrames()
         if agreement.deflate is None:
-            frames = services.plain_frames
-            if frames is None:
-                frames = services.plain_frames = PlainFrames()
             return WebSocketConnection(services, owner, bounds, endpoint, frames, request.peer, request)
         takeover = not agreement.deflate.server_no_context_takeover
         deflated = DeflatedFrames(endpoint.writer)

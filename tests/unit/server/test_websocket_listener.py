@@ -20,7 +20,7 @@ def status(answer: bytes) -> int:
 
 def test_proper_request_opens_a_websocket(tmp_path: Path) -> None:
     with WebSocketStage(tmp_path / "s", subprotocols=("b", "a")) as stage:
-        client, answer = stage.ask(handshake("Sec-WebSocket-Protocol: a, b", path="/room?id=7"))
+        _, answer = stage.ask(handshake("Sec-WebSocket-Protocol: a, b", path="/room?id=7"))
         (event,) = stage.loop.events
         connection: Any = event.connection
 
