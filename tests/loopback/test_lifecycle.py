@@ -42,7 +42,7 @@ from support.scripted_server import (
     stall,
 )
 from support.scripted_server import signal as signalling
-from support.websocket_stage import handshake
+from support.websocket_loop import handshake
 from turbosock import (
     Client,
     ConcurrencyLimiter,
