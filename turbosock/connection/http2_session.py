@@ -153,6 +153,9 @@ class Http2Session(Http2Connection):
         engine = self.engine
         if engine.unsent:
             self.flush_soon()
+            if self.closed:
+                # The peer has gone, whatever it said last: no place is to be had here any more.
+                return
         if engine.remote.max_concurrent_streams != self._told_streams or engine.exhausted:
             self._heed_peer()
         self.rest()
