@@ -89,10 +89,13 @@ from turbosock.protocol.framing.length import LengthPrefixed
 from turbosock.protocol.framing.raw import RawFraming
 from turbosock.proxy_config import Proxy
 from turbosock.serializer import Serializer
+from turbosock.server.datagram_session import DatagramSession
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.request import Request
 from turbosock.server.tcp_listener import TcpListener
+from turbosock.server.udp_listener import UdpListener
+from turbosock.tick_clock import TickClock
 from turbosock.tls_config import (
     ClientAuth,
     PinScope,
@@ -187,6 +190,7 @@ __all__ = [
     "Cookies",
     "CustomFraming",
     "DataEvent",
+    "DatagramSession",
     "DeadlineError",
     "DecodingError",
     "DeflateOptions",
@@ -263,6 +267,7 @@ __all__ = [
     "Stop",
     "StreamState",
     "TcpListener",
+    "TickClock",
     "Timeline",
     "TimelineRecorder",
     "Timeouts",
@@ -282,6 +287,7 @@ __all__ = [
     "TotalTimeout",
     "TransportMode",
     "TurbosockError",
+    "UdpListener",
     "WebSocket",
     "WebSocketClosed",
     "WebSocketConnection",

@@ -506,9 +506,33 @@ MAX_OUTGOING_BYTES = 64 * MIB
 JOINED_FRAME_BYTES = 384
 # Frames that leave from where they lie in one system call: for more of them sendmsg() would malloc.
 MAX_GATHERED_FRAMES = 6
+# A datagram, unless told otherwise: above an Ethernet frame's 1,472, below which senders keep ...
+MAX_DATAGRAM_BYTES = 2047
+# ... and at most: what an IPv4 packet of 65,535 bytes has room for.
+MAX_UDP_PAYLOAD_BYTES = 65_507
+# Memory of datagrams that a socket delivered and that are not over: 2,048 of the usual size.
+DATAGRAM_QUOTA_BYTES = 4 * MIB
+# Datagrams that one step receives before others have their turn: half a millisecond or so.
+DATAGRAMS_PER_STEP = 512
+# Datagrams of one session that nobody took: the rest of them are dropped, so that one flood cannot take all memory.
+MAX_QUEUED_DATAGRAMS = 256
+# Addresses that one socket keeps sessions for.
+MAX_DATAGRAM_SESSIONS = 10_000
+# Datagrams of one host at once where there is a rate: a tick's of a few players behind one address.
+DATAGRAM_BURST = 64
+# Hosts whose rate is remembered: 10 MB.
+MAX_LIMITED_ADDRESSES = 65_536
 # Time for a message to arrive whole from its first byte on, and for a peer to say something at all.
 MESSAGE_TIMEOUT_S = 30.0
 MESSAGE_IDLE_TIMEOUT_S = 300.0
+
+# Ticks
+
+# The finest clock of steps: what is shorter than a tenth of a millisecond is no tick of a loop in Python.
+MAX_TICK_RATE_HZ = 10_000
+# Steps that a simulation makes up at once after a delay, unless told otherwise: a twelfth of a second at 60 Hz. More,
+# and steps that are late make later ones later.
+MAX_CATCH_UP_STEPS = 5
 
 # Listeners
 

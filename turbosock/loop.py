@@ -70,9 +70,10 @@ from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.http_listener import HttpHandler, HttpListener
 from turbosock.server.listening import listen
-from turbosock.server.options import HttpOptions, TcpOptions, WebSocketOptions
+from turbosock.server.options import HttpOptions, TcpOptions, UdpOptions, WebSocketOptions
 from turbosock.server.stream_listener import StreamListener
 from turbosock.server.tcp_listener import TcpListener
+from turbosock.server.udp_listener import UdpListener
 from turbosock.transport.connector import Connector, checked_connector
 from turbosock.transport.secure import TlsDialer
 from turbosock.transport.transport import SaeaTransport
@@ -430,14 +431,21 @@ class Loop:
         self, address: ListenAddress, *, protocol: Literal["websocket"], **options: Unpack[WebSocketOptions]
     ) -> WebSocketListener: ...
 
+    @overload
+    def listen(
+        self, address: ListenAddress, *, protocol: Literal["udp"], **options: Unpack[UdpOptions]
+    ) -> UdpListener: ...
+
     def listen(self, address: ListenAddress, *, protocol: str = "http", **options: Any) -> Any:
         """Accept connections at `address`, and serve them inside `poll()`.
 
         Args:
             address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
             protocol: "http": each request is given to `handler`, which answers at once, or keeps the exchange and
-                answers in a later tick. "tcp" and "websocket": messages are events.
-            options: `tls`, limits and timeouts; see `HttpListener`, `TcpListener` and `WebSocketListener`.
+                answers in a later tick. "tcp" and "websocket": messages are events. "udp": datagrams are, and the address
+                is (host, port).
+            options: `tls`, limits and timeouts; see `HttpListener`, `TcpListener`, `WebSocketListener` and
+                `UdpListener`.
 
         Returns:
             The listener; its `address` tells the real port.
@@ -869,7 +877,7 @@ class Loop:
             rings=self.rings.stats(),
             buffers=self.buffers.stats(),
             objects=self._exchanges.stats(),
-            listeners=tuple(handler.stats() for handler in handlers if isinstance(handler, StreamListener)),
+            listeners=tuple(each.stats() for each in handlers if isinstance(each, (StreamListener, UdpListener))),
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
             retries=None if self.session.retries is None else self.session.retries.stats(),
             event_streams=len(self.event_streams),
@@ -959,7 +967,7 @@ class Loop:
                 listeners.append(handler)
         # After their connections' transports, which would say goodbye.
         for handler in listeners:
-            if isinstance(handler, StreamListener):
+            if isinstance(handler, (StreamListener, UdpListener)):
                 handler._drop_inherited()
             else:
                 _close_handler(handler)

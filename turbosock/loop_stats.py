@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from turbosock.pool.connection_pool import PoolStats
     from turbosock.server.http_listener import ListenerStats
     from turbosock.server.message_listener import MessageListenerStats
+    from turbosock.server.udp_listener import UdpStats
     from turbosock.server.websocket_listener import WebSocketListenerStats
 
 
@@ -62,7 +63,7 @@ class LoopStats(NamedTuple):
     rings: RingStats
     buffers: BufferPoolStats
     objects: ObjectPoolStats
-    listeners: tuple[ListenerStats | MessageListenerStats | WebSocketListenerStats, ...]
+    listeners: tuple[ListenerStats | MessageListenerStats | WebSocketListenerStats | UdpStats, ...]
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
     event_streams: int

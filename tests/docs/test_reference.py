@@ -17,7 +17,7 @@ from turbosock import errors
 from turbosock.buffers import PooledBuffer
 from turbosock.observe.har import HarRecorder
 from turbosock.protocol.http1.headers import HeaderList
-from turbosock.server.options import HttpOptions, TcpOptions, WebSocketOptions
+from turbosock.server.options import HttpOptions, TcpOptions, UdpOptions, WebSocketOptions
 
 ROOT = Path(__file__).parents[2]
 NAMES_PAGE = ROOT / "docs" / "reference" / "api.md"
@@ -96,6 +96,10 @@ def test_options_of_listen_are_all_named() -> None:
     text = section("WebSocketListener")
 
     assert not [option for option in WebSocketOptions.__annotations__ if f"`{option}`" not in text]
+
+    text = section("UdpListener")
+
+    assert not [option for option in UdpOptions.__annotations__ if f"`{option}`" not in text]
 
 
 @pytest.mark.parametrize("name", ["Config", "TlsConfig", "TlsServerConfig", "TlsCertificate"])

@@ -47,6 +47,7 @@ from turbosock import (
     Client,
     ConcurrencyLimiter,
     Config,
+    DatagramSession,
     Exchange,
     HttpListener,
     Loop,
@@ -59,6 +60,7 @@ from turbosock import (
     TcpListener,
     Timeouts,
     TransportMode,
+    UdpListener,
     WebSocketConnection,
     WebSocketListener,
 )
@@ -112,6 +114,21 @@ def make_listener() -> HttpListener:
 def make_tcp_listener() -> TcpListener:
     with Loop() as loop:
         return loop.listen(("127.0.0.1", 0), protocol="tcp")
+
+
+def make_udp_listener() -> UdpListener:
+    with Loop() as loop:
+        return loop.listen(("127.0.0.1", 0), protocol="udp")
+
+
+def make_datagram_session() -> DatagramSession:
+    with Loop() as loop, socket.socket(type=socket.SOCK_DGRAM) as client:
+        listener = loop.listen(("127.0.0.1", 0), protocol="udp", session_timeout_s=60)
+        client.sendto(b"hello", listener.address)
+        while not listener.sessions:
+            loop.poll(1.0)
+        (session,) = listener.sessions.values()
+        return session
 
 
 def make_message_connection() -> MessageConnection:
@@ -237,6 +254,25 @@ RULES: dict[str, Rule] = {
             "close": ENDS,
             "stats": TELLS,
             **dict.fromkeys(("after_close", "count_timeout", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
+        },
+    ),
+    "UdpListener": Rule(
+        make_udp_listener,
+        {},
+        {
+            "close": ENDS,
+            "stats": TELLS,
+            "send_to": "says CLOSED: an end is no misuse",
+            **dict.fromkeys(("forget_session", "on_ready", "on_room"), INSIDE),
+        },
+    ),
+    "DatagramSession": Rule(
+        make_datagram_session,
+        {},
+        {
+            "close": ENDS,
+            "send": "says CLOSED: an end is no misuse",
+            **dict.fromkeys(("note", "on_room", "on_timer"), INSIDE),
         },
     ),
     "MessageConnection": Rule(

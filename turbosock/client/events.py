@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
-    from turbosock.connection.message_ring import MessageRing, Taker
+    from turbosock.connection.message_ring import Holdable, Taker
     from turbosock.errors import TurbosockError
 
 
@@ -163,7 +163,7 @@ class ConnectionEvent(Event):
         self.error: TurbosockError | None = None
         self.address: Any = None
         # Where the data lies, if that is lent.
-        self.ring: MessageRing | None = None
+        self.ring: Holdable | None = None
 
     def retain(self) -> RetainedMessage:
         """The message, to be kept past the next `poll()`; it counts against its connection's quota until its release.
@@ -312,7 +312,7 @@ class EventQueue:
         self.waiting.append(event)
 
     def put_message(
-        self, connection: Taker, data: memoryview | bytes | str, ring: MessageRing | None, address: object = None
+        self, connection: Taker, data: memoryview | bytes | str, ring: Holdable | None, address: object = None
     ) -> None:
         """Add a MESSAGE event; with `ring`, where its data lies, it is one more of the ring's holders."""
         event = self._free.pop() if self._free else self._make()

@@ -24,21 +24,42 @@ LARGE: Final = limits.RECEIVE_RING_BYTES
 _ZEROS: Final = {SMALL: bytes(SMALL), LARGE: bytes(LARGE)}
 
 
-class Taker(Protocol):
-    """Whose quota messages count against.
+class Holdable(Protocol):
+    """Memory that returns to its pool when its last holder lets go.
 
     Attributes:
-        ring_bytes: memory that they take.
+        holders: how many `let_go()` are due.
+    """
+
+    holders: int
+
+    def let_go(self) -> None:
+        """End one holder's use."""
+
+
+class Taker(Protocol):
+    """Whose messages they are.
+
+    Attributes:
         untaken: messages whose events are not over.
         held: whether it waits for room.
     """
 
-    ring_bytes: int
     untaken: int
     held: bool
 
     def on_room(self) -> None:
         """Something of the quota is free again; called while `held`."""
+
+
+class RingOwner(Taker, Protocol):
+    """Whose quota rings count against.
+
+    Attributes:
+        ring_bytes: memory that they take.
+    """
+
+    ring_bytes: int
 
 
 class MessageRing(RingBuffer):
@@ -57,7 +78,7 @@ class MessageRing(RingBuffer):
         self._pool = pool
         self.holders = 0
         self.origin: object = None
-        self.owner: Taker | None = None
+        self.owner: RingOwner | None = None
 
     def let_go(self) -> None:
         """End one holder's use."""
@@ -97,7 +118,7 @@ class MessageRings:
         self.lent_bytes = 0
         self.refused = 0
 
-    def rent(self, size: int, owner: Taker, origin: object) -> MessageRing | None:
+    def rent(self, size: int, owner: RingOwner, origin: object) -> MessageRing | None:
         """An empty ring of at least `size` bytes, its first holder the caller; None: there is no memory for it."""
         if size <= SMALL:
             capacity = SMALL

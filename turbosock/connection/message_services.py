@@ -18,7 +18,7 @@ from turbosock.connection.receive_ring import RingStats
 
 if TYPE_CHECKING:
     from turbosock.connection.message_connection import MessageConnection
-    from turbosock.connection.message_ring import MessageRing, Taker
+    from turbosock.connection.message_ring import Holdable, Taker
     from turbosock.connection.receiving_half import ReceivingHalf
     from turbosock.connection.sending_half import SendingHalf
     from turbosock.connection.websocket_frames import PlainFrames
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 class EventSink(Protocol):
     """What connections know of the Loop's queue of events."""
 
-    def put_message(self, connection: Taker, data: memoryview | bytes | str, ring: MessageRing | None) -> None:
+    def put_message(
+        self, connection: Taker, data: memoryview | bytes | str, ring: Holdable | None, address: object = None
+    ) -> None:
         """A message has come; with `ring`, one more of its holders, it lies there until the event is over."""
 
     def put_open(self, connection: object) -> None:
@@ -86,6 +88,7 @@ class MessageServices:
         connections: those that have not ended.
         now_ns: when the present turn began.
         plain_frames: what WebSockets that are servers share; None before there are any.
+        pooling, diagnostics: as in Config.
     """
 
     __slots__ = (
@@ -98,7 +101,9 @@ class MessageServices:
         "messages_out",
         "now_ns",
         "plain_frames",
+        "diagnostics",
         "pool_hits",
+        "pooling",
         "quota_hits",
         "reactor",
         "replaced",
@@ -111,6 +116,8 @@ class MessageServices:
 
     def __init__(self, events: EventSink, *, pooling: bool = True, diagnostics: bool = False) -> None:
         self.events = events
+        self.pooling = pooling
+        self.diagnostics = diagnostics
         self.rings = MessageRings(pooling=pooling, diagnostics=diagnostics)
         self.buffers = BufferPool(
             max_outstanding_bytes=limits.MAX_OUTGOING_BYTES,

@@ -9,7 +9,7 @@ from turbosock.errors import LeaseError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from turbosock.connection.message_ring import MessageRing
+    from turbosock.connection.message_ring import Holdable
 
 
 class RetainedMessage:
@@ -24,7 +24,7 @@ class RetainedMessage:
 
     __slots__ = ("_ring", "data")
 
-    def __init__(self, data: memoryview | bytes | str, ring: MessageRing | None) -> None:
+    def __init__(self, data: memoryview | bytes | str, ring: Holdable | None) -> None:
         self._ring = ring
         self.data = data
         if ring is not None:

@@ -68,6 +68,8 @@ _ACCEPT_LOST = frozenset(
         errno.EHOSTUNREACH,
     }
 )
+# What sendto(2) says of a datagram that is longer than any may be.
+TOO_LONG: Final = frozenset({errno.EMSGSIZE})
 _ADVICE = {
     errno.ECONNREFUSED: "nothing listens there: check that the server runs, and its port",
     errno.ECONNRESET: "the peer reset the connection",
@@ -453,6 +455,47 @@ def listen(
     return sock
 
 
+def bind_udp(
+    address: ListenAddress,
+    *,
+    reuse_port: bool = False,
+    dual_stack: bool = False,
+    buffer_bytes: int | None = None,
+) -> socket.socket:
+    """Return a non-blocking UDP socket that is bound to `address`, (host, port) with port 0 for any free one.
+
+    Args:
+        reuse_port, dual_stack: as in `listen`.
+        buffer_bytes: SO_RCVBUF and SO_SNDBUF, which the system may cut; None leaves them as they are.
+
+    Raises:
+        InvalidOption, NetworkError: as `listen`.
+    """
+    host, port = _checked_host_port(address)
+    family, sockaddr = _numeric_listen_address(host, port, socket.SOCK_DGRAM)
+    if dual_stack and family != socket.AF_INET6:
+        raise InvalidOption(f"dual_stack needs an IPv6 address such as '::', and address is {address!r}")
+    sock = open_udp(family)
+    try:
+        if reuse_port:
+            if sys.platform == "win32":
+                raise InvalidOption("reuse_port: this platform has no SO_REUSEPORT")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+        if buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        sock.bind(sockaddr)
+    except OSError as error:
+        sock.close()
+        raise local_error(f"listen for datagrams on {host} port {port}", error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _checked_host_port(address: object) -> tuple[str, int]:
     if not isinstance(address, tuple) or len(address) != 2:
         raise InvalidOption(f'address is {address!r}: give (host, port), "/path" or "unix:path"')
@@ -464,12 +507,12 @@ def _checked_host_port(address: object) -> tuple[str, int]:
     return host, port
 
 
-def _numeric_listen_address(host: str, port: int) -> Address:
+def _numeric_listen_address(host: str, port: int, kind: int = socket.SOCK_STREAM) -> Address:
     try:
         literal = literal_addresses(host, port)
         if literal is not None:
             return literal[0]
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     except (OSError, InvalidUrl) as error:
         raise InvalidOption(f"address has the host {host!r}, which this machine cannot listen on: {error}") from error
     family, _, _, _, sockaddr = found[0]

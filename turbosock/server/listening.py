@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from turbosock.errors import InvalidOption
 from turbosock.server.http_listener import HttpListener
-from turbosock.server.options import HttpOptions, TcpOptions, WebSocketOptions
+from turbosock.server.options import HttpOptions, TcpOptions, UdpOptions, WebSocketOptions
 from turbosock.server.tcp_listener import TcpListener
+from turbosock.server.udp_listener import UdpListener
 
 if TYPE_CHECKING:
     from turbosock.connection.message_services import MessageServices
@@ -43,10 +44,15 @@ def _websocket(services: ListeningServices, address: ListenAddress, options: dic
     return WebSocketListener(services.messages, services.rings, address, **options)
 
 
+def _udp(services: ListeningServices, address: ListenAddress, options: dict[str, Any]) -> UdpListener:
+    return UdpListener(services.messages, address, **options)
+
+
 _PROTOCOLS: Final[dict[str, tuple[frozenset[str], Callable[..., Any]]]] = {
     "http": (frozenset((*HttpOptions.__annotations__, "handler")), _http),
     "tcp": (frozenset(TcpOptions.__annotations__), _tcp),
     "websocket": (frozenset(WebSocketOptions.__annotations__), _websocket),
+    "udp": (frozenset(UdpOptions.__annotations__), _udp),
 }
 
 

@@ -62,6 +62,21 @@ class WebSocketOptions(TypedDict, total=False):
     mode: int | None
 
 
+class UdpOptions(TypedDict, total=False):
+    """What `loop.listen(address, protocol="udp")` may be told; see `UdpListener`."""
+
+    max_datagram: int
+    quota: int
+    session_timeout_s: float | None
+    max_sessions: int
+    rate_per_s: float | None
+    burst: int
+    max_hosts: int
+    buffer_bytes: int | None
+    reuse_port: bool
+    dual_stack: bool
+
+
 class TcpOptions(TypedDict, total=False):
     """What `loop.listen(address, protocol="tcp")` may be told; see `TcpListener`."""
 
