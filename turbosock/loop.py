@@ -442,7 +442,7 @@ class Loop:
         Args:
             address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
             protocol: "http": each request is given to `handler`, which answers at once, or keeps the exchange and
-                answers in a later tick. "tcp" and "websocket": messages are events. "udp": datagrams are, and the address
+                answers in a later tick. "tcp" and "websocket": messages are events. "udp": datagrams are; the address
                 is (host, port).
             options: `tls`, limits and timeouts; see `HttpListener`, `TcpListener`, `WebSocketListener` and
                 `UdpListener`.

@@ -253,7 +253,8 @@ RULES: dict[str, Rule] = {
         {
             "close": ENDS,
             "stats": TELLS,
-            **dict.fromkeys(("after_close", "count_timeout", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
+            "count_timeout": INSIDE,
+            **dict.fromkeys(("after_close", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
         },
     ),
     "UdpListener": Rule(
