@@ -82,10 +82,16 @@ if TYPE_CHECKING:
     from turbosock.client.cookies import Cookies
     from turbosock.client.event_exchange import EventExchange
     from turbosock.client.event_stream import ReconnectArgument
+    from turbosock.client.flow import Flow
     from turbosock.client.loop_event_stream import LoopEventStream
+    from turbosock.client.loop_websocket import LoopWebSocketOptions, OpeningExchange
+    from turbosock.client.request import PreparedRequest
+    from turbosock.client.websocket_opening import DeflateArgument
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
     from turbosock.connection.message_strategy import Data
+    from turbosock.connection.websocket_connection import WebSocketConnection
+    from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.server.websocket_listener import WebSocketListener
 
 
@@ -184,6 +190,8 @@ class Loop:
         self._called: deque[Attended] = deque()
         # Event streams that are not closed.
         self.event_streams: set[LoopEventStream] = set()
+        # Masks what WebSockets send; made with the first.
+        self._mask_keys: MaskKeys | None = None
         self._under_way = 0
         # Whether poll() or flush() runs.
         self._turning = False
@@ -369,6 +377,66 @@ class Loop:
         self._under_way += 1
         try:
             exchange.begin(prepared, source, timeouts, None, True, False, flow)
+        except BaseException as error:
+            exchange.prepared = prepared
+            exchange.notifies = False
+            self._break_off(exchange, error)
+            raise
+
+    def websocket(
+        self,
+        url: str,
+        *,
+        subprotocols: Iterable[str] = (),
+        origin: str | None = None,
+        deflate: DeflateArgument = False,
+        timeout: TimeoutArgument = DEFAULT,
+        user: object = None,
+        **options: Unpack[LoopWebSocketOptions],
+    ) -> WebSocketConnection:
+        """Open a WebSocket (RFC 6455) inside `poll()`; its messages are events.
+
+        Args:
+            url, subprotocols, origin, deflate: as in `Client.websocket`.
+            timeout: of the opening, redirects included, as in `request`.
+            user: whatever you want to find again in `connection.user`.
+            options: of the WebSocket, as in WebSocketSettings: `max_message`, `quota`, `max_unsent`, and the times
+                `message_timeout_s`, `idle_timeout_s`, `write_timeout_s`, `ping_interval_s`, `ping_timeout_s`,
+                `close_timeout_s`. Of the request that opens it, as in `Client.websocket`: `params`, `headers`, `auth`,
+                `cookies`, `follow_redirects`, `proxy`, `host_map`, `local_address`.
+
+        Returns:
+            The WebSocket. OPEN tells when it is open; if it never is, its one event is CLOSED, with the reason: a
+            StatusError where the server refused.
+
+        Raises:
+            InvalidOption: an argument cannot work; the message names it, and nothing was sent.
+            LimitError: MAX_QUEUED_EXCHANGES are under way.
+            ClientClosed: after `close()`, or in the child of a fork.
+        """
+        if self.closed:
+            raise self._closed_error("websocket() needs")
+        # Not with the module: few programs open WebSockets.
+        from turbosock.client.loop_websocket import open_websocket
+
+        if self._mask_keys is None:
+            from turbosock.protocol.websocket.mask_keys import MaskKeys
+
+            self._mask_keys = MaskKeys()
+        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
+        connection = open_websocket(self, self._mask_keys, url, timeouts, subprotocols, origin, deflate, options)
+        connection.user = user
+        return connection
+
+    def begin_opening(
+        self, exchange: OpeningExchange, prepared: PreparedRequest, flow: Flow | None, timeouts: Timeouts
+    ) -> None:
+        """For WebSockets: send the request that opens one; raises as `request`."""
+        if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
+            raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
+        self._under_way += 1
+        try:
+            exchange.begin(prepared, None, timeouts, None, False, False, flow)
         except BaseException as error:
             exchange.prepared = prepared
             exchange.notifies = False

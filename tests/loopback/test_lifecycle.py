@@ -206,13 +206,14 @@ RULES: dict[str, Rule] = {
             "next_deadline": (),
             "listen": (("127.0.0.1", 0),),
             "connect": (("127.0.0.1", 1),),
+            "websocket": ("ws://127.0.0.1:1/",),
         },
         {
             "close": ENDS,
             "stats": TELLS,
             "broadcast": "asks the connections, which say CLOSED",
             "wakeup": "another thread calls it, and cannot know",
-            **dict.fromkeys(("attend_later", "cancel_later", "queue_dial", "take_back", "take_handshake_step"), INSIDE),
+            **dict.fromkeys(("attend_later", "begin_opening", "cancel_later", "queue_dial", "take_back", "take_handshake_step"), INSIDE),
         },
     ),
     "HttpListener": Rule(
@@ -298,8 +299,8 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
             **dict.fromkeys(("pause", "resume", "ping"), "change nothing"),
             **dict.fromkeys(
-                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push",
-                 "resume_starved", "share", "take"),
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "open_as",
+                 "push", "resume_starved", "share", "take"),
                 INSIDE,
             ),
         },

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from turbosock.client.dial_steps import DialSteps
     from turbosock.client.event_exchange import EventExchange
     from turbosock.client.events import EventQueue
+    from turbosock.client.flow import Flow
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.loop_websocket import OpeningExchange
     from turbosock.client.middleware.chain import Chain
+    from turbosock.client.request import PreparedRequest
     from turbosock.client.session import Session
     from turbosock.config import Config, Timeouts
     from turbosock.connection.message_services import MessageServices
@@ -76,6 +79,11 @@ class LoopServices(Protocol):
 
     def attend_later(self, attended: Attended) -> None:
         """Call `attended.attend()` in the next turn; from any thread."""
+
+    def begin_opening(
+        self, exchange: OpeningExchange, prepared: PreparedRequest, flow: Flow | None, timeouts: Timeouts
+    ) -> None:
+        """Send the request that opens a WebSocket; raises as `Loop.request`."""
 
     def make_event_exchange(self, stream: LoopEventStream) -> EventExchange:
         """The exchange of an event stream's next connection."""

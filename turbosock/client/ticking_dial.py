@@ -78,7 +78,13 @@ class TickingDial(DialSteps):
         origin = self._origin
         now_ns = loop.reactor.clock.now_ns()
         if not speaks_http2(transport, loop.config, origin.key):
-            connection = LoopConnection(transport, loop)
+            make = LoopConnection
+            if origin.key.upgrades:
+                # As below: few programs open WebSockets.
+                from turbosock.client.loop_opening_connection import LoopOpeningConnection
+
+                make = LoopOpeningConnection
+            connection = make(transport, loop)
             origin.opened(connection, self._place, now_ns)
             return connection
         # Not with the module: programs that speak HTTP/1.1 alone need not have it.

@@ -29,6 +29,7 @@ from turbosock.reactor.sockets import tune
 if TYPE_CHECKING:
     from turbosock.client.auth.argument import AuthArgument
     from turbosock.client.client import Client
+    from turbosock.client.exchange import ClientExchange
     from turbosock.client.request import Headers
     from turbosock.client.response import Response
     from turbosock.client.session import Session
@@ -123,7 +124,7 @@ def open_websocket(
     handshake = ClientHandshake(subprotocols=options.subprotocols, deflate=options.deflate, origin=options.origin)
     given = checked_extra_fields(HeaderList(headers or ()))
     fields = [(name.decode("ascii"), value.decode("latin-1")) for name, value in (*given.raw, *handshake.fields)]
-    prepared, _, flow, _ = session.request("GET", _http_url(url), headers=fields, upgrades=True, **request)
+    prepared, _, flow, _ = session.request("GET", http_url(url), headers=fields, upgrades=True, **request)
     assert flow is not None, "a request with ways of its own has one"
     if cancel is not None:
         response.make_cancellable()
@@ -197,15 +198,20 @@ def _refused(response: Response) -> TurbosockError:
         # The status is what matters; the page that explains it may be cut.
         pass
     response.end_with(bytes(view[:filled]))
-    words = f"the server refused the WebSocket with the status {response.status_code}"
-    if response.reason:
-        words += f" {response.reason}"
-    if response.is_redirect:
+    return status_error(response, f"{refusal_words(response)}; see `response` of this error")
+
+
+def refusal_words(answer: ClientExchange) -> str:
+    """What an answer says that does not open a WebSocket."""
+    words = f"the server refused the WebSocket with the status {answer.status_code}"
+    if answer.reason:
+        words += f" {answer.reason}"
+    if answer.is_redirect:
         words += "; it redirects: give follow_redirects=True, or the new URL"
-    return status_error(response, f"{words}; see `response` of this error")
+    return words
 
 
-def _http_url(url: str) -> str:
+def http_url(url: str) -> str:
     """The URL of the request that opens a WebSocket.
 
     Raises:

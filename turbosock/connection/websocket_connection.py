@@ -86,6 +86,15 @@ class WebSocketConnection(MessageConnection):
         self._asked_bytes = 0
         self._close_ns = 0
 
+    def open_as(self, endpoint: WebSocketEndpoint, frames: Frames) -> None:
+        """For the owner of a client's, before `begin()`: what was agreed on."""
+        self._endpoint = endpoint
+        self._words = words = WebSocketReader(endpoint, self._services.reactor.clock)
+        self._reader = words
+        self._next = words.next
+        self._frames = frames
+        self._writer = frames  # type: ignore[assignment]  # as above
+
     def begin(self, transport: SaeaTransport) -> None:
         """As MessageConnection's."""
         super().begin(transport)

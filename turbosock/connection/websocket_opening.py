@@ -39,10 +39,15 @@ class OpeningConnection(Http1Connection):
         wait_for_continue: bool = False,
     ) -> None:
         """As Http1Connection's, with a new key."""
-        before, name, rest = head.partition(_BEFORE_KEY)
-        self.key = b""
-        if name:
-            self.key = new_key()
-            head = b"".join((before, name, self.key, rest[len(self.key) :]))
+        head, self.key = with_new_key(head)
         # An answer is made for its key: it never comes again.
         super().start(method, head, source, None, wait_for_continue=wait_for_continue)
+
+
+def with_new_key(head: bytes) -> tuple[bytes, bytes]:
+    """The head of a request with a new Sec-WebSocket-Key, and the key; b"" where there was none."""
+    before, name, rest = head.partition(_BEFORE_KEY)
+    if not name:
+        return head, b""
+    key = new_key()
+    return b"".join((before, name, key, rest[len(key) :])), key
