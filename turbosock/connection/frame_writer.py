@@ -48,6 +48,8 @@ class FrameWriter:
         Raises:
             InvalidOption: it is no bytes-like object.
         """
+        if type(data) is memoryview and data.c_contiguous and data.format == "B" and data.ndim == 1:
+            return data
         if isinstance(data, bytearray):
             return data
         try:

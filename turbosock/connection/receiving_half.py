@@ -91,7 +91,7 @@ class ReceivingHalf(SendingHalf):
         return int(self._in)
 
     def pause(self) -> None:
-        """Receive nothing more until `resume()`: the peer's sends back up. Messages that have come are delivered."""
+        """Receive and deliver nothing more until `resume()`: the peer's sends back up."""
         self.paused = True
 
     def resume(self) -> None:

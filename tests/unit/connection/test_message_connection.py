@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from support.forks import NEEDS_FORK, in_child
 from support.loop_peer import MODE_NAMES, MODES
 from support.message_stage import MessageStage, RawClient
 from turbosock import EventKind, Send, limits
 from turbosock.errors import (
+    ClientClosed,
     ConnectionClosed,
     InvalidOption,
     LeaseError,
@@ -762,3 +764,74 @@ def test_closed_loop_lets_go_of_everything(tmp_path: Path) -> None:
     client.close()
     del stage
     gc.collect()
+
+
+# What breaks off
+
+
+def test_interrupt_in_a_step_ends_that_connection_and_no_other(tmp_path: Path) -> None:
+    raises: list[BaseException] = []
+
+    def find(data: memoryview, examined: int) -> int:
+        if raises and data[0] == ord("!"):
+            raise raises.pop()
+        return len(data)
+
+    with make(tmp_path, framing=find) as stage:
+        pairs = [stage.client() for _ in range(3)]
+        raises.append(KeyboardInterrupt())
+        for (client, _), data in zip(pairs, (b"one", b"!two", b"three"), strict=True):
+            client.send(data)
+        with pytest.raises(KeyboardInterrupt):
+            stage.loop.poll()
+        seen = stage.turn(3)
+        assert {event.data for event in seen if event.kind is MESSAGE} == {b"one", b"three"}
+        (closed,) = [event for event in seen if event.kind is CLOSED]
+        assert closed.connection is pairs[1][1] and isinstance(closed.error, NetworkError)
+        pairs[0][0].send(b"still here")
+        assert stage.messages() == [b"still here"]
+
+
+def test_interrupt_while_sending_ends_that_connection_and_the_others_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make(tmp_path) as stage:
+        pairs = [stage.client() for _ in range(3)]
+        broken = pairs[1][1].transport
+        assert broken is not None
+
+        def interrupted(context: object) -> bool:
+            raise KeyboardInterrupt
+
+        for _, connection in pairs:
+            connection.send(b"hello")
+        send = type(broken).send
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                type(broken),
+                "send",
+                lambda transport, context: interrupted(context) if transport is broken else send(transport, context),
+            )
+            with pytest.raises(KeyboardInterrupt):
+                stage.loop.flush()
+        seen = stage.turn(2)
+        assert [(event.kind, event.connection) for event in seen] == [(CLOSED, pairs[1][1])]
+        assert [client.take() for client, _ in pairs] == [framed(b"hello"), b"", framed(b"hello")]
+
+
+@NEEDS_FORK
+def test_child_of_a_fork_has_closed_connections_and_the_parent_goes_on(tmp_path: Path) -> None:
+    with make(tmp_path) as stage:
+        client, connection = stage.client()
+        connection.send(b"from the parent")
+
+        def look() -> None:
+            assert not connection.open and connection.send(b"from the child") is Send.CLOSED
+            assert isinstance(connection.error, ClientClosed)
+            stage.listener.close()
+
+        in_child(look)
+        stage.loop.flush()
+        client.send(framed(b"hello"))
+        assert stage.messages() == [b"hello"]
+        assert client.take() == framed(b"from the parent")
