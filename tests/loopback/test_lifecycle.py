@@ -213,7 +213,8 @@ RULES: dict[str, Rule] = {
             "stats": TELLS,
             "broadcast": "asks the connections, which say CLOSED",
             "wakeup": "another thread calls it, and cannot know",
-            **dict.fromkeys(("attend_later", "begin_opening", "cancel_later", "queue_dial", "take_back", "take_handshake_step"), INSIDE),
+            **dict.fromkeys(("attend_later", "begin_opening", "cancel_later"), INSIDE),
+            **dict.fromkeys(("queue_dial", "take_back", "take_handshake_step"), INSIDE),
         },
     ),
     "HttpListener": Rule(

@@ -298,7 +298,7 @@ class EventStream:
             content_type = head.headers.get("content-type") or ""
             if content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
                 error = ProtocolError(
-                    f"the answer is {content_type[:64]!r} where {MEDIA_TYPE} was expected; ask for one that is served so",
+                    f"the answer is {content_type[:64]!r}, and {MEDIA_TYPE} was expected; ask for what is served so",
                     code="not_an_event_stream",
                 )
         if error is not None:
