@@ -48,6 +48,7 @@ class SendingHalf:
         "_full",
         "_last_ns",
         "_lease",
+        "_mark",
         "_out",
         "_outbox",
         "_reserved",
@@ -76,6 +77,8 @@ class SendingHalf:
         # Since when the peer takes nothing, or 0; when it last took or sent anything.
         self._stalled_ns = 0
         self._last_ns = services.now_ns
+        # The place in the outbox behind frames of the protocol's own, or 0: `_left` is called when they have left.
+        self._mark = 0
         # The memory of a message that is being built.
         self._lease: PooledBuffer | None = None
         self._reserved = 0
@@ -451,12 +454,18 @@ class SendingHalf:
             self._stalled_ns = now_ns if outbox.unsent else 0
         if self._full and outbox.unsent <= self._bounds.low and self.state == OPEN:
             self._tell_of_room()
+        if self._mark and outbox.has_left(self._mark):
+            self._mark = 0
+            self._left()
 
     def _tell_of_room(self) -> None:
         self._full = False
         self._services.events.put_writable(self)
 
     # What the whole connection does
+
+    def _left(self) -> None:
+        """Everything before the mark has left."""
 
     def _part(self) -> None:
         """Everything has left: say goodbye."""

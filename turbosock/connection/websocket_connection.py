@@ -57,7 +57,6 @@ class WebSocketConnection(MessageConnection):
         "_endpoint",
         "_frames",
         "_is_client",
-        "_mark",
         "_words",
         "request",
     )
@@ -72,14 +71,12 @@ class WebSocketConnection(MessageConnection):
         address: object,
         request: object = None,
     ) -> None:
-        self._words = WebSocketReader(endpoint, services.reactor.clock)
+        self._words = WebSocketReader(endpoint, services.reactor.clock, self._say_what_is_due)
         super().__init__(services, owner, bounds, self._words, frames, address)  # type: ignore[arg-type]  # each kind of Frames has the rest
         self._endpoint = endpoint
         self._frames = frames
         self._is_client = frames.masks
         self.request = request
-        # The place in the outbox behind the frames of the protocol's own that were put there last.
-        self._mark = 0
         # When the next Ping is due or the present one is out of time, what had come by its beginning; and when the
         # peer must have said Close.
         self._ask_ns = 0
@@ -89,7 +86,7 @@ class WebSocketConnection(MessageConnection):
     def open_as(self, endpoint: WebSocketEndpoint, frames: Frames) -> None:
         """For the owner of a client's, before `begin()`: what was agreed on."""
         self._endpoint = endpoint
-        self._words = words = WebSocketReader(endpoint, self._services.reactor.clock)
+        self._words = words = WebSocketReader(endpoint, self._services.reactor.clock, self._say_what_is_due)
         self._reader = words
         self._next = words.next
         self._frames = frames
@@ -214,27 +211,17 @@ class WebSocketConnection(MessageConnection):
     def _say_what_is_due(self, *, last: bool = False) -> None:
         """Send the frames that the endpoint owes, unless some of them wait already; `last`: whatever waits."""
         endpoint = self._endpoint
-        outbox = self._outbox
-        if self._mark and outbox.has_left(self._mark):
-            self._mark = 0
-            endpoint.due_left()
         if not endpoint.due or (self._mark and not last):
             return
         scratch = self._services.scratch
         stop = endpoint.write_due(scratch, 0, self._services.reactor.clock.now_ns())
         if stop:
             self.push(bytes(scratch[:stop]))
-            self._mark = outbox.mark()
+            self._mark = self._outbox.mark()
 
-    def _step(self) -> None:
-        super()._step()
-        if self._endpoint.due and self.state == OPEN:
-            self._say_what_is_due()
-
-    def _after_send(self, sent: int) -> None:
-        super()._after_send(sent)
-        if self._mark:
-            self._say_what_is_due()
+    def _left(self) -> None:
+        self._endpoint.due_left()
+        self._say_what_is_due()
 
     def _end_of_stream(self, transport: SaeaTransport) -> None:
         error = transport.end_error()
@@ -275,6 +262,7 @@ class WebSocketConnection(MessageConnection):
                 closed = endpoint.closed_error()
                 closed.__cause__ = error
             error = closed
+        self._words.forget()
         super().finish(error)
 
     # Time

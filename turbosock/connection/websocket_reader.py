@@ -1,7 +1,7 @@
 """WebSocketReader: the receiving half of a WebSocket in a Loop, a strategy as `message_connection.py` describes them.
 
 Messages are its connection's. Control frames are the endpoint's (`websocket.py`): what they make due is sent by the
-connection after its step. A text is delivered as str, anything else as bytes where they were made on the way, which is
+connection, which is told so at the end of each step that made something due. A text is delivered as str, anything else as bytes where they were made on the way, which is
 so for small messages, and as a view where the message lies otherwise.
 
 After the end of what may come, by a Close, by a broken rule or by the end of the stream, the endpoint knows why, so
@@ -10,6 +10,7 @@ that `error` and `end()` have nothing to add.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from turbosock import limits
@@ -33,6 +34,7 @@ class WebSocketReader:
     Args:
         endpoint: the WebSocket.
         clock: measures round trips.
+        say: sends what is due.
 
     Attributes:
         data: after MESSAGE, the message.
@@ -41,14 +43,15 @@ class WebSocketReader:
         drops: whether messages that come are not wanted any more.
     """
 
-    __slots__ = ("_clock", "_endpoint", "_next", "_receiver", "data", "drops", "lent", "wanted")
+    __slots__ = ("_clock", "_endpoint", "_next", "_receiver", "_say", "data", "drops", "lent", "wanted")
 
     borrows: ClassVar[bool] = True
     error: ClassVar[TurbosockError | None] = None
 
-    def __init__(self, endpoint: WebSocketEndpoint, clock: Clock) -> None:
+    def __init__(self, endpoint: WebSocketEndpoint, clock: Clock, say: Callable[[], None]) -> None:
         self._endpoint = endpoint
         self._clock = clock
+        self._say: Callable[[], None] = say
         self._receiver = endpoint.receiver
         self._next = endpoint.receiver.next
         self.data: memoryview | bytes | str = _NOTHING
@@ -59,38 +62,51 @@ class WebSocketReader:
     def next(self, ring: RingBuffer) -> int:
         """Find the next message in `ring`; one of the codes that `message_connection.py` lists."""
         receiver = self._receiver
-        frames_left = limits.WEBSOCKET_STEP_FRAMES
-        while True:
-            code = self._next(ring)
-            if code == MESSAGE and not self.drops:
-                self.lent = None
-                text = receiver.text
-                if text is not None:
-                    self.data = text
-                    return MESSAGE
-                data = receiver.data
-                if receiver.opcode == TEXT:
-                    self.data = receiver.totext()
-                elif data is not None:
-                    self.data = data
-                else:
-                    self.data = receiver.view()
-                return MESSAGE
-            if code in _AS_THEY_ARE:
-                self.lent = receiver.lent
+        code = self._next(ring)
+        if code != MESSAGE or self.drops:
+            code = self._take_others(ring, code)
+            if code != MESSAGE:
+                self.lent = None if code == FAILED else receiver.lent
                 return code
+        self.lent = None
+        text = receiver.text
+        if text is not None:
+            self.data = text
+            return MESSAGE
+        data = receiver.data
+        if receiver.opcode == TEXT:
+            self.data = receiver.totext()
+        elif data is not None:
+            self.data = data
+        else:
+            self.data = receiver.view()
+        return MESSAGE
+
+    def _take_others(self, ring: RingBuffer, code: int) -> int:
+        """Take what came beside messages, until one comes that is wanted, or something else to be told."""
+        endpoint = self._endpoint
+        frames_left = limits.WEBSOCKET_STEP_FRAMES
+        while code != MESSAGE or self.drops:
+            if code in _AS_THEY_ARE:
+                break
             if code == NEED_MEMORY:
-                self.lent = receiver.lent
-                self.wanted = receiver.wanted
-                return NEED_MEMORY
-            if code != MESSAGE and not self._endpoint.take(code, self._clock.now_ns()):
-                self.lent = None
+                self.wanted = self._receiver.wanted
+                break
+            if code != MESSAGE and not endpoint.take(code, self._clock.now_ns()):
                 return FAILED
             frames_left -= 1
             if not frames_left:
                 # Others have their turn, and what is due for those that came leaves.
-                self.lent = receiver.lent
-                return AGAIN
+                code = AGAIN
+                break
+            code = self._next(ring)
+        if endpoint.due:
+            self._say()
+        return code
+
+    def forget(self) -> None:
+        """Its connection has ended: nothing is said any more, and nobody is held."""
+        self._say = _say_nothing
 
     def room(self, ring: RingBuffer) -> memoryview:
         """The memory to receive into."""
@@ -117,3 +133,7 @@ class WebSocketReader:
         """The stream has ended; the endpoint says what that means."""
         self._endpoint.lost()
         return None
+
+
+def _say_nothing() -> None:
+    """For after the end."""
