@@ -30,6 +30,7 @@ from turbosock.connection.receive_ring import ReceiveRing
 from turbosock.connection.websocket import DUE_BYTES, WebSocketEndpoint
 from turbosock.errors import ClientClosed, DeadlineError, StateError, TurbosockError
 from turbosock.forks import renewed_in_child
+from turbosock.protocol.websocket.frame import MAX_HEADER_BYTES
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.latch import Latch
 
@@ -60,10 +61,8 @@ class WebSocketBase:
         "_kept",
         "_kept_bytes",
         "_lock",
-        "_long",
         "_memory",
         "_mute",
-        "_origin",
         "_over",
         "_parked_receiving",
         "_parked_sending",
@@ -76,10 +75,12 @@ class WebSocketBase:
         "_ring",
         "_send_ns",
         "_sending",
+        "_short_bytes",
         "_state",
         "_torn",
         "_unsent",
         "_viewed",
+        "_wants_long_ring",
         "_writer",
         "messages_received",
         "messages_sent",
@@ -137,15 +138,15 @@ class WebSocketBase:
         # What had come when it was last seen that nothing comes, and since when.
         self._quiet_bytes = -1
         self._quiet_since_ns = 0
-        # Whose bytes are in the rings.
-        self._origin = origin
         ring = client.rings.rent()
         ring.belongs_to(origin)
         ring.write(leftover)
         self._ring: RingBuffer = ring
         self._memory = memoryview(bytearray(limits.WEBSOCKET_SEND_BYTES))
-        # To send longer messages from, once there is one.
-        self._long: ReceiveRing | None = None
+        # What it holds beside a header.
+        self._short_bytes = limits.WEBSOCKET_SEND_BYTES - MAX_HEADER_BYTES
+        # Whether a message came that a longer ring would have held.
+        self._wants_long_ring = False
         self._control = memoryview(bytearray(DUE_BYTES))
         # What of the control frames was not taken yet: it leaves before anything else.
         self._unsent: memoryview | None = None
@@ -357,19 +358,14 @@ class WebSocketBase:
         self._wake_all()
 
     def _give_back(self) -> None:
-        """Give rings and lent memory back; what somebody may be looking at is let go instead."""
+        """Give ring and lent memory back; what somebody may be looking at is let go instead."""
         ring = self._ring
-        long = self._long
-        if not isinstance(ring, ReceiveRing):
-            return
         # In its place; nobody reads from it.
         self._ring = RingBuffer(1)
-        self._long = None
         if not self._viewed:
             self._endpoint.release()
-            self._client.rings.give_back(ring)
-        if long is not None:
-            self._client.rings.give_back(long)
+            if isinstance(ring, ReceiveRing):
+                self._client.rings.give_back(ring)
 
     def drop_inherited(self) -> None:
         """In the child of a fork: it is the parent's."""

@@ -14,8 +14,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
+from turbosock.buffers import RingBuffer
 from turbosock.client.websocket_base import FOREVER_NS
 from turbosock.client.websocket_sending import WebSocketSending
+from turbosock.connection.receive_ring import ReceiveRing
 from turbosock.errors import Origin, ReadTimeout, TurbosockError, WebSocketClosed
 from turbosock.protocol.websocket.close import INTERNAL_ERROR
 from turbosock.protocol.websocket.frame import BINARY, TEXT
@@ -30,6 +32,8 @@ _get_ident = threading.get_ident
 _monotonic_ns = time.monotonic_ns
 
 _LINGER_NS: Final = int(limits.WEBSOCKET_LINGER_S * NS_PER_S)
+# Beside a message, a ring holds headers and a control frame.
+_LONG_MESSAGE_BYTES: Final = limits.WEBSOCKET_LONG_RING_BYTES - 1024
 # By so much the kernel's limits may be off.
 _SLACK_NS: Final = limits.TIMEOUT_SLACK_NS
 
@@ -172,11 +176,16 @@ class WebSocketReceiving(WebSocketSending):
         receiver = self._receiver
         ring = self._ring
         duplex = self._duplex
+        ping_ns = self._ping_ns
         waited = False
         self._viewed = False
         if endpoint.memory is not None and receiver.lent is None:
             # The message that it was lent for is looked at no more.
+            if endpoint.memory.size <= _LONG_MESSAGE_BYTES and ring.capacity < limits.WEBSOCKET_LONG_RING_BYTES:
+                self._wants_long_ring = True
             endpoint.release()
+        if self._wants_long_ring and not ring.length and code == NEED_BYTES:
+            ring = self._take_long_ring()
         while code != MESSAGE:
             if code == NEED_BYTES:
                 direct = None if receiver.lent is None else receiver.direct(ring)
@@ -184,7 +193,8 @@ class WebSocketReceiving(WebSocketSending):
                     view = direct
                 else:
                     view = receiver.room(ring) if ring.length else ring.root
-                budget_ns = self._patience_ns()
+                # How long to wait for bytes before the peer is asked for a sign of life, or is dead.
+                budget_ns = ping_ns if endpoint.pinged is None or ping_ns == FOREVER_NS else self._pong_ns
                 if end_ns:
                     left_ns = end_ns - _monotonic_ns()
                     if left_ns <= 0 and waited:
@@ -215,6 +225,15 @@ class WebSocketReceiving(WebSocketSending):
                 raise _too_late()
             code = receiver.next(ring)
         return True
+
+    def _take_long_ring(self) -> RingBuffer:
+        """Change to a longer ring, between two messages."""
+        self._wants_long_ring = False
+        ring = self._ring
+        self._ring = RingBuffer(limits.WEBSOCKET_LONG_RING_BYTES)
+        if isinstance(ring, ReceiveRing):
+            self._client.rings.give_back(ring)
+        return self._ring
 
     def _take(self, code: int, end_ns: int) -> None:
         """Take what came and is no message; raises at the end of the connection."""
@@ -265,12 +284,6 @@ class WebSocketReceiving(WebSocketSending):
             return
 
     # Keeping watch
-
-    def _patience_ns(self) -> int:
-        """How long to wait for bytes before the peer is asked for a sign of life, or is dead."""
-        if self._endpoint.pinged is None or self._ping_ns == FOREVER_NS:
-            return self._ping_ns
-        return self._pong_ns
 
     def _on_silence(self, waited_ns: int, end_ns: int) -> None:
         """Nothing came in so long: keep watch, and raise when the time is over."""

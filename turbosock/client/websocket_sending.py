@@ -1,7 +1,7 @@
 """WebSocketSending: messages to the peer, by any number of threads, each message whole.
 
-A short message is one call of the writer and one system call. A longer one is put together in a ring, and what that
-cannot hold is masked and sent piece by piece, in one frame: no message is in memory twice.
+A message that fits the memory to send from is one call of the writer and one system call. That memory grows once; what
+it cannot hold is masked and sent piece by piece, in one frame: a long message is never in memory twice.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ _monotonic_ns = time.monotonic_ns
 
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_BINARY: Final = FIN | BINARY
-# What fits the memory that every WebSocket sends from.
-_SHORT_BYTES: Final = limits.WEBSOCKET_SEND_BYTES - MAX_HEADER_BYTES
 
 
 class WebSocketSending(WebSocketBase):
@@ -66,7 +64,7 @@ class WebSocketSending(WebSocketBase):
                 self._await_turn(sending, me, self._end_ns(timeout, self._send_ns), _no_turn)
             if self._state.state != OPEN or self._mute:
                 raise self._ended()
-            if self._compresses or timeout is not None or self._unsent is not None or len(payload) > _SHORT_BYTES:
+            if self._compresses or timeout is not None or self._unsent is not None or len(payload) > self._short_bytes:
                 self._send_long(first, payload, self._end_ns(timeout, self._send_ns))
             else:
                 memory = self._memory
@@ -99,7 +97,10 @@ class WebSocketSending(WebSocketBase):
             payload = writer.encode(first & 0x0F, payload)
             first = writer.first
         n = len(payload)
-        memory = self._memory if n <= _SHORT_BYTES else self._long_memory()
+        memory = self._memory
+        if n + MAX_HEADER_BYTES > len(memory) < limits.WEBSOCKET_LONG_SEND_BYTES:
+            memory = self._memory = memoryview(bytearray(limits.WEBSOCKET_LONG_SEND_BYTES))
+            self._short_bytes = len(memory) - MAX_HEADER_BYTES
         if n + MAX_HEADER_BYTES <= len(memory):
             end = writer.write(memory, 0, first, payload)
             if duplex.send(memory[:end], max(1, end_ns - _monotonic_ns())) != end:
@@ -115,13 +116,6 @@ class WebSocketSending(WebSocketBase):
                 raise self._cut()
             done += step
             at = 0
-
-    def _long_memory(self) -> memoryview:
-        ring = self._long
-        if ring is None:
-            ring = self._long = self._client.rings.rent()
-            ring.belongs_to(self._origin)
-        return ring.root
 
     def _cut(self) -> WriteTimeout:
         """The error of a message that the peer did not take in time, which ends the WebSocket."""

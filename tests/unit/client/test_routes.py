@@ -14,9 +14,10 @@ from turbosock.client.routes import Routes
 from turbosock.client.url import Url
 from turbosock.config import Config, PoolConfig, Timeouts, TlsConfig
 from turbosock.errors import ConnectError, InvalidHeader, InvalidOption, Origin, Phase, ProxyError, ResolveError
+from turbosock.host_map import HostMap
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginKey
-from turbosock.proxy_config import Proxy
+from turbosock.proxy_config import Proxy, proxy_hops
 from turbosock.reactor.address import Address
 from turbosock.reactor.clock import ManualClock
 from turbosock.transport.dial import Dial
@@ -246,3 +247,14 @@ def test_no_address_of_the_family_is_an_error_that_says_so(monkeypatch: pytest.M
 def test_zone_of_a_local_address_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ResolveError, match="nosuch0"):
         begun(plan(local_addresses=(("fe80::1%nosuch0", 0),)), [V6], monkeypatch)
+
+
+def test_ways_of_upgrades_are_keys_of_their_own_and_no_proxy_forwards_them() -> None:
+    proxied = Routes(HostMap(()), hops=proxy_hops("http://proxy:1"))
+    plain = Url("http://host/").key
+    assert proxied.key(plain).forwarded
+    upgrading = proxied.of_upgrades()
+    key = upgrading.key(plain)
+    assert key.upgrades and key.hops and not key.forwarded and key != proxied.key(plain)
+    assert upgrading.changed(host_map={"host": "127.0.0.1"}).key(plain).upgrades
+    assert Routes(HostMap(())).of_upgrades().key(Url("http+unix://%2Fx/").key).upgrades

@@ -55,6 +55,15 @@ def test_each_attempt_has_its_own_key_of_16_random_bytes() -> None:
     assert all(len(base64.b64decode(key)) == 16 for key in keys)
 
 
+def test_answer_to_the_key_that_was_really_sent_is_accepted_and_no_other() -> None:
+    asked = handshake()
+    asked.sent_with(b"AAAAAAAAAAAAAAAAAAAAAA==")
+    with pytest.raises(ProtocolError, match="our key"):
+        asked.check(101, HeaderList(GOOD))
+    answer = {**GOOD, "Sec-WebSocket-Accept": accept_value(b"AAAAAAAAAAAAAAAAAAAAAA==").decode()}
+    assert asked.check(101, HeaderList(answer)) == Agreement(None, None)
+
+
 def test_answer_that_agrees_is_accepted() -> None:
     assert handshake().check(101, HeaderList(GOOD)) == Agreement(None, None)
     spelled = {"upgrade": "WebSocket", "connection": "keep-alive, upgrade", "sec-websocket-accept": ACCEPT.decode()}

@@ -50,6 +50,23 @@ def test_frame_is_written_as_one_made_by_hand(size: int, kind: type[bytes]) -> N
     assert written(MessageWriter(constant_keys()), FIN | BINARY, kind(payload)) == frame(BINARY, payload, key=KEY)
 
 
+@pytest.mark.parametrize("keys", [None, constant_keys()], ids=["server", "client"])
+@pytest.mark.parametrize("size", SIZES)
+def test_frame_written_in_pieces_is_the_one_written_whole(size: int, keys: MaskKeys | None) -> None:
+    payload = random.Random(size).randbytes(size)
+    writer = MessageWriter(keys)
+    memory = memoryview(bytearray(b"\xdb" * 1100))
+    at = writer.begin(memory, 3, FIN | BINARY, size)
+    wire = bytes(memory[3:at])
+    done = 0
+    while done < size:
+        piece = memoryview(payload)[done : done + 333]
+        assert writer.fill(memory, 5, piece) == 5 + len(piece)
+        wire += memory[5 : 5 + len(piece)]
+        done += len(piece)
+    assert wire == frame(BINARY, payload, key=None if keys is None else KEY)
+
+
 def test_every_masked_frame_has_its_own_key() -> None:
     writer = MessageWriter(MaskKeys())
     keys = {written(writer, FIN | PING, b"12345678")[2:6] for _ in range(500)}
