@@ -47,7 +47,7 @@ class WebSocketConnection(MessageConnection):
         request: the request that opened it, where we are the server.
 
     Attributes:
-        request: at a server, the request that opened it.
+        request: at a server, the request that opened it; set it to None to give its memory back.
     """
 
     __slots__ = (

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from turbosock.errors import InvalidOption
+from turbosock.limits import JOINED_FRAME_BYTES
 from turbosock.protocol.websocket.frame import (
     BINARY,
     FIN,
@@ -24,7 +25,7 @@ from turbosock.protocol.websocket.frame import (
     header_size,
     write_header,
 )
-from turbosock.protocol.websocket.masking import REPEATS, SHIFTS
+from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES
 
 if TYPE_CHECKING:
     from turbosock.protocol.websocket.mask_keys import MaskKeys
@@ -40,7 +41,12 @@ _TEXT_HEADERS: Final = tuple(bytes((_WHOLE_TEXT, n)) for n in range(MAX_CONTROL_
 _pack_4 = Struct(">BBH").pack
 _pack_10 = Struct(">BBQ").pack
 
+# The second byte of a masked frame whose length stands in the next two, where it stands before that length.
+_MASKED_IN_2: Final = (MASKED | 126) << 16
+
 _from_bytes = int.from_bytes
+
+assert JOINED_FRAME_BYTES <= SMALL_BYTES, "frames that are joined are masked as one int"
 
 
 class Frames:
@@ -143,7 +149,7 @@ class MaskedFrames(Frames):
     """Frames of a client, not compressed; see the module.
 
     Args:
-        writer: makes the longer ones.
+        writer: masks those that lie in pooled memory.
         keys: the masking keys.
     """
 
@@ -155,17 +161,14 @@ class MaskedFrames(Frames):
         self._keys = keys
 
     def frame(self, payload: Payload) -> bytes:
-        """A whole frame in memory of its own."""
+        """A whole frame in memory of its own, of at most JOINED_FRAME_BYTES of payload."""
         n = len(payload)
         first = FIN | self._opcode(payload)
-        if n > MAX_CONTROL_BYTES:
-            memory = memoryview(bytearray(self._writer.size(n)))
-            self._writer.write(memory, 0, first, payload)
-            return bytes(memory)
         key = self._keys.take()
-        repeated = key * REPEATS[n] >> SHIFTS[n]
-        head = (first << 8 | MASKED | n) << 32 | key
-        return (head << 8 * n | _from_bytes(payload, "big") ^ repeated).to_bytes(n + 6, "big")
+        masked = _from_bytes(payload, "big") ^ key * REPEATS[n] >> SHIFTS[n]
+        if n <= MAX_CONTROL_BYTES:
+            return (((first << 8 | MASKED | n) << 32 | key) << 8 * n | masked).to_bytes(n + 6, "big")
+        return (((first << 24 | _MASKED_IN_2 | n) << 32 | key) << 8 * n | masked).to_bytes(n + 8, "big")
 
     def header(self, payload: bytes) -> None:
         """A masked frame is not sent from where its payload lies."""

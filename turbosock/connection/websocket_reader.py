@@ -1,8 +1,8 @@
 """WebSocketReader: the receiving half of a WebSocket in a Loop, a strategy as `message_connection.py` describes them.
 
-Messages are its connection's. Control frames are the endpoint's (`websocket.py`): what they make due is sent by the
-connection, which is told so at the end of each step that made something due. A text is delivered as str, anything else as bytes where they were made on the way, which is
-so for small messages, and as a view where the message lies otherwise.
+Messages are its connection's. Control frames are the endpoint's (`websocket.py`); the connection is told at the end of
+each step that made something due. A text is delivered as str, anything else as bytes where they were made on the way,
+which is so for small messages, and as a view where the message lies otherwise.
 
 After the end of what may come, by a Close, by a broken rule or by the end of the stream, the endpoint knows why, so
 that `error` and `end()` have nothing to add.
