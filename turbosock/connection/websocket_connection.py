@@ -7,8 +7,8 @@ behind what waits. The server then ends the transport, and a client lets it, for
 CLOSED comes without an error where both sides have said Close, and with a WebSocketClosed that says what happened where
 they have not; `close_code` and `close_reason` tell it in either case.
 
-Invariants: nothing is sent behind a Close; of the answers to a peer's Pings one at a time waits in the outbox, so that
-a peer that asks and does not read costs no memory.
+Invariants: nothing is sent behind a Close; while a peer takes nothing, one answer to its Pings at a time waits in the
+outbox, so that one that asks and does not read costs no memory.
 """
 
 from __future__ import annotations
@@ -209,9 +209,9 @@ class WebSocketConnection(MessageConnection):
         return super()._too_long(size)
 
     def _say_what_is_due(self, *, last: bool = False) -> None:
-        """Send the frames that the endpoint owes, unless some of them wait already; `last`: whatever waits."""
+        """Send the frames that the endpoint owes, unless some wait and the peer takes nothing; `last`: in any case."""
         endpoint = self._endpoint
-        if not endpoint.due or (self._mark and not last):
+        if not endpoint.due or (self._mark and self._stalled_ns and not last):
             return
         scratch = self._services.scratch
         stop = endpoint.write_due(scratch, 0, self._services.reactor.clock.now_ns())

@@ -1,7 +1,7 @@
 """WebSocketReader: the receiving half of a WebSocket in a Loop, a strategy as `message_connection.py` describes them.
 
-Messages are its connection's. Control frames are the endpoint's (`websocket.py`); the connection is told at the end of
-each step that made something due. A text is delivered as str, anything else as bytes where they were made on the way,
+Messages are its connection's. Control frames are the endpoint's (`websocket.py`); the connection is told of each that
+makes something due. A text is delivered as str, anything else as bytes where they were made on the way,
 which is so for small messages, and as a view where the message lies otherwise.
 
 After the end of what may come, by a Close, by a broken rule or by the end of the stream, the endpoint knows why, so
@@ -94,14 +94,14 @@ class WebSocketReader:
                 break
             if code != MESSAGE and not endpoint.take(code, self._clock.now_ns()):
                 return FAILED
+            if endpoint.due:
+                self._say()
             frames_left -= 1
             if not frames_left:
                 # Others have their turn, and what is due for those that came leaves.
                 code = AGAIN
                 break
             code = self._next(ring)
-        if endpoint.due:
-            self._say()
         return code
 
     def forget(self) -> None:
