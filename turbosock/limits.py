@@ -346,7 +346,7 @@ SSE_SHORT_LINE_BYTES = 256
 SSE_JOIN_BYTES = 16 * KIB
 # The first buffer of an event stream in a Loop, where a thousand may have events waiting at once; it grows where one
 # receive fills it.
-SSE_LOOP_BUFFER_BYTES = 4 * KIB
+SSE_LOOP_BUFFER_BYTES = 2 * KIB
 # The bounds of the first and of the longest random pause before an event stream is connected to again: a server that
 # restarts is back within seconds, and a feed should not be behind by much more than half a minute.
 SSE_BACKOFF_FIRST_S = 0.5

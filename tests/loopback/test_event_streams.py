@@ -87,11 +87,24 @@ def echo(exchange: HttpExchange) -> None:
     sender.end()
 
 
+def endless(exchange: HttpExchange) -> None:
+    """One event without an end."""
+    exchange.start(200, {"Content-Type": "text/event-stream"})
+
+    def go_on(exchange: HttpExchange) -> None:
+        while exchange.send(b"data: " + b"x" * 1000 + b"\n").name == "OK":
+            pass
+
+    exchange.on_writable = go_on
+    go_on(exchange)
+
+
 HANDLERS: dict[str, Callable[[HttpExchange], None]] = {
     "/feed": feed,
     "/burst": burst,
     "/coded": coded,
     "/echo": echo,
+    "/endless": endless,
 }
 
 
@@ -177,6 +190,26 @@ def test_coded_events_are_told_while_the_stream_is_open(take: Take) -> None:
 
 def test_answer_to_a_post_is_told_once(take: Take) -> None:
     assert [each.data for each in take("/echo", 1000, method="POST", json={"a": 1})] == [b'{"a":1}']
+
+
+def test_stream_that_fails_is_not_noticed_by_those_beside_it(
+    way: Way, servers: dict[bool, RunningListener], authority: TlsConfig
+) -> None:
+    with Loop(Config(http_versions=way.http_versions, tls=authority, timeouts=TIMEOUTS)) as loop:
+        good = [loop.events_from(servers[way.tls].url("/feed"), reconnect=EAGER) for _ in range(5)]
+        bad = loop.events_from(servers[way.tls].url("/endless"), max_event_bytes=10_000)
+        told: dict[object, list[str]] = {stream: [] for stream in good}
+
+        def look() -> bool:
+            for event in loop.events:
+                if isinstance(event, ServerSentEvent):
+                    told[event.connection].append(event.id)
+            return bad.closed and all(stream.closed for stream in good)
+
+        turns(loop, look)
+        assert bad.error is not None and bad.error.code == "event_too_large"
+        assert [stream.error for stream in good] == [None] * 5
+        assert all(ids == [str(i) for i in range(1, 31)] for ids in told.values())
 
 
 def test_client_of_another_house_reads_the_feed(servers: dict[bool, RunningListener]) -> None:

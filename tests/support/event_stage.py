@@ -39,11 +39,13 @@ class EventStage:
     def take(self) -> None:
         """Take the events that wait."""
         for event in self.loop.events:
-            stream = event.stream
-            if stream is not None and isinstance(event, ServerSentEvent):
+            stream = event.connection
+            if not isinstance(stream, LoopEventStream):
+                continue
+            if isinstance(event, ServerSentEvent):
                 self.told[stream].append(bytes(event))
                 self.ids[stream].append(event.id)
-            elif stream is not None and event.kind is EventKind.CLOSED:
+            elif event.kind is EventKind.CLOSED:
                 self.closed.append(stream)
 
     def until(self, happened: Callable[[], object]) -> None:

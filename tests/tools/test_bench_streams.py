@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -73,3 +76,55 @@ def test_allocations_of_the_smallest_event_are_within_the_budget(load: Load) -> 
 def test_promises_name_kinds_that_exist(load: Load) -> None:
     promises = load("promises")
     assert {*promises.EVENT_RATIOS, promises.EVENT_BUDGET} <= load("workloads.sse_parse").KINDS.keys()
+
+
+@pytest.fixture(scope="module")
+def event_server() -> Iterator[int]:
+    """The port of a running event_server.py."""
+    command = [sys.executable, os.fspath(BENCH / "event_server.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin:
+            yield int(process.stdout.readline())
+
+
+def served(load: Load, workload: str, contestant: str, port: int, count: int) -> Any:
+    return load("task").Task(workload, contestant, "time", "127.0.0.1", port, 0.02, count, 1, -1)
+
+
+def ours(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith("httpx-sse")]
+
+
+def test_contestants_read_a_whole_stream_from_the_server(load: Load, event_server: int) -> None:
+    for name in ours(load("workloads.sse_stream").CONTESTANTS):
+        task = dataclasses.replace(served(load, "sse_stream", name, event_server, 1), measure="calls")
+        # In a process of its own, as always: it keeps what it opened.
+        command = [sys.executable, os.fspath(BENCH / "contestant.py"), json.dumps(dataclasses.asdict(task))]
+        paths = {"PYTHONPATH": os.pathsep.join([os.fspath(BENCH), os.fspath(BENCH.parent.parent)])}
+        done = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, timeout=20)
+        assert (done.stdout, done.stderr) == ("{}\n", "")
+
+
+def test_latencies_are_those_of_all_paced_events(load: Load, event_server: int) -> None:
+    workload = load("workloads.sse_latency")
+    for name in ours(workload.CONTESTANTS):
+        task = served(load, "sse_latency", name, event_server, 1)
+        assert len(workload.CONTESTANTS[name](task)) == workload.path_of(task)[1]
+        report = workload.REPORTS[name](task)
+        assert 0 < report["p50"] <= report["p95"] <= report["p99.9"] < 10
+
+
+def test_reconnections_are_timed_from_the_reset(load: Load, event_server: int) -> None:
+    workload = load("workloads.sse_reconnect")
+    for name in workload.CONTESTANTS:
+        report = workload.REPORTS[name](served(load, "sse_reconnect", name, event_server, 3))
+        assert 0 < report["median"] <= report["longest"] < 10
+
+
+def test_sessions_hold_more_the_more_they_are_sent(load: Load) -> None:
+    workload = load("workloads.sse_sessions")
+    figures = workload.perform(20, True)
+    assert 0 < figures["open"] < figures["waiting"]
+    assert figures["taken"] < figures["waiting"]

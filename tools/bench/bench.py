@@ -99,6 +99,13 @@ class Bench:
             yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, pid)
 
     @contextlib.contextmanager
+    def events(self, placement: str) -> Iterator[peers.Peer]:
+        """A server of event streams (see event_server.py), on its core, for the length of a with block."""
+        with self.helper("event_server.py", placement) as (port, pid):
+            nowhere = Path(os.devnull)
+            yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, pid)
+
+    @contextlib.contextmanager
     def delayed(self, peer: peers.Peer, placement: str, delay_s: float) -> Iterator[peers.Peer]:
         """`peer` on a path (see relay_server.py) of which every byte takes `delay_s`, there and back."""
         with self.helper("relay_server.py", placement, peer.host, str(peer.port), str(delay_s)) as (port, _):

@@ -149,3 +149,13 @@ EVENT_RATE = 1e9
 EVENT_RATE_FROM_BYTES = 2048
 EVENT_BUDGET = "100 B"
 EVENT_ALLOCATIONS = 3
+# One stream over TCP, as many events a second as httpx-sse over httpx; and what one of them allocates on its way.
+EVENT_STREAM_RATIO = 5
+# What a stream adds to a bare read at the 95th percentile, and how late an event may be at the 99.9th.
+EVENT_ADDED = 0.05
+EVENT_LATE_S = 0.001
+# A thousand streams in one Loop, each with events that wait: what all of them hold, and what is aimed at.
+SESSIONS_BYTES = 100 * 1024 * 1024
+SESSIONS_AIM_BYTES = 10 * 1024 * 1024
+# From the reset of a stream's connection to its next event.
+RECONNECT_S = 0.050

@@ -41,6 +41,10 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "pool_contention": hardening.pool_contention,
     "churn": hardening.churn,
     "sse_parse": streams.sse_parse,
+    "sse_stream": streams.sse_stream,
+    "sse_latency": streams.sse_latency,
+    "sse_sessions": streams.sse_sessions,
+    "sse_reconnect": streams.sse_reconnect,
 }
 
 # Workloads that answer a question instead of measuring: run by name only.

@@ -8,9 +8,10 @@ import statistics
 import promises
 from bench import Bench
 from hardening import nowhere
-from promises import NO_SYSTEM_ALLOCATION
+from promises import NO_SYSTEM_ALLOCATION, SAME_CORE, TWO_CORES
 from rates import microseconds, ratio
 from report import Table, verdict
+from support import peers
 
 
 def sse_parse(bench: Bench) -> list[Table]:
@@ -77,3 +78,141 @@ def event_allocations(bench: Bench, names: list[str]) -> Table:
                 f" {system:.3f}, {python:.1f}, {verdict(met)}."
             )
     return table
+
+
+def sse_stream(bench: Bench) -> list[Table]:
+    """Events a second over TCP, against httpx-sse, and what one of them allocates."""
+    workload = importlib.import_module("workloads.sse_stream")
+    names = list(workload.CONTESTANTS)
+    tables = []
+    for placement in bench.placements():
+        with bench.events(placement) as peer:
+            table = Table(
+                f"sse_stream: events of 100 B over TCP, {placement}",
+                ["", "events/s", "each", "CPU each", "turbosock events / it"],
+            )
+            tables.append(table)
+            rates: dict[str, list[float]] = {name: [] for name in names}
+            costs: dict[str, list[float]] = {name: [] for name in names}
+            for _ in range(bench.rounds):
+                for name in names:
+                    answer = bench.attempt(bench.task(peer, "sse_stream", name), table.notes)
+                    if answer is None:
+                        continue
+                    events = answer["count"] * workload.EVENTS
+                    rates[name].append(events / answer["seconds"])
+                    costs[name].append((answer["user_s"] + answer["system_s"]) / events)
+            for name in names:
+                if len(rates[name]) != bench.rounds or len(rates["turbosock events"]) != bench.rounds:
+                    continue
+                rate = statistics.median(rates[name])
+                share = ratio(rates["turbosock events"], rates[name])
+                cost = microseconds(statistics.median(costs[name]))
+                table.rows.append([name, f"{rate:,.0f}", microseconds(1 / rate), cost, f"{share:.2f}"])
+            for ours in ("turbosock events", "turbosock loop"):
+                if len(rates[ours]) == len(rates["httpx-sse"]) == bench.rounds:
+                    measured = ratio(rates[ours], rates["httpx-sse"])
+                    table.notes.append(
+                        f"Promise: {ours} ≥ {promises.EVENT_STREAM_RATIO:g} × httpx-sse: {measured:.2f},"
+                        f" {verdict(measured >= promises.EVENT_STREAM_RATIO)}."
+                    )
+            if placement == SAME_CORE:
+                tables.append(stream_allocations(bench, peer))
+    return tables
+
+
+def stream_allocations(bench: Bench, peer: peers.Peer) -> Table:
+    """What one event allocates on its way from the socket, the connection's part included."""
+    workload = importlib.import_module("workloads.sse_stream")
+    table = Table(
+        "sse_stream: allocations of one event, from the socket to the caller",
+        ["", "system", "Python, net of frames"],
+        notes=["By memray; frames are the objects that tracing itself makes of Python calls."],
+    )
+    for name in ("turbosock events", "turbosock loop"):
+        answer = bench.attempt(bench.task(peer, "sse_stream", name, "allocations", count=2), table.notes)
+        if answer is not None:
+            system = answer["system"] / workload.EVENTS
+            python = (answer["python"] - answer["frames"]) / workload.EVENTS
+            table.rows.append([name, f"{system:.3f}", f"{python:.1f}"])
+            met = system <= NO_SYSTEM_ALLOCATION
+            table.notes.append(f"Promise: {name}: no system allocation an event: {system:.4f}, {verdict(met)}.")
+    return table
+
+
+def sse_latency(bench: Bench) -> list[Table]:
+    """From the send of an event to its caller."""
+    workload = importlib.import_module("workloads.sse_latency")
+    placement = TWO_CORES if TWO_CORES in bench.placements() else SAME_CORE
+    table = Table(
+        f"sse_latency: from the send of an event to its caller, one each {workload.PAUSE_US} µs, {placement}",
+        ["", *workload.SHARES],
+        notes=["Medians of the rounds' percentiles. A sleeping core's wake-up is most of each."],
+    )
+    found: dict[str, dict[str, list[float]]] = {}
+    with bench.events(placement) as peer:
+        for _ in range(bench.rounds):
+            for name in workload.CONTESTANTS:
+                answer = bench.attempt(bench.task(peer, "sse_latency", name, "report"), table.notes)
+                for share, value in (answer or {}).items():
+                    found.setdefault(name, {}).setdefault(share, []).append(value)
+    medians = {
+        name: {share: statistics.median(each) for share, each in shares.items()} for name, shares in found.items()
+    }
+    for name, shares in medians.items():
+        table.rows.append([name, *[microseconds(value) for value in shares.values()]])
+    for name in ("turbosock events", "turbosock loop"):
+        if name in medians and "bare" in medians:
+            added = medians[name]["p95"] / medians["bare"]["p95"] - 1
+            late_s = medians[name]["p99.9"]
+            table.notes.append(
+                f"Promise: {name} adds < {promises.EVENT_ADDED:.0%} to a bare read at p95: {added:.1%},"
+                f" {verdict(added < promises.EVENT_ADDED)}."
+            )
+            table.notes.append(
+                f"Promise: {name} < {microseconds(promises.EVENT_LATE_S)} at p99.9: {microseconds(late_s)},"
+                f" {verdict(late_s < promises.EVENT_LATE_S)}."
+            )
+    return [table]
+
+
+def sse_sessions(bench: Bench) -> list[Table]:
+    """What a thousand active streams hold."""
+    count = 100 if bench.quick else 1000
+    table = Table(
+        f"sse_sessions: {count:,} event streams in one Loop, all sent events at once",
+        ["all of them", "traced", "resident"],
+    )
+    answer = bench.attempt(nowhere(bench, "sse_sessions", "turbosock loop", "report", count=count), table.notes)
+    if answer is None:
+        return [table]
+    words = {"open": "open, nothing came", "waiting": "with events that wait", "taken": "when they were taken"}
+    for state, text in words.items():
+        sizes = [f"{answer[kind][state] / 1e6:.1f} MB" for kind in ("traced", "resident")]
+        table.rows.append([text, *sizes])
+    most = max(answer[kind][state] for kind in ("traced", "resident") for state in words)
+    allowed = promises.SESSIONS_BYTES * count / 1000
+    aim = promises.SESSIONS_AIM_BYTES * count / 1000
+    table.notes.append(
+        f"Promise: < {allowed / 1e6:.0f} MB in all: {most / 1e6:.1f} MB, {verdict(most < allowed)};"
+        f" aimed at: < {aim / 1e6:.0f} MB, {verdict(most < aim)}."
+    )
+    return [table]
+
+
+def sse_reconnect(bench: Bench) -> list[Table]:
+    """How soon a stream is there again after a reset."""
+    workload = importlib.import_module("workloads.sse_reconnect")
+    count = 10 if bench.quick else 100
+    table = Table(f"sse_reconnect: from a reset to the next event, {count} times", ["", "median", "longest"])
+    with bench.events(SAME_CORE) as peer:
+        for name in workload.CONTESTANTS:
+            answer = bench.attempt(bench.task(peer, "sse_reconnect", name, "report", count=count), table.notes)
+            if answer is None:
+                continue
+            table.rows.append([name, microseconds(answer["median"]), microseconds(answer["longest"])])
+            table.notes.append(
+                f"Promise: {name} < {microseconds(promises.RECONNECT_S)}: {microseconds(answer['longest'])},"
+                f" {verdict(answer['longest'] < promises.RECONNECT_S)}."
+            )
+    return [table]

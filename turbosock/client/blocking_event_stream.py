@@ -36,7 +36,7 @@ _monotonic_ns = time.monotonic_ns
 class BlockingEventStream(EventStream):
     """See the module; a context manager that closes it."""
 
-    __slots__ = ("_client", "_outer", "_read_next", "_response", "_token", "_waiter")
+    __slots__ = ("_client", "_event", "_outer", "_read_next", "_response", "_token", "_waiter")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class BlockingEventStream(EventStream):
         super().__init__(method, url, timeout, config.timeouts, settings, options, parser, buffers, config.serializer)
         self._client = client
         self._read_next = parser.next_event
+        self._event = parser.event
         self._response: Response | None = None
         # Of this stream's requests; another one's may be among those of the token that was given.
         self._token = CancelToken()
@@ -78,12 +79,12 @@ class BlockingEventStream(EventStream):
             Cancelled: `cancel()` was called.
             TurbosockError: it failed for good; `error` stays what it was.
         """
-        if self._response is not None:
-            try:
-                if self._read_next():
-                    return self.parser.event
-            except TurbosockError as error:
-                self._connection_over(error)
+        # Without a connection nothing is in the parser.
+        try:
+            if self._read_next():
+                return self._event
+        except TurbosockError as error:
+            self._connection_over(error)
         return self._await_event()
 
     def _await_event(self) -> ServerSentEvent:

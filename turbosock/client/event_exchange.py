@@ -83,6 +83,9 @@ class EventExchange(Exchange):
         count = (connection.decoded or connection).read_body(view)
         if count > 0:
             stream.took(count, full=count == len(view))
+            if type(connection) is LoopConnection:
+                # While events wait, nothing is received.
+                connection.release_ring()
         elif count < 0:
             del view
             self._rest()
@@ -90,6 +93,9 @@ class EventExchange(Exchange):
 
     def _rest(self) -> None:
         """Nothing has come: hold no more than an unfinished event, so that streams that wait cost nothing."""
+        connection = self.connection
+        if type(connection) is LoopConnection:
+            connection.release_ring()
         try:
             self.events_of.parser.shrink()
         except PoolExhausted:

@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
 from turbosock.buffers import ObjectPool
 from turbosock.buffers.interpreter import REUSE_IS_SAFE, UNSHARED_REFERENCES, getrefcount
 from turbosock.connection.retained import RetainedMessage
-from turbosock.errors import LeaseError, StateError
+from turbosock.errors import LeaseError, StateError, TurbosockError
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
-    from turbosock.client.loop_event_stream import LoopEventStream
+    from turbosock.client.loop_event_stream import LoopEventStream, StreamMessage
     from turbosock.client.loop_exchange import Exchange
     from turbosock.connection.message_ring import Holdable, Taker
-    from turbosock.errors import TurbosockError
 
 
 class EventKind(enum.Enum):
@@ -78,7 +78,7 @@ class Event:
         def connection(self) -> object: ...
 
     else:
-        # Whose events it begins or tells of, if it is an event stream's.
+        # Whose events it begins, if it is an event stream's.
         stream = None
 
 
@@ -245,9 +245,10 @@ class EventQueue:
         "_free",
         "_make",
         "_max_free",
-        "_more_of",
+        "_message",
         "_note",
         "_pool",
+        "_read_next",
         "_take",
         "append",
         "full_count",
@@ -262,8 +263,9 @@ class EventQueue:
         self._take = self.waiting.popleft
         # Adds an event; the queue's own method, for the loop.
         self.append = self.waiting.append
-        # The event stream whose events are being taken.
-        self._more_of: LoopEventStream | None = None
+        # The event stream whose events are being taken: its one event, and what reads the next one into it.
+        self._message: StreamMessage | None = None
+        self._read_next: Callable[[], bool] | None = None
         # A deque keeps its blocks; a list is made anew as it grows and shrinks.
         self._delivered: deque[Event] = deque()
         self._note = self._delivered.append
@@ -280,17 +282,23 @@ class EventQueue:
         self.full_count = 0
 
     def __len__(self) -> int:
-        return len(self.waiting) if self._more_of is None else len(self.waiting) + 1
+        return len(self.waiting) if self._read_next is None else len(self.waiting) + 1
 
     def __iter__(self) -> EventQueue:
         return self
 
     def __next__(self) -> Event:
-        stream = self._more_of
-        if stream is not None:
-            if stream.take_more():
-                return stream.message
-            self._more_of = None
+        if self._read_next is not None:
+            message = self._message
+            assert message is not None, "the two are set together"
+            error = None
+            try:
+                if self._read_next():
+                    return message
+            except TurbosockError as failure:
+                error = failure
+            self._read_next = self._message = None
+            message.stream.taken(error)
         while self.waiting:
             event = self._take()
             stream = event.stream
@@ -299,7 +307,8 @@ class EventQueue:
             elif event is stream.message:
                 if not stream.begin_taking():
                     continue
-                self._more_of = stream
+                self._message = stream.message
+                self._read_next = stream.parser.next_event
             return event
         raise StopIteration
 
@@ -369,7 +378,7 @@ class EventQueue:
     def clear(self) -> None:
         """Drop everything."""
         self.recycle()
-        self._more_of = None
+        self._read_next = self._message = None
         while self.waiting:
             event = self.waiting.popleft()
             if isinstance(event, (DataEvent, ConnectionEvent)):

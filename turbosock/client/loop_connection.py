@@ -76,6 +76,13 @@ class LoopConnection(PooledSteps, Http1Connection):
         self.arm_ready()
         self.transport.reactor.requeue(self.transport, IN)
 
+    def release_ring(self) -> None:
+        """Hold no ring while a body is waited for and nothing of it is here; the next receive takes one."""
+        ring = self.ring
+        if ring is not None and not ring.length and not self.whole:
+            self.ring = None
+            self.rings.give_back(ring)
+
     def _append_block(self) -> bool:
         try:
             return super()._append_block()

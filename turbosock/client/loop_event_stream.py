@@ -56,30 +56,6 @@ class StreamMessage(ServerSentEvent, Event):
         return self.stream
 
 
-class StreamNews(Event):
-    """OPEN or CLOSED of an event stream."""
-
-    __slots__ = ("error", "kind", "stream")
-
-    data = None
-    exchange = None
-
-    stream: LoopEventStream
-
-    def __init__(self, kind: EventKind, stream: LoopEventStream, error: TurbosockError | None = None) -> None:
-        self.kind = kind
-        self.stream = stream
-        self.error = error
-
-    @property
-    def connection(self) -> LoopEventStream:
-        """The stream."""
-        return self.stream
-
-    def __repr__(self) -> str:
-        return f"<StreamNews {self.kind.value} of {self.stream!r}>"
-
-
 class LoopEventStream(EventStream):
     """See the module.
 
@@ -153,7 +129,7 @@ class LoopEventStream(EventStream):
     def on_head(self, prepared: PreparedRequest, head: ResponseHead) -> None:
         """An answer began; raises as `accept`."""
         if self.accept(prepared, head):
-            self._loop.events.append(StreamNews(EventKind.OPEN, self))
+            self._loop.events.put_open(self)
         else:
             self._stopped = True
 
@@ -205,25 +181,20 @@ class LoopEventStream(EventStream):
         self._delivery.note(self._now_ns() - self.message.received_ns)
         return True
 
-    def take_more(self) -> bool:
-        """Read the next event of the receive; False: there is none, and the stream is read on."""
+    def taken(self, error: TurbosockError | None) -> None:
+        """The last event of the receive was taken, or the next one could not be read: read on, or end."""
         if not self.pending:
-            return False
-        try:
-            if self.parser.next_event():
-                return True
-        except TurbosockError as error:
-            self.pending = False
-            self._fail(error)
-            return False
+            # It was closed meanwhile.
+            return
         self.pending = False
-        if self._late_end is not None:
+        if error is not None:
+            self._fail(error)
+        elif self._late_end is not None:
             (error_of_end,) = self._late_end
             self._late_end = None
             self._over(error_of_end)
         elif self._exchange is not None:
             self._exchange.go_on()
-        return False
 
     # The end
 
@@ -243,7 +214,7 @@ class LoopEventStream(EventStream):
         self._end(error)
         self._timer.disarm()
         self._loop.event_streams.discard(self)
-        self._loop.events.append(StreamNews(EventKind.CLOSED, self, error))
+        self._loop.events.put_closed(self, error)
 
     def close(self) -> None:
         """End the stream, on the loop's thread: events that wait are dropped, CLOSED follows. Twice does nothing."""

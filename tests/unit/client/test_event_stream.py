@@ -22,6 +22,7 @@ from support.event_peer import (
 from turbosock import (
     Cancelled,
     Client,
+    Config,
     ConnectionClosed,
     DecodingError,
     InvalidOption,
@@ -398,6 +399,16 @@ def test_post_that_is_cut_fails(face: str) -> None:
 def test_iterator_can_be_the_body_of_a_single_request(face: str) -> None:
     peer = EventPeer(Part(HEAD + b"data: a\n\n"))
     assert read_all(face, peer, method="POST", content=iter([b"once"])).error is None
+
+
+# Memory
+
+
+@pytest.mark.parametrize("options", [{"zero_alloc": False}, {"diagnostics": True}], ids=["plain", "guarded"])
+def test_stream_is_the_same_on_plain_and_on_guarded_memory(face: str, options: dict[str, Any]) -> None:
+    long = Part(HEAD + b"".join(b"id: %d\ndata: %b\ndata: end\n\n" % (i, b"x" * i) for i in range(0, 9000, 500)))
+    reading = read_all(face, EventPeer(long, stream(b"a"), coded(b"data: b\n\n"), STOP), config=Config(**options))
+    assert reading.data == [b"x" * i + b"\nend" for i in range(0, 9000, 500)] + [b"a", b"b"]
 
 
 # What the state says
