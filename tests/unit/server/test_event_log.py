@@ -102,7 +102,7 @@ def slow_client(stage: EventStage, last_event_id: str = "") -> socket.socket:
     address = stage.listener.address
     assert isinstance(address, tuple)
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     client.connect(address[:2])
     client.settimeout(5)
     client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nLast-Event-ID: %b\r\n\r\n" % last_event_id.encode())
