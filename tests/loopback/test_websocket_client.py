@@ -276,6 +276,34 @@ def test_close_says_code_and_reason_and_waits_for_the_answer(stage: WebSocketSta
     assert ws.close_code == 4000
 
 
+def test_close_that_does_not_wait_leaves_what_still_comes_to_be_received(stage: WebSocketStage) -> None:
+    with stage.open(echo) as ws:
+        for number in range(3):
+            ws.send(b"%d" % number)
+        ws.close(4002, wait=False)
+        with pytest.raises(WebSocketClosed, match="we have closed"):
+            ws.send("more")
+        assert [ws.recv(timeout=5) for _ in range(3)] == [b"0", b"1", b"2"]
+        with pytest.raises(WebSocketClosed) as caught:
+            ws.recv()
+        assert caught.value.clean and ws.close_code == 4002
+
+
+@pytest.mark.parametrize("script", [stall, drip(server_frame(BINARY, b"x"), 0.001)], ids=["silent", "talking"])
+def test_close_that_does_not_wait_bounds_the_receives_behind_it(stage: WebSocketStage, script: Step) -> None:
+    with stage.open(script) as ws:
+        ws.close(timeout=0.1, wait=False)
+        started = time.monotonic()
+        with pytest.raises(WebSocketClosed, match="did not answer"):
+            receive_for_ever(ws)
+        assert time.monotonic() - started < 1
+
+
+def receive_for_ever(ws: WebSocket) -> None:
+    while True:
+        ws.recv()
+
+
 @pytest.mark.parametrize(
     "arguments", [(1005, "why"), (1006,), (99,), (1000, "x" * 124), (1000, "", -1), (1000, "", "1")]
 )

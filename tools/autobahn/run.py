@@ -54,7 +54,10 @@ def python2() -> str:
     Raises:
         Unavailable: there is none.
     """
-    candidates = [os.environ.get("TURBOSOCK_PYTHON2"), *sorted(map(str, Path.home().glob(".pyenv/versions/2.7*/bin/python2.7")))]
+    candidates = [
+        os.environ.get("TURBOSOCK_PYTHON2"),
+        *sorted(map(str, Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))),
+    ]
     candidates.append(shutil.which("python2.7"))
     for path in candidates:
         if path and subprocess.run([path, "-c", "import ssl"], capture_output=True, check=False).returncode == 0:
@@ -164,8 +167,10 @@ def main() -> int:
     parser.add_argument("side", choices=["client"])
     parser.add_argument("--tls", action="store_true", help="over wss")
     parser.add_argument("--cases", nargs="+", default=["*"], help="which, as the suite names them; * is all")
-    parser.add_argument("--output", type=Path, default=Path("autobahn-report"), help="where the report stays")
-    parser.add_argument("--environment", type=Path, default=Path(".autobahn"), help="where the suite is installed")
+    parser.add_argument("--output", type=Path, default=Path(".autobahn/report"), help="where the report stays")
+    parser.add_argument(
+        "--environment", type=Path, default=Path(".autobahn/python2"), help="where the suite is installed"
+    )
     arguments = parser.parse_args()
     output = (arguments.output / ("wss" if arguments.tls else "ws")).resolve()
     output.mkdir(parents=True, exist_ok=True)

@@ -69,12 +69,21 @@ _BY_ERROR: Final[tuple[tuple[type[errors.TurbosockError], ExitStatus], ...]] = (
     (errors.Cancelled, ExitStatus.INTERRUPTED),
 )
 
+# Of WebSockets that ended in another way than in good order.
+_BY_ORIGIN: Final = {
+    errors.Origin.PROTOCOL: ExitStatus.PROTOCOL,
+    errors.Origin.LIMIT: ExitStatus.LIMIT,
+    errors.Origin.TIMEOUT: ExitStatus.TIMEOUT,
+}
+
 
 def status_of(error: errors.TurbosockError) -> ExitStatus:
     """The exit status that tells of `error`."""
     if isinstance(error, errors.WriteError) and error.origin is errors.Origin.LOCAL:
         # Not the connection, but what was to be written to it.
         return ExitStatus.INPUT
+    if isinstance(error, errors.WebSocketClosed):
+        return _BY_ORIGIN.get(error.origin, ExitStatus.NETWORK)
     for kind, status in _BY_ERROR:
         if isinstance(error, kind):
             return status

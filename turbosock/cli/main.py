@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from turbosock.cli import exit_status, get, sse
+from turbosock.cli import exit_status, get, sse, ws
 from turbosock.cli.arguments import Parser
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
@@ -29,6 +29,8 @@ def make_parser() -> Parser:
     get.add_options(commands.add_parser("get", help=get_help, description=f"{get_help}.", epilog=epilog))
     sse_help = "follow a stream of server-sent events"
     sse.add_options(commands.add_parser("sse", help=sse_help, description=f"{sse_help}.", epilog=epilog))
+    ws_help = "open a WebSocket, send lines and print messages"
+    ws.add_options(commands.add_parser("ws", help=ws_help, description=f"{ws_help}.", epilog=epilog))
     demo_help = "show the engine at work against a server of its own on loopback"
     demo.add_options(commands.add_parser("demo", help=demo_help, description=f"{demo_help}.", epilog=epilog))
     return parser

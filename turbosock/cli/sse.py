@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 from contextlib import ExitStack
-from typing import Final
 
 from turbosock import limits
 from turbosock.cli.arguments import count_up_to, header, seconds, text
 from turbosock.cli.credentials import credentials
+from turbosock.cli.escapes import ESCAPES
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.get import proxies, say, tls_config
 from turbosock.cli.get_options import add_proxy, add_tls, add_version
@@ -30,9 +30,6 @@ from turbosock.client.quantity import time_text
 from turbosock.client.reconnect import ReconnectPolicy
 from turbosock.config import Config, Timeouts
 from turbosock.protocol.sse.event import ServerSentEvent
-
-# What stands in a line for a character that would end it, or do worse.
-_ESCAPES: Final = {i: f"\\x{i:02x}" for i in (*range(0x20), *range(0x7F, 0xA0))} | {0x0A: "\\n", 0x09: "\t"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +136,7 @@ def _print(stream: BlockingEventStream, output: Sink, arguments: argparse.Namesp
 
 
 def _data_line(event: ServerSentEvent) -> bytes:
-    return (event.text.translate(_ESCAPES) + "\n").encode()
+    return (event.text.translate(ESCAPES) + "\n").encode()
 
 
 def _object_line(event: ServerSentEvent) -> bytes:

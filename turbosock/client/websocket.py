@@ -33,7 +33,7 @@ _get_ident = threading.get_ident
 _monotonic_ns = time.monotonic_ns
 
 # Ends of which an iteration says nothing.
-_QUIET_ENDS = frozenset((NORMAL, GOING_AWAY, NO_STATUS))
+QUIET_ENDS = frozenset((NORMAL, GOING_AWAY, NO_STATUS))
 
 
 class WebSocket(WebSocketReceiving):
@@ -87,7 +87,7 @@ class WebSocket(WebSocketReceiving):
         try:
             return self.recv()
         except WebSocketClosed as error:
-            if error.clean and error.close_code in _QUIET_ENDS:
+            if error.clean and error.close_code in QUIET_ENDS:
                 raise StopIteration from None
             raise
 
@@ -141,7 +141,7 @@ class WebSocket(WebSocketReceiving):
 
     # The end
 
-    def close(self, code: int = NORMAL, reason: str = "", timeout: float | None = None) -> None:
+    def close(self, code: int = NORMAL, reason: str = "", timeout: float | None = None, *, wait: bool = True) -> None:
         """Close it: tell the peer, wait for its answer, and end the connection, whatever comes. Idempotent.
 
         Messages that come meanwhile are for who receives in another thread; without one they are dropped.
@@ -150,6 +150,8 @@ class WebSocket(WebSocketReceiving):
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
             reason: up to 123 bytes in UTF-8, for the peer's log.
             timeout: seconds for all of it; None: `close_timeout`.
+            wait: False only tells the peer. What it sends before it answers can still be received, up to the end that
+                WebSocketClosed tells of, which comes at the timeout at the latest for a receive that begins after this.
 
         Raises:
             InvalidOption: code, reason or timeout cannot be used.
@@ -157,9 +159,10 @@ class WebSocket(WebSocketReceiving):
         end_ns = self._end_ns(timeout, self._close_ns)
         with self._lock:
             self._endpoint.close(code, reason)
+        self._close_by_ns = end_ns
         me = _get_ident()
-        if self._receiving.get(0) == me or self._sending.get(0) == me:
-            # In a signal handler, in the middle of a call of this very thread, which goes on afterwards.
+        if not wait or self._receiving.get(0) == me or self._sending.get(0) == me:
+            # Or in a signal handler, in the middle of a call of this very thread, which goes on afterwards.
             self._send_due(end_ns)
             return
         try:

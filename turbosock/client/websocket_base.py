@@ -53,6 +53,7 @@ class WebSocketBase:
     __slots__ = (
         "__weakref__",
         "_client",
+        "_close_by_ns",
         "_close_ns",
         "_compresses",
         "_control",
@@ -122,6 +123,8 @@ class WebSocketBase:
         self._ping_ns = FOREVER_NS if ping_interval is None else int(ping_interval * NS_PER_S)
         self._pong_ns = int(ping_timeout * NS_PER_S)
         self._close_ns = int(close_timeout * NS_PER_S)
+        # When the closing handshake is given up; 0: it has not begun here.
+        self._close_by_ns = 0
         self._lock = threading.RLock()
         # Under 0 the thread that has the turn.
         self._receiving: dict[int, int] = {}

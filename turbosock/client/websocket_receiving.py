@@ -201,6 +201,8 @@ class WebSocketReceiving(WebSocketSending):
                         # However it drips.
                         raise _too_late()
                     budget_ns = max(1, min(budget_ns, left_ns))
+                if self._close_by_ns:
+                    budget_ns = min(budget_ns, self._left_to_close_ns())
                 waited = True
                 try:
                     count = duplex.receive(view, budget_ns)
@@ -282,6 +284,14 @@ class WebSocketReceiving(WebSocketSending):
         except TurbosockError:
             # It has ended, one way or the other.
             return
+
+    def _left_to_close_ns(self) -> int:
+        """How much time the peer has to answer our Close; raises when that is over."""
+        left_ns = self._close_by_ns - _monotonic_ns()
+        if left_ns <= 0:
+            self._tear()
+            raise self._ended()
+        return left_ns
 
     # Keeping watch
 

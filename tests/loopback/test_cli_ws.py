@@ -1,0 +1,158 @@
+"""`turbosock ws` against servers that play a script: what is sent and printed, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from signal import SIGINT
+
+import pytest
+
+from support.scripted_server import Script, Step, answer, await_close, close, read_head, scripted, send, stall
+from support.websocket_server import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    Frame,
+    accept,
+    close_frame,
+    echo,
+    fields_of,
+    note_frame,
+    note_until_close,
+    send_frame,
+    server_frame,
+)
+from turbosock.cli.exit_status import ExitStatus
+
+COMMAND = [sys.executable, "-m", "turbosock", "ws"]
+GUARD_S = 20
+
+
+def run(script: Script, *options: str, typed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    with scripted(script) as server:
+        url = server.url("/").replace("http", "ws")
+        return subprocess.run([*COMMAND, url, *options], input=typed, capture_output=True, timeout=GUARD_S, check=False)
+
+
+def test_lines_are_sent_and_messages_printed() -> None:
+    done = run((accept(), echo), typed="one\r\ntwo é\n\nlast without an end".encode())
+    assert (done.stdout.decode(), done.stderr, done.returncode) == ("one\ntwo é\n\nlast without an end\n", b"", 0)
+
+
+def test_message_is_a_line_that_nothing_in_it_can_break() -> None:
+    data = server_frame(TEXT, b"a\nb\x1b[2J\xc2\x9b") + server_frame(BINARY, b"a\\\n\x00\xff") + close_frame()
+    done = run((accept(), send(data), note_until_close([])))
+    assert done.stdout == b"a\\nb\\x1b[2J\\x9b\na\\\\\\x0a\\x00\\xff\n"
+
+
+def test_lines_are_sent_as_binary_messages_where_that_is_asked_for() -> None:
+    seen: list[Frame] = []
+    script = (accept(), note_frame(seen), note_until_close(seen), send(close_frame()))
+    assert run(script, "--binary", typed=b"\xff\n").returncode == 0
+    assert seen == [(BINARY, b"\xff"), (CLOSE, b"\x03\xe8")]
+
+
+def test_options_reach_the_opening() -> None:
+    with scripted((accept(b"Sec-WebSocket-Protocol: b\r\n"), note_until_close([]), send(close_frame()))) as server:
+        done = subprocess.run(
+            [
+                *COMMAND, server.url("/x").replace("http", "ws"), "-v", "--subprotocol", "a", "--subprotocol", "b",
+                "--origin", "http://o", "--compressed", "-H", "X-Own: yes", "-u", "user:pw",
+            ],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=GUARD_S, check=False,
+        )  # fmt: skip
+    fields = fields_of(server.requests[0])
+    assert fields[b"sec-websocket-protocol"] == b"a, b" and fields[b"origin"] == b"http://o"
+    assert fields[b"x-own"] == b"yes" and fields[b"authorization"] == b"Basic dXNlcjpwdw=="
+    assert b"permessage-deflate" in fields[b"sec-websocket-extensions"]
+    assert done.returncode == 0
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith("* open after ") and lines[0].endswith(", subprotocol b")
+    assert lines[1] == "* closed with 1000"
+
+
+def test_count_ends_it() -> None:
+    with scripted((accept(), send(server_frame(TEXT, b"x") * 10), note_until_close([]), send(close_frame()))) as server:
+        process = subprocess.Popen(
+            [*COMMAND, server.url().replace("http", "ws"), "-n", "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.read() == b"x\nx\n"
+            assert process.wait(GUARD_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "words"),
+    [
+        ((accept(), send(close_frame(1001)), note_until_close([])), ExitStatus.OK, b""),
+        ((accept(), send(close_frame(4001, b"go away")), note_until_close([])), ExitStatus.NETWORK, b"4001, 'go away'"),
+        ((accept(), send(b"\x83\x00"), note_until_close([])), ExitStatus.PROTOCOL, b"reserved opcode"),
+        ((accept(), send(server_frame(BINARY, bytes(11))), note_until_close([])), ExitStatus.LIMIT, b"max_message=10"),
+        ((accept(), close), ExitStatus.NETWORK, b"without a word"),
+        ((read_head, answer(b"no", b"HTTP/1.1 403 No\r\n"), await_close), ExitStatus.HTTP_STATUS, b"403 No"),
+        ((read_head, send(b"HTTP/1.1 101 No\r\n\r\n"), await_close), ExitStatus.PROTOCOL, b"Upgrade"),
+        ((accept(), stall), ExitStatus.TIMEOUT, b"--timeout"),
+    ],
+)
+def test_end_is_told_by_the_status(steps: tuple[Step, ...], status: ExitStatus, words: bytes) -> None:
+    timeout = "1" if status is ExitStatus.TIMEOUT else "10"
+    with scripted(steps) as server:
+        url = server.url().replace("http", "ws")
+        process = subprocess.Popen(
+            [*COMMAND, url, "--max-message", "10", "-m", timeout], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        with process:
+            # An input that does not end.
+            assert process.wait(GUARD_S) == status
+            assert process.stderr is not None
+            said = process.stderr.read()
+    assert words in said and said.count(b"\n") == bool(words)
+
+
+def test_url_of_requests_is_refused_with_a_hint() -> None:
+    done = subprocess.run([*COMMAND, "https://host/"], capture_output=True, timeout=GUARD_S, check=False)
+    assert done.returncode == ExitStatus.USAGE and b"write wss://" in done.stderr
+
+
+def test_interrupt_ends_it_quietly_and_tells_the_peer() -> None:
+    seen: list[Frame] = []
+    with scripted((accept(), send_frame(TEXT, b"x"), note_until_close(seen), send(close_frame(1001)))) as server:
+        process = subprocess.Popen(
+            [*COMMAND, server.url().replace("http", "ws")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.readline() == b"x\n"
+            process.send_signal(SIGINT)
+            assert process.wait(GUARD_S) == ExitStatus.INTERRUPTED
+            assert process.stderr.read() == b"turbosock: interrupted\n"
+    assert seen == [(CLOSE, b"\x03\xe9")]
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a terminal."""
+    ends = pty.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_terminal_is_a_conversation_that_ctrl_d_ends(terminal: tuple[int, int]) -> None:
+    ours, theirs = terminal
+    with scripted((accept(), echo)) as server:
+        process = subprocess.Popen([*COMMAND, server.url().replace("http", "ws")], stdin=theirs, stdout=subprocess.PIPE)
+        with process:
+            assert process.stdout is not None
+            for line in (b"hello\n", b"again\n"):
+                os.write(ours, line)
+                assert process.stdout.readline() == line
+            os.write(ours, b"\x04")
+            assert process.wait(GUARD_S) == 0
+            assert process.stdout.read() == b""
