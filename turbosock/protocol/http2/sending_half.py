@@ -264,9 +264,12 @@ class SendingHalf(Output):
         if self._large or room <= 0:
             return -1
         asked = len(view)
-        count = min(asked, room, stream.send_window, self.send_window, self.remote.max_frame_size)
-        if count <= 0 and asked:
-            return -1
+        count = 0
+        if asked:
+            # A window may be negative (RFC 9113 §6.9.2).
+            count = min(asked, room, stream.send_window, self.send_window, self.remote.max_frame_size)
+            if count <= 0:
+                return -1
         last = end and count == asked
         at = self._place(count + HEADER_BYTES)
         assert at >= 0, "the room was looked at"

@@ -183,6 +183,17 @@ def test_ping_of_ours_is_counted_when_it_is_answered() -> None:
     assert side.engine.pings_acknowledged == 1
 
 
+@pytest.mark.parametrize("end", [False, True])
+def test_frame_of_nothing_goes_out_where_the_window_is_negative(end: bool) -> None:
+    side = Side(client=True)
+    stream = side.request(UPLOAD, end=False)
+    side.take()
+    stream.send_window = -5
+    assert side.engine.send_data(stream, memoryview(b""), end) == 0
+    assert side.take() == http2.data(stream.id, end=end)
+    assert side.engine.outgoing() is None
+
+
 # Windows that grow
 
 
