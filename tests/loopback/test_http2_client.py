@@ -79,6 +79,8 @@ def test_uploads_of_any_kind_arrive_whole(any_user: Face, wire: Wire, tmp_path: 
                 "POST", site.url("/echo"), content=content, progress=lambda done, total: told.append((done, total))
             )
             assert answer.content == whole
+            # The last word is of all of it.
+            assert not whole or told[-1][0] == len(answer.content)
             assert answer.headers["x-method"] == "POST"
         assert told
         assert len(site.connections) == 1

@@ -80,9 +80,12 @@ class SharedHttp2Stream(Http2Stream):
             return super()._open(head)
 
     def _put_block(self) -> bool:
+        # The last block ends the request, which forgets it.
+        progress = self._progress
         with self.session.lock:
             put = super()._put_block()
-        super()._note_sent()
+        if progress is not None:
+            progress.look(len(self._block))
         return put
 
     def _note_sent(self) -> None:
@@ -343,8 +346,11 @@ class SharedHttp2Session(Http2Session):
 
     def look(self) -> None:
         """Take what has come, without a wait, unless another thread does so anyway."""
-        if self.closed or self.reader is not None:
-            return
+        if not self.closed and self.reader is None:
+            self.look_at_socket()
+
+    def look_at_socket(self) -> None:
+        """As `look()`, for whoever reads."""
         if self.transport.readable or self.waiter.wait(0, False) & READABLE:
             self.transport.readable = True
             self._take_all()
@@ -356,6 +362,10 @@ class SharedHttp2Session(Http2Session):
             self._pinged = False
 
     def _ask_for_life(self, now_ns: int) -> None:
+        self.look_at_socket()
+        if self.closed or self._heard_ns >= now_ns:
+            # It has spoken while nobody read.
+            return
         if self._pinged:
             self.fail(
                 ConnectionClosed(
