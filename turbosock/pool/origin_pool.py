@@ -95,7 +95,7 @@ class Waiter(Protocol):
     def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         """Take a connection, or else a reserved place to dial into; False declines it.
 
-        Called on the thread that gave the connection back, without any lock.
+        Called on the thread that gave the connection back, without the pool's lock; a session's own may be held.
         """
 
 
@@ -361,9 +361,18 @@ class OriginPool:
             # take_idle() asks for no lock; what it took comes back, and is looked for again then.
             return None
         session = oldest.session
-        if any(stream.in_use or stream not in self.idle for stream in tuple(session.streams)):
-            return None
+        # First, so that nobody gets a further stream of it.
         self.leave_session(session)
+        taken: list[Http2Stream] = []
+        for stream in tuple(session.streams):
+            try:
+                self.idle.remove(stream)
+            except ValueError:
+                # One is in use, or was taken by another thread at this moment.
+                self.idle.extendleft(reversed(taken))
+                self.sessions.append(session)
+                return None
+            taken.append(stream)
         return session
 
     # Sessions
@@ -401,8 +410,11 @@ class OriginPool:
 
     def leave_session(self, session: Http2Session) -> None:
         """A session takes no further exchanges."""
-        if session in self.sessions:
+        try:
             self.sessions.remove(session)
+        except ValueError:
+            # It has left already.
+            pass
 
     def session_ended(self, session: Http2Session) -> None:
         """A session is closed: its place is free."""
