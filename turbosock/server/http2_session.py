@@ -212,6 +212,9 @@ class Http2ServerSession(Http2Connection):
         self._stepping = True
         try:
             self._after_send(context)
+        except BaseException as error:
+            self.break_off(error)
+            raise
         finally:
             self._stepping = False
         self._step(reading=False)
