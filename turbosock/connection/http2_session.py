@@ -16,7 +16,6 @@ from turbosock.connection.http1 import NEVER_IDLE
 from turbosock.connection.http2_connection import NO_RING, Http2Connection
 from turbosock.errors import Origin, ReadError
 from turbosock.protocol.http2.engine import Engine
-from turbosock.protocol.http2.settings import UNLIMITED
 from turbosock.protocol.http2.stream_state import CLOSED
 
 if TYPE_CHECKING:
@@ -120,7 +119,8 @@ class Http2Session(Http2Connection):
         self.place: object = None
         self.retire_ns = 0
         self.idle_since_ns = NEVER_IDLE
-        self._told_streams = UNLIMITED
+        # None yet: a peer that says nothing of it in its settings takes any number.
+        self._told_streams = -1
 
     # Streams
 
@@ -156,7 +156,7 @@ class Http2Session(Http2Connection):
             if self.closed:
                 # The peer has gone, whatever it said last: no place is to be had here any more.
                 return
-        if engine.remote.max_concurrent_streams != self._told_streams or engine.exhausted:
+        if engine.exhausted or (engine.remote_known and engine.remote.max_concurrent_streams != self._told_streams):
             self._heed_peer()
         self.rest()
 
