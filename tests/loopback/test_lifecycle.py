@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import turbosock
+from support import websocket_server
 from support.clients import MakeClient
 from support.forks import NEEDS_FORK, in_child
 from support.https import Pki, secure
@@ -48,6 +49,7 @@ from turbosock import (
     ConcurrencyLimiter,
     Config,
     DatagramSession,
+    EventLog,
     Exchange,
     HttpListener,
     Loop,
@@ -61,6 +63,7 @@ from turbosock import (
     Timeouts,
     TransportMode,
     UdpListener,
+    WebSocket,
     WebSocketConnection,
     WebSocketListener,
 )
@@ -155,6 +158,11 @@ def make_websocket_connection() -> WebSocketConnection:
             return listener.connections[0]
 
 
+def make_websocket() -> WebSocket:
+    with Client() as client, scripted((websocket_server.accept(), await_close)) as server:
+        return client.websocket(server.url().replace("http", "ws", 1))
+
+
 def make_response() -> Response:
     with Client(connector=MemoryConnector(lambda data: OK)) as client:
         return client.get("http://anywhere/")
@@ -188,11 +196,14 @@ RULES: dict[str, Rule] = {
             "stream": ("GET", URL),
             "prewarm": (URL,),
             "download": (URL, "never-written"),
+            "events": (URL,),
+            "websocket": ("ws://127.0.0.1:1/",),
         },
         {
             "close": ENDS,
             "stats": TELLS,
             **dict.fromkeys(("abandon", "abandon_links", "close_abandoned", "connect", "dial"), INSIDE),
+            "keep_websocket": INSIDE,
         },
     ),
     "Loop": Rule(
@@ -207,13 +218,15 @@ RULES: dict[str, Rule] = {
             "listen": (("127.0.0.1", 0),),
             "connect": (("127.0.0.1", 1),),
             "websocket": ("ws://127.0.0.1:1/",),
+            "events_from": (URL,),
         },
         {
             "close": ENDS,
             "stats": TELLS,
             "broadcast": "asks the connections, which say CLOSED",
             "wakeup": "another thread calls it, and cannot know",
-            **dict.fromkeys(("attend_later", "begin_opening", "cancel_later"), INSIDE),
+            **dict.fromkeys(("attend_later", "begin_event_exchange", "begin_opening", "cancel_later"), INSIDE),
+            "make_event_exchange": INSIDE,
             **dict.fromkeys(("queue_dial", "take_back", "take_handshake_step"), INSIDE),
         },
     ),
@@ -306,6 +319,33 @@ RULES: dict[str, Rule] = {
             ),
         },
     ),
+    "WebSocket": Rule(
+        make_websocket,
+        {},
+        {
+            **dict.fromkeys(("close", "abort"), ENDS),
+            **dict.fromkeys(("send", "recv", "recv_view", "ping"), "raise how it ended: an end is no misuse"),
+            "drop_inherited": FORKS,
+        },
+    ),
+    "EventStream": Rule(
+        lambda: Client().events(URL),
+        {},
+        {
+            **dict.fromkeys(("close", "cancel"), ENDS),
+            "stats": TELLS,
+            **dict.fromkeys(("accept", "after", "begin", "request_options", "timeouts_now"), INSIDE),
+        },
+    ),
+    "EventLog": Rule(
+        EventLog,
+        {},
+        {
+            "close": "ends its streams; what is kept stays, and further ones may come",
+            "stats": TELLS,
+            **dict.fromkeys(("publish", "subscribe", "unsubscribe"), "as before: only the streams have ended"),
+        },
+    ),
     "ConcurrencyLimiter": Rule(
         ConcurrencyLimiter,
         {"enter": ("host", Ticket()), "permit": ("host",)},
@@ -368,7 +408,8 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(
                 (
                     "begin", "check_deadline", "drop_connection", "explained", "forget", "forget_answer", "gather",
-                    "make_cancellable", "may_send_again", "perform", "pursue", "release_connection",
+                    "make_cancellable", "may_send_again", "perform", "pursue", "release_connection", "end_with",
+                    "take_over",
                 ),
                 INSIDE,
             ),
