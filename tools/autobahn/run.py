@@ -36,8 +36,8 @@ START_S = 60.0
 # The suite's longest cases take minutes under Python 2.7; between two bytes it never waits long.
 CASE_S = 300.0
 MAX_MESSAGE = 64 << 20
-# Whole windows: to an offer of a smaller one for the client the suite answers with a larger one, which RFC 7692 §7.1.2.2
-# forbids, and which is refused.
+# Whole windows: to an offer of a smaller one for the client the suite answers with a larger one, which RFC 7692
+# (§7.1.2.2) forbids, and which is refused.
 DEFLATE = turbosock.DeflateOptions(server_max_window_bits=15, client_max_window_bits=15)
 GOOD = frozenset(("OK", "INFORMATIONAL", "UNIMPLEMENTED"))
 # Behaviour that the suite calls NON-STRICT, by case, with the reason for it.
