@@ -29,6 +29,10 @@ COUNTED_REQUESTS: Final = 1000
 GC_HEADER_BYTES: Final = 16
 # Above this an object comes from the system's allocator (pymalloc's bound).
 PYMALLOC_MAX_BYTES: Final = 512
+# Larger ones are made where they are needed.
+LAST_CACHED_INT: Final = 256
+# The report, the parameter of the function here, and the question itself.
+REPORTED_REFERENCES: Final = 3
 
 # Performs as many requests as it is told, or a few more; returns how many.
 Work = Callable[[int], int]
@@ -129,22 +133,39 @@ def traced(memray: Any, work: Work, *, python_allocators: bool) -> float:
 
 
 def frames(work: Work) -> tuple[float, float]:
-    """Python calls of one request, and those whose frame object is too large for Python's own allocator."""
-    calls = large_calls = 0
+    """Objects that the tracer's profile function costs one request, and those too large for Python's own allocator.
+
+    Each Python call has its frame as one, and each call of a built-in type's method binds it anew to report it. From
+    Python 3.12 on, where sys.monitoring lies below, it is bound for the return as well, and an event further than 256
+    bytes into its code has its place as an int.
+    """
+    made = large = 0
+    monitored = sys.version_info >= (3, 12)
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls, large_calls
+        nonlocal made, large
         if event == "call":
-            calls += 1
+            made += 1
             if frame.__sizeof__() + GC_HEADER_BYTES > PYMALLOC_MAX_BYTES:
-                large_calls += 1
+                large += 1
+            caller = frame.f_back
+            if monitored and caller is not None and caller.f_lasti > LAST_CACHED_INT:
+                made += 1
+            return
+        if monitored and frame.f_lasti > LAST_CACHED_INT:
+            made += 1
+        # Nobody but the call's report has this method.
+        if sys.getrefcount(argument) <= REPORTED_REFERENCES and (
+            event == "c_call" or (monitored and event != "return")
+        ):
+            made += 1
 
     sys.setprofile(profile)
     try:
         done = work(COUNTED_REQUESTS)
     finally:
         sys.setprofile(None)
-    return calls / done, large_calls / done
+    return made / done, large / done
 
 
 def blocks_kept(work: Work) -> float:

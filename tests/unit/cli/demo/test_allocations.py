@@ -60,6 +60,20 @@ def test_frames_counts_calls_of_python_functions() -> None:
     assert sys.getprofile() is None
 
 
+def test_allocations_by_the_tracer_for_calls_of_methods_are_none_of_the_works() -> None:
+    pytest.importorskip("memray")
+    memray = usable_memray()
+    if memray is None:
+        pytest.skip("this run is traced by memray itself")
+
+    # Longer than the 256 bytes of code within which places are numbers that the interpreter keeps.
+    lines = ["def find(count):", " data = b'abc'", " for _ in range(count):", *["  data; count"] * 150]
+    made: dict[str, Work] = {}
+    exec("\n".join([*lines, "  data.find(b'b')", "  empty()", " return count"]), {"empty": lambda: None}, made)
+    # The loop's own numbers alone.
+    assert allocations(memray, made["find"])[1] < 1.1
+
+
 def test_usable_memray_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "memray", None)
     assert usable_memray() is None
