@@ -564,7 +564,7 @@ class Loop:
         connection.user = user
         return connection
 
-    def broadcast(self, connections: Iterable[MessageConnection], data: Data, key: object = None) -> Broadcast:
+    def broadcast(self, connections: Iterable[MessageConnection], data: Data | str, key: object = None) -> Broadcast:
         """Send one message to each of `connections`, framed once for all of a listener's; as their `send()`.
 
         Args:

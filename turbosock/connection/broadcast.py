@@ -20,7 +20,7 @@ class Broadcast(NamedTuple):
     closed: int
 
 
-def broadcast(connections: Iterable[SendingHalf], data: Data, key: object = None) -> Broadcast:
+def broadcast(connections: Iterable[SendingHalf], data: Data | str, key: object = None) -> Broadcast:
     """Send one message to each of `connections`, whole or not at all, as their `send()` does.
 
     Args:
@@ -40,7 +40,7 @@ def broadcast(connections: Iterable[SendingHalf], data: Data, key: object = None
     for connection in connections:
         if connection.writer is not writer:
             if not connection.writer.shares:
-                sent = connection.send(data, key)
+                sent = connection.send(data, key)  # type: ignore[arg-type]  # a WebSocket's takes str, others say no
                 ok += sent is Send.OK
                 full += sent is Send.FULL
                 closed += sent is Send.CLOSED
