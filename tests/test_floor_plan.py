@@ -1,7 +1,8 @@
 """The floor plan, enforced: a file imports from its own package and from lower floors only.
 
 The table below is the only copy of the plan that a machine reads. Every import statement of the package is walked,
-those inside functions and under TYPE_CHECKING included: a hidden import is a dependency all the same.
+those inside functions and under TYPE_CHECKING included: a hidden import is a dependency all the same. The examples
+alone import from the front page, as their readers will.
 """
 
 from __future__ import annotations
@@ -113,6 +114,9 @@ def broken_rule(module: tuple[str, ...], imported: str) -> str:
             return f"protocol imports {parts[0]}"
         return ""
     target = parts[1] if len(parts) > 1 else ""
+    if own == "examples":
+        # They show what the front page can do, so they have nothing else.
+        return "" if target == own or target not in FLOOR_OF else f"examples import {imported}, not the front page"
     if not own:
         if len(module) == 1 and FLOOR_OF.get(target) == TOP_FLOOR:
             return f"the front page imports {target}, of the top floor"
@@ -186,6 +190,7 @@ def write_tree(root: Path, **sources: str) -> Path:
         "limits": '"""Limits."""\nimport math\n',
         "buffers/ring": '"""Ring."""\nfrom turbosock import errors\n',
         "protocol/head": '"""Head."""\nfrom turbosock.buffers.ring import Ring\nimport enum\n',
+        "examples/game": '"""Game."""\nfrom turbosock import Broken\nfrom turbosock.examples.rules import SIZE\n',
         "client/client": '"""Client."""\nfrom turbosock.protocol import head\nimport socket\n',
     }
     files.update({name.replace("__", "/") if name != "__init__" else name: text for name, text in sources.items()})
@@ -218,6 +223,8 @@ def test_floor_plan_sound_tree_reports_nothing(tmp_path: Path) -> None:
         ({"protocol__head": '"""H."""\nimport concurrent.futures\n'}, "protocol imports concurrent"),
         ({"client__client": '"""C."""\nfrom turbosock.observe import metrics\n'}, "imports observe (floor 9)"),
         ({"attic__old": '"""A."""\nimport os\n'}, "attic has no floor"),
+        ({"examples__game": '"""G."""\nfrom turbosock.loop import Loop\n'}, "examples import turbosock.loop.Loop"),
+        ({"examples__game": '"""G."""\nfrom turbosock import loop\n'}, "examples import turbosock.loop"),
         ({"client__client": "import socket\n"}, "no docstring"),
         ({"__init__": '"""F."""\nfrom turbosock.cli import main\n\n__all__ = ["main"]\n'}, "imports cli"),
         ({"__init__": '"""F."""\nfrom turbosock.errors import Broken\n'}, "no explicit __all__"),
