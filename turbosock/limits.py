@@ -609,6 +609,8 @@ MAX_WS_COUNT = 10**9
 MAX_WS_LINE_BYTES = 16 * MIB
 # What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
 MAX_DEMO_S = 12.0
+# Bots of one `turbosock arena`: as many as its server has room for, players and onlookers.
+MAX_ARENA_BOTS = 1000
 
 # TLS
 

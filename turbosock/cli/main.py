@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from turbosock.cli import exit_status, get, sse, ws
+from turbosock.cli import arena, exit_status, get, sse, ws
 from turbosock.cli.arguments import Parser
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
@@ -31,6 +31,11 @@ def make_parser() -> Parser:
     sse.add_options(commands.add_parser("sse", help=sse_help, description=f"{sse_help}.", epilog=epilog))
     ws_help = "open a WebSocket, send lines and print messages"
     ws.add_options(commands.add_parser("ws", help=ws_help, description=f"{ws_help}.", epilog=epilog))
+    arena_help = "serve a small game for many, which is played in a browser"
+    arena_parser = commands.add_parser(
+        "arena", help=arena_help, description=f"{arena_help}.", epilog=f"{arena.EXAMPLES}\n{epilog}"
+    )
+    arena.add_options(arena_parser)
     demo_help = "show the engine at work against a server of its own on loopback"
     demo.add_options(commands.add_parser("demo", help=demo_help, description=f"{demo_help}.", epilog=epilog))
     return parser
