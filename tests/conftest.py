@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+
+import pytest
 
 for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaks_are_found_where_they_are_made() -> Iterator[None]:
+    """What a module's tests leave open in a cycle is told of at its end, not in a test of another."""
+    yield
+    gc.collect()
