@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Autobahn|Testsuite against turbosock's WebSocket client: every case, with compression, over ws and wss.
+"""Autobahn|Testsuite against turbosock's WebSockets, at either end: every case, over ws and wss.
 
     python tools/autobahn/run.py client [--tls] [--cases 1.* 7.*] [--output DIRECTORY]
+    python tools/autobahn/run.py server [--tls] [--cases 1.* 7.*] [--output DIRECTORY]
 
-The suite, a server that plays every peer there is (`wstest -m fuzzingserver`), runs under Python 2.7 in an environment
-of its own, which is made the first time: `virtualenv` below 20.16 is needed for that, and a python2.7, looked for in
-TURBOSOCK_PYTHON2, the path and pyenv. Each case is a WebSocket that sends back what it receives until the suite closes
-it; what it thinks of that is read from its report, which stays in the output directory.
+The suite plays every peer there is: a server to our blocking client (`wstest -m fuzzingserver`), or a client to a
+listener of our ticking Loop (`wstest -m fuzzingclient`), which it meets with compression and without. It runs under
+Python 2.7 in an environment of its own, which is made the first time: `virtualenv` below 20.16 is needed for that, and
+a python2.7, looked for in TURBOSOCK_PYTHON2, the path and pyenv. Each case is a WebSocket that sends back what it
+receives until the suite closes it; what it thinks of that is read from its report, which stays in the output directory.
 
-It fails where a case fails. A case may be NON-STRICT only where EXPLAINED says why.
+It fails where a case fails, or was not played. A case may be NON-STRICT only where EXPLAINED says why.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +34,11 @@ from turbosock.tls.selfsigned import make_self_signed
 
 SUITE = "autobahntestsuite==25.10.1"
 AGENT = "turbosock"
+# The listener that does not compress.
+PLAIN_AGENT = "turbosock-plain"
 START_S = 60.0
+# Between two bytes of the suite's client; then it is taken for stuck, and its report will lack what it did not play.
+STUCK_S = 600.0
 # The suite's longest cases take minutes under Python 2.7; between two bytes it never waits long.
 CASE_S = 300.0
 MAX_MESSAGE = 64 << 20
@@ -117,8 +123,17 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise Unavailable("the suite's server did not start; see wstest.log")
 
 
-def play(client: turbosock.Client, url: str) -> int:
-    """Play every case; how many there were."""
+def play_all(wstest: Path, output: Path, cases: list[str], tls: bool) -> None:
+    """Play every case with the suite's server."""
+    config = turbosock.Config(trust_env=False)
+    if tls:
+        config = turbosock.Config(trust_env=False, tls=turbosock.TlsConfig(verify=False))
+    with fuzzing_server(wstest, output, cases, tls) as url, turbosock.Client(config) as client:
+        play(client, url)
+
+
+def play(client: turbosock.Client, url: str) -> None:
+    """Play the cases one after another."""
     with client.websocket(f"{url}/getCaseCount") as ws:
         count = int(ws.recv(timeout=CASE_S))
     for case in range(1, count + 1):
@@ -128,7 +143,6 @@ def play(client: turbosock.Client, url: str) -> int:
             print(f"{case} of {count}", flush=True)
     with client.websocket(f"{url}/updateReports?agent={AGENT}") as ws:
         list(ws)
-    return count
 
 
 def echo(client: turbosock.Client, url: str) -> None:
@@ -143,9 +157,92 @@ def echo(client: turbosock.Client, url: str) -> None:
             return
 
 
-def judge(output: Path) -> list[str]:
+def fuzzed_server(wstest: Path, output: Path, cases: list[str], tls: bool) -> None:
+    """Let the suite's client play every case with two listeners of one Loop: one compresses, the other does not.
+
+    Raises:
+        Unavailable: the suite's client failed.
+    """
+    certificate = make_self_signed("127.0.0.1").write(output) if tls else None
+    files = None if certificate is None else turbosock.TlsServerConfig(certificate)
+    with turbosock.Loop(turbosock.Config(trust_env=False)) as loop:
+        servers = []
+        for agent, deflate in ((AGENT, DEFLATE), (PLAIN_AGENT, None)):
+            listener = loop.listen(
+                ("127.0.0.1", 0),
+                protocol="websocket",
+                tls=files,
+                deflate=deflate,
+                max_message=MAX_MESSAGE,
+                quota=4 * MAX_MESSAGE,
+                max_unsent=MAX_MESSAGE,
+                message_timeout_s=CASE_S,
+            )
+            servers.append({"agent": agent, "url": listener.url, "options": {"version": 18}})
+        spec = {"servers": servers, "outdir": str(output), "cases": cases, "exclude-cases": []}
+        (output / "spec.json").write_text(json.dumps({**spec, "exclude-agent-cases": {}}))
+        with open(output / "wstest.log", "wb") as log:
+            command = [str(wstest), "-m", "fuzzingclient", "-s", str(output / "spec.json"), "-u", "0"]
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=output)
+        try:
+            tick_until_end(loop, process)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+        if process.returncode:
+            raise Unavailable(f"the suite's client ended with {process.returncode}; see wstest.log")
+
+
+def tick_until_end(loop: turbosock.Loop, process: subprocess.Popen[bytes]) -> None:
+    """Send back what comes, until the suite has ended."""
+    opened = 0
+    last = time.monotonic()
+    while process.poll() is None:
+        result = loop.poll(timeout=0.1)
+        now = time.monotonic()
+        if result.bytes_in or result.bytes_out:
+            last = now
+        elif now - last > STUCK_S:
+            return
+        for event in loop.events:
+            ws = event.connection
+            assert isinstance(ws, turbosock.WebSocketConnection), "the listeners have no others"
+            if event.kind is turbosock.EventKind.OPEN:
+                # What had no room yet.
+                ws.user = deque()
+                opened += 1
+                if opened % 50 == 0:
+                    print(f"{opened} WebSockets", flush=True)
+            elif event.kind is turbosock.EventKind.MESSAGE:
+                if ws.user or ws.send(event.data) is turbosock.Send.FULL:
+                    data = event.data
+                    ws.user.append(data if isinstance(data, str) else bytes(data))
+                    ws.pause()
+            elif event.kind is turbosock.EventKind.WRITABLE:
+                while ws.user and ws.send(ws.user[0]) is not turbosock.Send.FULL:
+                    ws.user.popleft()
+                if not ws.user:
+                    ws.resume()
+
+
+def judge(output: Path, agents: tuple[str, ...]) -> list[str]:
     """What is wrong, a line for each case."""
-    index = json.loads((output / "index.json").read_text())[AGENT]
+    index = json.loads((output / "index.json").read_text())
+    wrong = []
+    for agent in agents:
+        print(agent)
+        wrong += [f"{agent} {line}" for line in judge_agent(index.get(agent, {}))]
+    played = {agent: len(index.get(agent, {})) for agent in agents}
+    if len(set(played.values())) > 1 or not all(played.values()):
+        wrong.append(f"not every case was played: {played}")
+    for case, reason in EXPLAINED.items():
+        print(f"{case} is NON-STRICT: {reason}")
+    return wrong
+
+
+def judge_agent(index: dict[str, dict[str, str]]) -> list[str]:
+    """What is wrong with one of our ends, and what the suite thought of it, counted."""
     wrong = []
     counts: Counter[str] = Counter()
     for case, result in sorted(index.items(), key=lambda item: [int(part) for part in item[0].split(".")]):
@@ -156,15 +253,13 @@ def judge(output: Path) -> list[str]:
                 wrong.append(f"{case}: {what} is {verdict}; see {result['reportfile']}")
     for name, count in sorted(counts.items()):
         print(f"{count:>5}  {name}")
-    for case, reason in EXPLAINED.items():
-        print(f"{case} is NON-STRICT: {reason}")
     return wrong
 
 
 def main() -> int:
     """Run the suite; 0 where every case passed."""
     parser = argparse.ArgumentParser(description="Autobahn|Testsuite against turbosock")
-    parser.add_argument("side", choices=["client"])
+    parser.add_argument("side", choices=["client", "server"], help="which end is ours")
     parser.add_argument("--tls", action="store_true", help="over wss")
     parser.add_argument("--cases", nargs="+", default=["*"], help="which, as the suite names them; * is all")
     parser.add_argument("--output", type=Path, default=Path(".autobahn/report"), help="where the report stays")
@@ -172,20 +267,21 @@ def main() -> int:
         "--environment", type=Path, default=Path(".autobahn/python2"), help="where the suite is installed"
     )
     arguments = parser.parse_args()
-    output = (arguments.output / ("wss" if arguments.tls else "ws")).resolve()
-    output.mkdir(parents=True, exist_ok=True)
+    output = (arguments.output / arguments.side / ("wss" if arguments.tls else "ws")).resolve()
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    agents: tuple[str, ...] = (AGENT,)
     try:
         wstest = suite(arguments.environment.resolve())
-        with fuzzing_server(wstest, output, arguments.cases, arguments.tls) as url:
-            config = turbosock.Config(trust_env=False)
-            if arguments.tls:
-                config = turbosock.Config(trust_env=False, tls=turbosock.TlsConfig(verify=False))
-            with turbosock.Client(config) as client:
-                play(client, url)
+        if arguments.side == "server":
+            agents = (AGENT, PLAIN_AGENT)
+            fuzzed_server(wstest, output, arguments.cases, arguments.tls)
+        else:
+            play_all(wstest, output, arguments.cases, arguments.tls)
     except Unavailable as error:
         print(f"autobahn: {error}", file=sys.stderr)
         return 2
-    wrong = judge(output)
+    wrong = judge(output, agents)
     for line in wrong:
         print(line)
     print("every case passed" if not wrong else f"{len(wrong)} failed")
