@@ -775,7 +775,7 @@ class Loop:
                 if owner not in self.starved:
                     session.step_later(stream)
                 stream.timer.move(now_ns)
-            elif stream not in session.origin.idle:  # type: ignore[union-attr]  # a pooled session has its origin
+            elif not stream.tunnelled and stream not in session.origin.idle:  # type: ignore[union-attr]  # a pooled session has its origin
                 stream.discard()
         if not session.closed:
             session.resume()

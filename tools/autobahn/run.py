@@ -95,13 +95,15 @@ def fuzzing_server(wstest: Path, output: Path, cases: list[str], tls: bool) -> I
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
-    spec = {"url": url, "outdir": str(output), "cases": cases, "exclude-cases": [], "exclude-agent-cases": {}}
+    spec: dict[str, object] = {"url": url, "outdir": str(output), "cases": cases, "exclude-cases": []}
     # Its directory of web pages cannot be switched off, only moved to a port that nobody uses.
-    (output / "spec.json").write_text(json.dumps({**spec, "webport": 0}))
-    command = [str(wstest), "-m", "fuzzingserver", "-s", str(output / "spec.json"), "-u", "0"]
+    spec |= {"exclude-agent-cases": {}, "webport": 0}
     if tls:
+        # Its options for these two go nowhere.
         certificate = make_self_signed("127.0.0.1").write(output)
-        command += ["-k", str(certificate.key_file), "-c", str(certificate.cert_file)]
+        spec |= {"key": str(certificate.key_file), "cert": str(certificate.cert_file)}
+    (output / "spec.json").write_text(json.dumps(spec))
+    command = [str(wstest), "-m", "fuzzingserver", "-s", str(output / "spec.json"), "-u", "0"]
     with open(output / "wstest.log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=output)
     try:

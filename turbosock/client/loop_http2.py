@@ -24,6 +24,7 @@ from turbosock.reactor.context import COMPLETED, PENDING
 from turbosock.reactor.poller import IN, OUT, READABLE
 
 if TYPE_CHECKING:
+    from turbosock.client.loop_http2_opening import LoopHttp2OpeningStream
     from turbosock.client.loop_services import LoopServices
     from turbosock.reactor.context import IOContext
     from turbosock.transport.transport import SaeaTransport
@@ -37,6 +38,8 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
     __slots__ = ("_lent", "_root", "_start", "queued", "timer")
 
     session: LoopHttp2Session
+    # Whether something else than an exchange has it.
+    tunnelled = False
 
     def __init__(self, session: LoopHttp2Session) -> None:
         super().__init__(session)
@@ -176,6 +179,17 @@ class LoopHttp2Session(Http2Session):
 
     def make_stream(self) -> LoopHttp2Stream:
         return LoopHttp2Stream(self)
+
+    def vacate_for_websocket(self) -> LoopHttp2OpeningStream | None:
+        """A stream on which a WebSocket is to be opened; None: the peer takes none, or no further one."""
+        if self.closed or not self.engine.remote.enable_connect_protocol or len(self.streams) >= self.places:
+            return None
+        # Not with the module: few programs open WebSockets.
+        from turbosock.client.loop_http2_opening import LoopHttp2OpeningStream
+
+        stream = LoopHttp2OpeningStream(self)
+        self.streams.add(stream)
+        return stream
 
     def begin(self) -> None:
         super().begin()

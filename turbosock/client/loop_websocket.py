@@ -19,6 +19,7 @@ from turbosock.client.exchange import status_error
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_opening_connection import LoopOpeningConnection
 from turbosock.client.websocket_opening import DeflateArgument, OpeningOptions, http_url, refusal_words
+from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.websocket import WebSocketEndpoint
 from turbosock.connection.websocket_connection import DeflatingConnection, WebSocketConnection
 from turbosock.connection.websocket_frames import DeflatedFrames, Frames, MaskedFrames
@@ -33,6 +34,7 @@ from turbosock.reactor.sockets import tune
 
 if TYPE_CHECKING:
     from turbosock.client.exchange_body import TickedConnection
+    from turbosock.client.loop_http2_opening import LoopHttp2OpeningStream
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import Headers
     from turbosock.config import Timeouts
@@ -154,10 +156,37 @@ class OpeningExchange(Exchange):
         self._leftover = b""
         super().__init__(loop)
 
+    def _proceed(self, now_ns: int) -> None:
+        stream = self._stream_of_session()
+        if stream is None:
+            super()._proceed(now_ns)
+            return
+        try:
+            self._send_on(stream, now_ns)
+        except BaseException as error:
+            self._take_to_end(stream, error)
+            raise
+
+    def _stream_of_session(self) -> LoopHttp2OpeningStream | None:
+        """A stream of a connection that requests to this origin use, where its server takes WebSockets on it."""
+        pool = self._loop.pool
+        key = self.prepared.origin.key._replace(upgrades=False)
+        if pool.may_share(key):
+            for session in pool.origin(key).sessions:
+                # A Loop's sessions are of this kind.
+                stream: LoopHttp2OpeningStream | None = session.vacate_for_websocket()  # type: ignore[attr-defined]
+                if stream is not None:
+                    return stream
+        return None
+
     def _take_special(self, connection: TickedConnection, head: ResponseHead) -> None:
         if self._goes_on(None):
             return
         opening = self.opening
+        if isinstance(connection, LoopOpeningConnection):
+            opening.handshake.sent_with(connection.key)
+        else:
+            opening.handshake.sent_extended()
         if not opening.handshake.agrees(head.status_code):
             # A page that explains it is worth some memory where its size is known, and no more.
             if 0 <= head.content_length <= limits.MAX_REFUSAL_BYTES:
@@ -165,8 +194,6 @@ class OpeningExchange(Exchange):
             else:
                 self.fail(self._refusal())
             return
-        assert isinstance(connection, LoopOpeningConnection), "a 101 leaves HTTP/1.1 alone"
-        opening.handshake.sent_with(connection.key)
         self._endpoint = opening.endpoint(opening.handshake.check(head.status_code, head.headers))
         self._finish()
 
@@ -178,6 +205,12 @@ class OpeningExchange(Exchange):
             super()._release(connection)
             return
         connection.timer.disarm()
+        if isinstance(connection, Http2Stream):
+            self.connection = None
+            self.finished_ns = self._now_ns()
+            # A stream of `_stream_of_session()`: no other can agree.
+            self._taken = connection.take_over()  # type: ignore[attr-defined]
+            return
         # The loop has no others.
         self._taken, self._leftover = self.take_over(self._now_ns())  # type: ignore[assignment]
 

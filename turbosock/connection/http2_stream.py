@@ -98,6 +98,8 @@ class Http2Stream(Stream):
     blocking: Final = False
     burst_bytes: Final = 1
     receive_context: Final = _ALWAYS_PENDING
+    # Whether a request without a body ends its half of the stream.
+    ends_at_head = True
 
     def __init__(self, session: Http2Session) -> None:
         self.session = session
@@ -296,9 +298,9 @@ class Http2Stream(Stream):
                 # A block that was encoded has to be sent: it may have changed the table.
                 session.retire()
                 raise self._unprocessed()
-            block = engine.encoder.encode(fields_of_head(head, session.scheme), head)
+            block = self._encode(engine, head)
         source = self._source
-        whole = source is None or source.length == 0
+        whole = source.length == 0 if source is not None else self.ends_at_head
         try:
             engine.open(self)
         except StateError as error:
@@ -316,6 +318,9 @@ class Http2Stream(Stream):
             self._end_request()
         session.flush_soon()
         return True
+
+    def _encode(self, engine: Engine, head: bytes) -> bytes:
+        return engine.encoder.encode(fields_of_head(head, self.session.scheme), head)
 
     def _unprocessed(self) -> Http2Error:
         self.unprocessed = True

@@ -75,10 +75,8 @@ class Carrier:
     def upgrade_websocket(
         self, exchange: HttpExchange, settings: WebSocketSettings, headers: HeaderList
     ) -> WebSocketConnection | None:
-        """As `HttpExchange.upgrade_websocket`; where the carrier has no way to, the request is refused."""
-        self.listener.refused += 1
-        exchange.respond(400, PLAIN_TEXT, b"a WebSocket is opened by HTTP/1.1 here\n")
-        return None
+        """As `HttpExchange.upgrade_websocket`."""
+        raise AssertionError("as above")
 
     def abort(self) -> None:
         """End the exchange without another byte."""

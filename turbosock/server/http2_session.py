@@ -36,6 +36,7 @@ from turbosock.server.http2_stream import Http2ServerStream
 
 if TYPE_CHECKING:
     from turbosock.connection.receive_ring import ReceiveRing
+    from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.protocol.http2.stream import Stream
     from turbosock.reactor.context import IOContext
     from turbosock.server.http_listener import HttpListener
@@ -113,8 +114,8 @@ class Http2ServerSession(Http2Connection):
             max_list_bytes=listener.max_head_bytes,
             max_fields=listener.max_head_fields,
         )
-        # No handler speaks anything else on a stream.
-        engine.local.enable_connect_protocol = False
+        # Where a handler can open WebSockets on its streams (RFC 8441 §3).
+        engine.local.enable_connect_protocol = listener.messages is not None
         reactor = listener.reactor
         now_ns = reactor.clock.now_ns()
         # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
@@ -394,7 +395,18 @@ class Http2ServerSession(Http2Connection):
             return
         self.lend_output()
         self.engine.close()
+        for websocket in self._websockets():
+            websocket.drain()
         self.flush_soon()
+
+    def _websockets(self) -> list[WebSocketConnection]:
+        """What handlers have opened on its streams."""
+        found = []
+        for stream in self.engine.streams.values():
+            assert isinstance(stream, Http2ServerStream), "all streams here are"
+            if stream.websocket is not None:
+                found.append(stream.websocket)
+        return found
 
     def _say_why(self, error: Http2Error) -> None:
         self.listener.refused += 1
@@ -428,6 +440,10 @@ class Http2ServerSession(Http2Connection):
             # In the child of a fork: the client is the parent's.
             self.fail(None)
         else:
+            for websocket in self._websockets():
+                # As far as there is room; nothing is waited for.
+                websocket.drain()
+                websocket.flush()
             super().close()
 
     def _part(self) -> None:

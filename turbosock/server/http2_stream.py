@@ -1,6 +1,7 @@
 """Http2ServerStream: one request on an HTTP/2 connection, from its head until its answer has left.
 
-Phases: the head comes; its body is gathered, where the listener wants it whole; the handler has it; over. The engine
+Phases: the head comes; its body is gathered, where the listener wants it whole; the handler has it; over. Or the
+handler opens a WebSocket on it (RFC 8441), and it is a tunnel until that has ended. The engine
 tells what came and when there is room; what the handler sends goes into the connection's output as far as the output
 and the client's windows have room, and waits here otherwise. The object serves one request after another.
 
@@ -16,10 +17,21 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock.connection.backlog import Backlog
 from turbosock.connection.http2_connection import NO_RING
+from turbosock.connection.http2_tunnel import Http2Tunnel
 from turbosock.connection.lingering import LINGER_NS
 from turbosock.connection.send import Send
 from turbosock.connection.unsent import Unsent
-from turbosock.errors import BodyTooLarge, HeadTooLarge, Http2Error, InvalidOption, Origin, TurbosockError
+from turbosock.errors import (
+    BodyTooLarge,
+    HeadTooLarge,
+    Http2Error,
+    InvalidOption,
+    LimitError,
+    Origin,
+    StateError,
+    TurbosockError,
+)
+from turbosock.protocol.http1.serialize import response_head
 from turbosock.protocol.http2.error_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from turbosock.protocol.http2.request_fields import fields_of_answer, trailer_fields
 from turbosock.protocol.http2.stream import ORDINARY, Stream
@@ -31,10 +43,13 @@ from turbosock.server.request import Request
 from turbosock.server.response_heads import UNSAID
 
 if TYPE_CHECKING:
-    from turbosock.protocol.http1.headers import Field, HeaderItems
+    from turbosock.connection.message_connection import MessageConnection
+    from turbosock.connection.websocket_connection import WebSocketConnection
+    from turbosock.protocol.http1.headers import Field, HeaderItems, HeaderList
     from turbosock.protocol.http1.serialize import Fields
     from turbosock.protocol.http2.field_block import FieldBlock
     from turbosock.server.http2_session import Http2ServerSession
+    from turbosock.server.websocket_settings import WebSocketSettings
     from turbosock.transport.transport import SaeaTransport
 
 # Phases.
@@ -42,6 +57,7 @@ HEAD: Final = 0
 GATHERING: Final = 1
 HANDED: Final = 2
 OVER: Final = 3
+TUNNEL: Final = 4
 
 _EMPTY: Final = memoryview(b"")
 _CONTINUE: Final = ((b":status", b"100"),)
@@ -56,6 +72,7 @@ class Http2ServerStream(Carrier, Stream):
     Attributes:
         session: the same.
         deadline_ns: when the client has kept this stream waiting for too long, or NEVER.
+        websocket: what was opened on it, or None.
     """
 
     __slots__ = (
@@ -72,11 +89,13 @@ class Http2ServerStream(Carrier, Stream):
         "_root",
         "_start",
         "_trailers",
+        "_tunnel",
         "_waiting",
         "deadline_ns",
         "exchange",
         "listener",
         "session",
+        "websocket",
     )
 
     def __init__(self, session: Http2ServerSession) -> None:
@@ -107,6 +126,8 @@ class Http2ServerStream(Carrier, Stream):
         self._head: bytes | None = None
         self._trailers: list[Field] | None = None
         self._ends = False
+        self._tunnel: Http2Tunnel | None = None
+        self.websocket: WebSocketConnection | None = None
 
     @property
     def kept(self) -> int:
@@ -136,17 +157,24 @@ class Http2ServerStream(Carrier, Stream):
             self._send_own(431, b"")
             return False
         request = self.request
-        if request is not None and request.upgrade is not None:
+        if request is not None and request.upgrade is not None and self.listener.messages is None:
             raise Http2Error(":protocol, which was not permitted", PROTOCOL_ERROR, code="malformed")
         return told
 
     def on_data(self, root: memoryview, start: int, count: int) -> None:
+        if self._tunnel is not None:
+            self._tunnel.took(root, start, count)
+            return
         self._root = root
         self._start = start
         self._lent = count
 
     def on_news(self) -> None:
         phase = self._phase
+        if phase == TUNNEL:
+            assert self._tunnel is not None, "the phase says so"
+            self._tunnel.news()
+            return
         if phase == OVER:
             self._lent = 0
             if self.state == CLOSED:
@@ -171,6 +199,13 @@ class Http2ServerStream(Carrier, Stream):
                 backlog.append(self._root[self._start : self._start + lent], self.listener)
 
     def on_room(self) -> None:
+        tunnel = self._tunnel
+        if tunnel is not None:
+            if tunnel.held and self.state != CLOSED:
+                self._push()
+                tunnel.held = self._head is not None
+            tunnel.room()
+            return
         before = self.unsent
         self._push()
         exchange = self.exchange
@@ -192,7 +227,11 @@ class Http2ServerStream(Carrier, Stream):
         listener.requests += 1
         session = self.session
         if head.method == "CONNECT":
-            self._refuse(501)
+            if head.upgrade == "websocket":
+                # It is the handler's to open it, or to refuse; there is no body to be gathered.
+                self._handle(Request(head, session.peer, b"", session.tls))
+            else:
+                self._refuse(501)
         elif self.ended and not self._lent:
             self._handle(Request(head, session.peer, b"", session.tls))
         else:
@@ -373,6 +412,11 @@ class Http2ServerStream(Carrier, Stream):
         """The head of the exchange's answer, as HTTP/1 has it; raises as `answer`."""
         if not isinstance(status_code, int) or not 200 <= status_code <= 999:
             raise InvalidOption(f"status_code: must be an int from 200 to 999, not {status_code!r}")
+        request = self.request
+        if status_code < 300 and request is not None and request.upgrade is not None:
+            # To an extended CONNECT it would say that the WebSocket is open.
+            self.listener.refused += 1
+            status_code = 400
         raw, closes = self.listener.heads.head(status_code, headers, length, UNSAID)
         if closes:
             self.session.drain()
@@ -406,6 +450,65 @@ class Http2ServerStream(Carrier, Stream):
             self._push()
         self.session.flush_soon()
         return Send.OK
+
+    def upgrade_websocket(
+        self, exchange: HttpExchange, settings: WebSocketSettings, headers: HeaderList
+    ) -> WebSocketConnection | None:
+        listener = self.listener
+        messages = listener.messages
+        if messages is None:
+            raise StateError("upgrade_websocket() needs a listener of a Loop: make it with loop.listen()")
+        if exchange.request.head.upgrade is None:
+            listener.refused += 1
+            exchange.respond(400, PLAIN_TEXT, b"over HTTP/2 a WebSocket is opened by an extended CONNECT (RFC 8441)\n")
+            return None
+        answer = settings.answer(exchange.request)
+        if answer.agreement is None:
+            listener.refused += 1
+            exchange.respond(answer.status_code, (*answer.fields, *PLAIN_TEXT), answer.refusal.encode() + b"\n")
+            return None
+        head = response_head(answer.status_code, None, (*answer.fields, *headers.raw))
+        opened = settings.connection(messages, self, answer, exchange.request)
+        tunnel = Http2Tunnel(self.session, self, self._backlog, self._tunnel_closed)
+        if self._lent:
+            tunnel.took(self._root, self._start, self._lent)
+            self._lent = 0
+        # What it is told from here on is the tunnel's.
+        self._backlog = None
+        self._tunnel = tunnel
+        self.websocket = opened
+        self._phase = TUNNEL
+        self._continued = True
+        self._awaits = False
+        self.deadline_ns = NEVER
+        exchange.started = exchange.done = True
+        self.exchange = None
+        try:
+            opened.begin(tunnel)
+        except LimitError:
+            tunnel.close()
+            raise
+        self._head = head
+        tunnel.held = True
+        self._push()
+        tunnel.held = self._head is not None
+        # What lies in the session's ring goes where it can wait, or to the connection.
+        tunnel.news()
+        self.session.flush_soon()
+        return opened
+
+    def _tunnel_closed(self) -> None:
+        """The WebSocket has ended, and the stream with it."""
+        self._tunnel = None
+        self.websocket = None
+        self._let_go()
+
+    def forget(self, session: MessageConnection, transport: SaeaTransport | None) -> None:
+        """For the WebSocket: it has ended; its bytes are the session's."""
+
+    def count_timeout(self) -> None:
+        """For the WebSocket: it was given up."""
+        self.listener.count_timeout()
 
     def _keep(self, data: bytes | memoryview, start: int) -> None:
         """Let what of `data` lies behind `start` wait for room."""

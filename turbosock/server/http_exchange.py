@@ -230,6 +230,8 @@ class HttpExchange:
     ) -> WebSocketConnection | None:
         """Answer by opening a WebSocket; in a listener that `loop.listen()` has made.
 
+        Over HTTP/2 the request's method is CONNECT (RFC 8441), and any other answer below 300 becomes a 400.
+
         Args:
             settings: how it is opened, and what it may take.
             headers: fields beside those of the handshake.

@@ -94,7 +94,10 @@ class WebSocketSettings:
 
     def answer(self, request: Request) -> HandshakeAnswer:
         """For exchanges: how the request is answered."""
-        return self._handshake.answer(request.method, request.head.version, request.headers, request.host)
+        head = request.head
+        # Of HTTP/2 nothing else comes here (RFC 8441 §5).
+        extended = head.version == 20
+        return self._handshake.answer(request.method, head.version, request.headers, request.host, extended)
 
     def connection(
         self, services: MessageServices, owner: MessageOwner, answer: HandshakeAnswer, request: Request

@@ -115,12 +115,22 @@ def fields_of_head(head: bytes, scheme: str) -> list[Field]:
     """
     lines = head.split(b"\r\n")
     method, target, _ = lines[0].split(b" ")
-    fields: list[Field] = []
-    for line in lines[1:-2]:
-        name, _, value = line.partition(b": ")
-        fields.append((name, value))
-    headers = HeaderList.of_valid(fields, [name.lower() for name, _ in fields])
+    headers = _headers_of(lines)
     return request_fields(method.decode("ascii"), scheme, headers.joined(b"host") or b"", target, headers)
+
+
+def fields_of_upgrade(head: bytes, scheme: str) -> list[Field]:
+    """The fields of an extended CONNECT in the place of a GET that was to open a WebSocket (RFC 8441 §5).
+
+    Raises:
+        InvalidHeader: as `request_fields`.
+    """
+    lines = head.split(b"\r\n")
+    _, target, _ = lines[0].split(b" ")
+    headers = _headers_of(lines)
+    # The key proves that the server knows the protocol, of which HTTP/2 has its own proof.
+    left = HeaderList(field for field in headers.raw if field[0].lower() != b"sec-websocket-key")
+    return request_fields("CONNECT", scheme, headers.joined(b"host") or b"", target, left, "websocket")
 
 
 def fields_of_answer(head: bytes) -> list[Field]:
@@ -130,8 +140,13 @@ def fields_of_answer(head: bytes) -> list[Field]:
         InvalidOption, InvalidHeader: as `response_fields`: HTTP/2 knows no such response.
     """
     lines = head.split(b"\r\n")
+    return response_fields(int(lines[0][9:12]), _headers_of(lines))
+
+
+def _headers_of(lines: list[bytes]) -> HeaderList:
+    """The fields of a serialised head, split into its lines."""
     fields: list[Field] = []
     for line in lines[1:-2]:
         name, _, value = line.partition(b": ")
         fields.append((name, value))
-    return response_fields(int(lines[0][9:12]), HeaderList.of_valid(fields, [name.lower() for name, _ in fields]))
+    return HeaderList.of_valid(fields, [name.lower() for name, _ in fields])

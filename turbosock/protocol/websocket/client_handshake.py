@@ -2,7 +2,8 @@
 
 The calling order: (1) send a GET, or an extended CONNECT, with `fields`; (2) give the status and the fields of the
 answer to `check`. Redirects, credentials and any other status than the one that agrees are its owner's matter, before
-(2). A key is for one attempt: whoever repeats the request gives it another one, and tells of it by `sent_with`.
+(2). A key is for one attempt: whoever repeats the request gives it another one, and tells of it by `sent_with`; and by
+`sent_extended` where an extended CONNECT went in its place.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class ClientHandshake:
     def sent_with(self, key: bytes) -> None:
         """The request that was answered had this key in the place of that of `fields`."""
         self._accept = accept_value(key)
+        self._extended = False
+
+    def sent_extended(self) -> None:
+        """The request that was answered was an extended CONNECT."""
+        self._extended = True
 
     def agrees(self, status_code: int) -> bool:
         """Whether an answer with this status claims to open the WebSocket, so that `check` has something to check."""
