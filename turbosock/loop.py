@@ -541,13 +541,14 @@ class Loop:
         """Connect to `address` inside `poll()`; messages are events.
 
         Args:
-            address: (host, port), or a Unix path, "/run/app.sock" or "unix:app.sock". Proxies have no part in it.
+            address: (host, port), or a Unix path, "/run/app.sock" or "unix:app.sock".
             framing: how messages stand in the stream; see TcpListener.
             tls: True speaks TLS by this Loop's Config, a TlsConfig by itself.
             timeout: of connecting, as in `request`; names, addresses and TLS included.
             user: whatever you want to find again in `connection.user`.
             options: `max_message`, `quota`, `max_unsent`, `message_timeout_s`, `idle_timeout_s`, `write_timeout_s`, as
-                in TcpListener.
+                in TcpListener. `proxy`, `host_map` and `local_address` as in `request`; those of the Config hold
+                otherwise, of its proxies the one for everything ("all", ALL_PROXY), which makes a tunnel.
 
         Returns:
             The connection. OPEN tells when it stands; if it never does, its one event is CLOSED, with the reason.
@@ -958,10 +959,18 @@ class Loop:
 
         Events that were not taken are gone, and lent data with them; exchanges stay readable. A handler may call it:
         the `poll()` or `flush()` that called the handler returns, and the next one raises.
+
+        What message connections have to send leaves as far as their sockets take it, and WebSockets say 1001, going
+        away, behind it; nothing is waited for. Who is to have time to answer is closed before, and polled until then.
         """
         if self.closed:
             return
         self.closed = True
+        messages = self.messages
+        for message_connection in tuple(messages.connections):
+            message_connection.say_last_words()
+        # Before connections of HTTP/2 are closed that carry some of them.
+        messages.flush()
         if self._prewarmer is not None:
             self._prewarmer.close()
         for stream in self.event_streams:
@@ -977,8 +986,6 @@ class Loop:
             owner = connection.owner
             if isinstance(owner, Exchange):
                 owner.fail(ClientClosed("the loop was closed while the request was under way"))
-        messages = self.messages
-        messages.flush()
         for message_connection in tuple(messages.connections):
             message_connection.abort()
         self.reactor.close(_close_handler)

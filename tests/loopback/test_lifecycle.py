@@ -299,7 +299,7 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
             **dict.fromkeys(("pause", "resume"), "change nothing"),
             **dict.fromkeys(
-                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push",
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push", "say_last_words",
                  "resume_starved", "share"),
                 INSIDE,
             ),
@@ -313,7 +313,7 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
             **dict.fromkeys(("pause", "resume", "ping"), "change nothing"),
             **dict.fromkeys(
-                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "open_as",
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "open_as", "say_last_words",
                  "push", "resume_starved", "share", "take"),
                 INSIDE,
             ),

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from support.https import Pki
+from support.https import Pki, secure
 from support.loop_peer import POLLERS, WAIT_S
 from support.message_stage import RawClient
+from support.proxies import ACCEPTING, take_connect
+from support.scripted_server import Peer, scripted, send
+from support.tls import HOST
 from turbosock import (
     Config,
     Delimited,
@@ -37,6 +40,7 @@ from turbosock.errors import (
     ConnectTimeout,
     InvalidOption,
     LimitError,
+    ProxyError,
     ReadTimeout,
     TlsError,
     TlsTruncated,
@@ -194,6 +198,70 @@ def test_connection_that_is_given_up_before_it_stands_closes_at_once(loop: Loop,
     assert loop.stats().dials == 0
 
 
+@pytest.mark.parametrize("where", ["config", "argument"])
+def test_connection_goes_where_the_host_map_says(tmp_path: Path, where: str) -> None:
+    path = str(tmp_path / "s")
+    mapping = {"game.test": path}
+    config = Config(host_map=mapping) if where == "config" else Config()
+    options: Any = {} if where == "config" else {"host_map": mapping}
+    with Loop(config) as loop:
+        log = Log(loop)
+        loop.listen(path, protocol="tcp", framing=FOUR)
+        connection = loop.connect(("Game.TEST", 4000), framing=FOUR, **options)
+        log.until(lambda: len(log.opened()) == 2)
+        assert connection.open
+
+
+@pytest.mark.parametrize("where", ["config", "argument"])
+def test_connection_comes_from_the_local_address(where: str) -> None:
+    config = Config(local_address="127.0.0.7") if where == "config" else Config()
+    options: Any = {} if where == "config" else {"local_address": "127.0.0.7"}
+    with Loop(config) as loop:
+        log = Log(loop)
+        _, server, _ = two_ends(loop, log, **options)
+        assert server.address[0] == "127.0.0.7"
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+@pytest.mark.parametrize("tls", [False, True])
+def test_connection_goes_through_a_tunnel_of_the_proxy(pki: Pki, scheme: str, tls: bool) -> None:
+    def echo(peer: Peer) -> None:
+        if tls:
+            secure(pki.context)(peer)
+        send(peer.take(9))(peer)
+
+    with scripted((ACCEPTING[scheme], echo)) as proxy:
+        config = Config(proxy=f"{scheme}://user:secret@{proxy.host}:{proxy.port}", tls=pki.trusting)
+        with Loop(config) as loop:
+            log = Log(loop)
+            connection = loop.connect((HOST, 4000), framing=FOUR, tls=tls)
+            log.until(lambda: log.of(connection))
+            assert connection.send(b"hello") is Send.OK
+            log.until(lambda: log.messages(connection) == [b"hello"])
+        asked = b" ".join(proxy.requests)
+        assert f"{HOST}:4000".encode() in asked
+
+
+def test_proxy_that_refuses_is_the_reason() -> None:
+    refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
+    with scripted((take_connect, send(refusal))) as proxy, Loop() as loop:
+        log = Log(loop)
+        connection = loop.connect(("game.test", 4000), proxy=f"http://{proxy.host}:{proxy.port}")
+        log.until(lambda: log.of(connection) == [CLOSED])
+        assert isinstance(log.error_of(connection), ProxyError)
+
+
+def test_proxy_of_requests_alone_has_no_part_in_connections() -> None:
+    with Loop(Config(proxy={"http": "http://127.0.0.1:9", "https": "http://127.0.0.1:9"})) as proxied:
+        log = Log(proxied)
+        two_ends(proxied, log)
+
+
+def test_connection_for_which_there_shall_be_no_proxy_goes_straight() -> None:
+    with Loop(Config(proxy="http://127.0.0.1:9")) as loop:
+        two_ends(loop, Log(loop), proxy=False)
+
+
 def test_loop_that_closes_ends_what_is_being_dialled() -> None:
     loop = Loop()
     listener = loop.listen(LOCAL, protocol="tcp")
@@ -219,6 +287,9 @@ def test_loop_that_closes_ends_what_is_being_dialled() -> None:
         (("127.0.0.1", 80), {"max_message": 0}, "max_message"),
         (("127.0.0.1", 80), {"backlog": 5}, "backlog"),
         (("127.0.0.1", 80), {"timeout": 0}, "timeout"),
+        (("127.0.0.1", 80), {"proxy": "gopher://x"}, "proxy"),
+        (("127.0.0.1", 80), {"host_map": "nowhere"}, "host_map"),
+        (("127.0.0.1", 80), {"local_address": "nowhere"}, "local_address"),
     ],
 )
 def test_wrong_argument_of_connect_is_named(address: Any, options: dict[str, Any], named: str) -> None:

@@ -6,7 +6,7 @@ with the reason.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from turbosock.client.dial_steps import DialSteps
 from turbosock.config import TlsConfig
@@ -22,8 +22,12 @@ from turbosock.transport.secure import TlsDialer
 
 if TYPE_CHECKING:
     from turbosock.client.loop_services import LoopServices
+    from turbosock.client.routes import Routes
     from turbosock.config import Timeouts
+    from turbosock.host_map import HostMapArgument
+    from turbosock.local_address import LocalAddressArgument
     from turbosock.protocol.framing.framing import Framing
+    from turbosock.proxy_config import ProxyHops
     from turbosock.reactor.sockets import ListenAddress
     from turbosock.transport.transport import SaeaTransport
 
@@ -102,7 +106,7 @@ class _MessageDial(DialSteps):
             target.on_connected(transport)
 
 
-class MessageOptions(TypedDict, total=False):
+class MessageBounds(TypedDict, total=False):
     """The bounds and times of a connection that `Loop.connect()` makes; see MessageLimits."""
 
     max_message: int
@@ -111,6 +115,17 @@ class MessageOptions(TypedDict, total=False):
     message_timeout_s: float
     idle_timeout_s: float | None
     write_timeout_s: float
+
+
+class MessageOptions(MessageBounds, total=False):
+    """What `Loop.connect()` may be told beside what it names itself: bounds, and the way there, as of requests."""
+
+    proxy: ProxyHops | bool | None
+    host_map: HostMapArgument | None
+    local_address: LocalAddressArgument | None
+
+
+_WAYS: Final = ("host_map", "local_address", "proxy")
 
 
 def connect(
@@ -126,8 +141,10 @@ def connect(
     if unknown:
         known = ", ".join(sorted(MessageOptions.__annotations__))
         raise InvalidOption(f"{min(unknown)}: connect() has no such option; it has {known}")
+    ways = {name: options.pop(name) for name in _WAYS if name in options}
     bounds = MessageLimits(**options)
-    key, secure = target_of(loop, address, tls)
+    routes = loop.session.preparer.routes
+    key, secure = target_of(loop, address, tls, routes.changed(**ways) if ways else routes)
     services = loop.messages
     services.rings.make_room_for(bounds.quota)
     outgoing = Outgoing(loop, timeouts)
@@ -138,12 +155,15 @@ def connect(
     return connection
 
 
-def target_of(loop: LoopServices, address: ListenAddress, tls: TlsConfig | bool | None) -> tuple[OriginKey, TlsDialer]:
+def target_of(
+    loop: LoopServices, address: ListenAddress, tls: TlsConfig | bool | None, routes: Routes
+) -> tuple[OriginKey, TlsDialer]:
     """Where a `connect()` leads, and what puts TLS on it.
 
     Args:
         address: (host, port), or a Unix path.
         tls: True for the Loop's configuration, or one's own; None or False for plaintext.
+        routes: which way it goes. Of proxies, those for everything are meant: what is spoken is not known here.
 
     Raises:
         InvalidOption: an argument cannot work; the message names it.
@@ -169,8 +189,13 @@ def target_of(loop: LoopServices, address: ListenAddress, tls: TlsConfig | bool 
     # What is neither a name nor an address is the caller's mistake, and no event.
     literal_addresses(host, port)
     secure = loop.secure
+    # Here, and not inside a tick: what TLS wants to be made, and what the environment says of proxies.
     if tls:
         secure = TlsDialer(tls if isinstance(tls, TlsConfig) else loop.config.tls, alpn=())
-        # Here, and not inside a tick.
         secure.prepare()
-    return OriginKey(scheme, host, port), secure
+    key = routes.key(OriginKey("tcp", host.lower(), port))
+    for hop in key.hops:
+        if hop.scheme == "https":
+            secure.of_proxy(hop).prepare()
+    # No proxy forwards bytes that it does not understand: it makes a tunnel for them.
+    return key._replace(scheme=scheme, upgrades=not tls), secure

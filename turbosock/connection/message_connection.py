@@ -158,6 +158,9 @@ class MessageConnection(ReceivingHalf):
 
     # For the machinery around
 
+    def say_last_words(self) -> None:
+        """For the Loop that closes: what its protocol says at the end is to be sent with what waits."""
+
     def end(self, error: TurbosockError | None = None) -> None:
         """Deliver nothing more; when what waits has left, end with `error`."""
         if self.state != OPEN and self.state != CLOSING:

@@ -189,6 +189,11 @@ class WebSocketConnection(MessageConnection):
         """For listeners that end: as `close()`, with 1001, going away."""
         self.close(GOING_AWAY)
 
+    def say_last_words(self) -> None:
+        """As MessageConnection's: 1001, going away, unless a Close was said already."""
+        if self.state == OPEN:
+            self.drain()
+
     def commit(self, size: int | None = None, key: object = None, *, text: bool = False) -> Send:
         """As MessageConnection's.
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.reactor.reactor import Reactor
     from turbosock.server.http2_session import Http2ServerSession
+    from turbosock.server.stream_listener import Session
     from turbosock.transport.transport import SaeaTransport
 
 HttpHandler = Callable[[HttpExchange], object]
@@ -104,6 +105,7 @@ class HttpListener(StreamListener):
     Attributes:
         address: where it listens: (host, port) with the real port, or the path.
         closed: whether `close()` was called.
+        websockets: what its handler opened over HTTP/1.1, and has not ended.
 
     Raises:
         InvalidOption: an argument cannot work; the message names it.
@@ -132,6 +134,7 @@ class HttpListener(StreamListener):
         "rings",
         "sniffs",
         "stream_body",
+        "websockets",
         "write_ns",
     )
 
@@ -199,6 +202,7 @@ class HttpListener(StreamListener):
         self.refused = 0
         self.floods = 0
         self._http2_connections = 0
+        self.websockets: set[WebSocketConnection] = set()
         # Last, because nobody would close it if something failed after it.
         super().__init__(
             reactor,
@@ -240,11 +244,24 @@ class HttpListener(StreamListener):
         self._sessions.discard(session)
         if connection.close_code is None:
             self._sessions.add(connection)
+            self.websockets.add(connection)
         else:
             # The system refused to watch it.
             self.after_close()
 
+    def forget(self, session: Session, transport: SaeaTransport | None) -> None:
+        """For sessions and WebSockets: one has closed."""
+        self.websockets.discard(session)
+        super().forget(session, transport)
+
     # What the user calls
+
+    def close(self) -> None:
+        """Stop listening, and close every connection: WebSockets with 1001, going away; a second call does nothing."""
+        if not self.closed:
+            for websocket in tuple(self.websockets):
+                websocket.drain()
+        super().close()
 
     @property
     def url(self) -> str:

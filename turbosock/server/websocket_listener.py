@@ -167,13 +167,6 @@ class WebSocketListener(HttpListener):
 
     # What the user calls
 
-    def close(self) -> None:
-        """Stop listening, and close every connection: WebSockets with 1001, going away; a second call does nothing."""
-        if not self.closed:
-            for connection in self.connections:
-                connection.drain()
-        super().close()
-
     @property
     def url(self) -> str:
         """Where a client here finds it: ws(s)://host:port and the path; no URL names a Unix path."""
@@ -182,7 +175,7 @@ class WebSocketListener(HttpListener):
     @property
     def connections(self) -> tuple[WebSocketConnection, ...]:
         """Those that stand now, in no order."""
-        return tuple(session for session in self._sessions if isinstance(session, WebSocketConnection))
+        return tuple(self.websockets)
 
     def stats(self) -> WebSocketListenerStats:  # type: ignore[override]  # as a listener for messages, not for requests
         """What happened so far."""

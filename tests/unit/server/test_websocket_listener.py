@@ -9,7 +9,7 @@ import pytest
 
 from support.websocket import frame
 from support.websocket_loop import ACCEPT, WebSocketStage, frames, handshake
-from turbosock import EventKind, HttpExchange, InvalidHeader, InvalidOption, Loop, StateError
+from turbosock import EventKind, HttpExchange, InvalidHeader, InvalidOption, Loop, Send, StateError
 from turbosock.server.http_listener import HttpListener
 from turbosock.server.websocket_settings import WebSocketSettings
 
@@ -140,12 +140,32 @@ def test_closing_the_listener_closes_its_websockets(tmp_path: Path) -> None:
         assert not connection.open
 
 
-def test_closing_the_loop_ends_websockets(tmp_path: Path) -> None:
+def test_closing_the_loop_says_going_away_behind_what_waits_and_ends_websockets(tmp_path: Path) -> None:
     with WebSocketStage(tmp_path / "s") as stage:
-        client, _ = stage.client()
+        client, connection = stage.client()
+        closing, other = stage.client()
+        other.close(4000)
+        stage.turn()
+        closing.take()
+        assert connection.send(b"last") is Send.OK
         stage.loop.close()
 
+        assert frames(client.take()) == [(0x82, b"last"), (0x88, (1001).to_bytes(2, "big"))]
         assert client.at_end()
+        # A Close is said once.
+        assert closing.take() == b""
+        assert closing.at_end()
+
+
+def test_closing_the_loop_waits_for_nobody_who_takes_nothing(tmp_path: Path) -> None:
+    with WebSocketStage(tmp_path / "s", max_message=8 << 20, max_unsent=8 << 20) as stage:
+        client, connection = stage.client()
+        assert connection.send(bytes(8 << 20)) is Send.OK
+        stage.loop.close()
+
+        assert not connection.open
+        assert connection.close_code == 1006
+        assert client is not None
 
 
 @pytest.mark.parametrize(
