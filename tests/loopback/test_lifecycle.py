@@ -299,8 +299,8 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
             **dict.fromkeys(("pause", "resume"), "change nothing"),
             **dict.fromkeys(
-                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push", "say_last_words",
-                 "resume_starved", "share"),
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "push",
+                 "resume_starved", "say_last_words", "share"),
                 INSIDE,
             ),
         },
@@ -313,8 +313,8 @@ RULES: dict[str, Rule] = {
             **dict.fromkeys(("send", "reserve", "commit"), "say CLOSED, or None: an end is no misuse"),
             **dict.fromkeys(("pause", "resume", "ping"), "change nothing"),
             **dict.fromkeys(
-                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "open_as", "say_last_words",
-                 "push", "resume_starved", "share", "take"),
+                ("begin", "drop", "end", "finish", "flush", "mend", "on_ready", "on_room", "on_timer", "open_as",
+                 "push", "resume_starved", "say_last_words", "share", "take"),
                 INSIDE,
             ),
         },
