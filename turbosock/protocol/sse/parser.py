@@ -6,10 +6,12 @@ The calling order, in which `receive` is any `read_body(view) -> int`, of a plai
 3. Where nothing has come for now, a stream that waits among many may call `parser.shrink()`.
 4. At the end of the body: `reset()` for the next one, or `close()`. An unfinished event is dropped (HTML 9.2.6).
 
-There are three ways through the same memory, each of which gives up in favour of the next without having changed
-anything. The *shape* (`shape.py`) is how the last plain event began, up to its id or data.
+There are four ways through the same memory, each of which gives up in favour of the next and leaves the bytes as they
+came. The *shape* (`shape.py`) is how the last plain event began, up to its id or data.
 - `next_event`: the event has that shape, one line of data and LF, and so begins the one after. Where its data begins is
   known; one search and one comparison find its end. `value` says that this may be tried.
+- `_read_several`: events of that shape with several lines of data. A *run* of them is joined in one go, at the front of
+  the memory that they came in, with LF between lines of data and CR for every other line end.
 - `_read_alike`: the event has that shape, or an earlier one, with CRLF, without spaces, with more lines of data, or
   whatever comes after it.
 - `_read_lines` (`lines.py`): everything else.
@@ -17,6 +19,8 @@ anything. The *shape* (`shape.py`) is how the last plain event began, up to its 
 Invariants, beside those of `lines.py`: where `value` is not 0, the event that begins `len(prefix)` bytes before
 `abs(value)` begins with the prefix, nothing of it was read, no more than `max_event_bytes` follow, and no CR unless the
 shape has it. `value` is above 0 where the shape has one line of data, and neither id nor CRLF nor tight fields.
+While `run_stop` is not 0, `run_start <= abs(value) <= run_text_stop < run_stop`: the events from `value` on are joined
+up to `run_text_stop`, lay up to `run_stop` before, and are followed there by what was expected.
 
 Left to others: text (`ServerSentEvent.text`), the media type, and what to do with `retry_ms` and the id.
 """
@@ -30,6 +34,7 @@ from turbosock.limits import (
     MAX_SSE_SHAPE_BYTES,
     SSE_BUFFER_BYTES,
     SSE_EVENT_BYTES,
+    SSE_JOIN_BYTES,
     SSE_SHORT_LINE_BYTES,
 )
 from turbosock.protocol.sse.event import MESSAGE
@@ -43,6 +48,7 @@ _LINE_FEED: Final = 0x0A
 _CARRIAGE_RETURN: Final = 0x0D
 _SPACE: Final = 0x20
 _LETTER_E: Final = 0x65
+_NEXT_DATA: Final = b"\ndata: "
 # Plain events that have another shape than the remembered one, in a row, before theirs is remembered, at most.
 _MAX_PATIENCE: Final = 64
 
@@ -78,11 +84,19 @@ class EventParser(EventLines):
         "_patience",
         "_prefix",
         "_prefix_size",
+        "_run_bytes",
+        "_run_end",
+        "_run_start",
+        "_run_stop",
+        "_run_text_stop",
         "_shape",
         "_shapes",
         "_value",
     )
 
+    _run_start: int
+    _run_stop: int
+    _run_text_stop: int
     _value: int
 
     def __init__(
@@ -99,6 +113,7 @@ class EventParser(EventLines):
         self._id_size = 0
         self._missed = 0
         self._patience = 0
+        self._run_bytes = SSE_SHORT_LINE_BYTES
         self._take_shape(EventShape(b"data: ", -1, -1, False, MESSAGE), several=False)
 
     # One long method on purpose: a call costs as much as a comparison of it.
@@ -180,20 +195,63 @@ class EventParser(EventLines):
         return True
 
     def _read_several(self, start: int) -> bool:
-        """Read the event whose data begins at `start` if it has short lines and the next one begins as expected."""
-        stop = self._storage.find(self._expected, start, start + self._join_bytes)
+        """Read the event whose data begins at `start`, of a run that is joined already or of a new one.
+
+        Returns:
+            False: there is no run, or the event is unlike the others of it; nothing of it was read.
+        """
+        if not self._run_stop and not self._begin_run(start):
+            return False
+        storage, text_stop = self._storage, self._run_text_stop
+        stop = storage.find(b"\r", start, text_stop)
         if stop < 0:
+            # The run's last event, behind which the next one begins as expected.
+            stop = text_stop
+            self._value = -(self._run_stop + self._expected_size)
+            self._run_stop = 0
+            self._run_bytes = min(2 * self._run_bytes, SSE_JOIN_BYTES)
+        elif storage.startswith(self._run_end, stop, text_stop):
+            self._value = -(stop + len(self._run_end))
+        else:
+            self._break_run(start)
             return False
-        # There is no CR, so it can stand for the line ends between lines of data while others are looked for.
-        data = b"\r".join(bytes(self._view[start:stop]).split(b"\ndata: "))
-        if b"\n" in data:
-            return False
-        self._value = -(stop + self._expected_size)
-        stop = start + len(data)
-        self._root[start:stop] = data.replace(b"\r", b"\n")
         self.event.data = self._view[start:stop]
         self.events += 1.0
         return True
+
+    def _begin_run(self, start: int) -> bool:
+        """Join the lines of the events from `start` on, as many as are whole within the stretch; False: there are none.
+
+        A stretch is twice as long as the last run, or a little longer than one that broke, so what is joined in vain is
+        not much more than what is read.
+        """
+        stop = self._storage.rfind(self._expected, start, min(start + self._run_bytes, self._end))
+        if stop < 0:
+            self._run_bytes = min(2 * self._run_bytes, SSE_JOIN_BYTES)
+            return False
+        text = b"\n".join(bytes(self._view[start:stop]).replace(b"\n", b"\r").split(b"\rdata: "))
+        text_stop = start + len(text)
+        if text_stop == stop:
+            # Each of them has one line.
+            self._take_shape(self._shape, several=False)
+            return False
+        self._root[start:text_stop] = text
+        self._run_start, self._run_text_stop, self._run_stop = start, text_stop, stop
+        return True
+
+    def _break_run(self, start: int) -> None:
+        """Put what is left of the run, from the event at `start` on, back to what it was and where it was.
+
+        No event that was read lies there: joined, it takes less room than it took.
+        """
+        text = bytes(self._view[start : self._run_text_stop])
+        rest = self._prefix + text.replace(b"\n", b"\rdata: ").replace(b"\r", b"\n")
+        stop = self._run_stop
+        begin = stop - len(rest)
+        self._root[begin:stop] = rest
+        self._value = -(begin + self._prefix_size)
+        self._run_stop = 0
+        self._run_bytes = min((begin - self._run_start) * 5 // 4 + SSE_SHORT_LINE_BYTES, SSE_JOIN_BYTES)
 
     def _read_alike(self, start: int) -> bool:
         """Read the event of the present shape whose id, or data, begins at `start`.
@@ -314,6 +372,8 @@ class EventParser(EventLines):
         self._expected = shape.expected
         self._expected_size = len(shape.expected)
         self._middle = shape.middle
+        # The same in a run.
+        self._run_end = shape.expected.removesuffix(_NEXT_DATA).replace(b"\n", b"\r") + b"\n"
         # What next_event() does where `value` is below 0: read an id and so many bytes; read several lines (-1).
         self._inline_size = -1 if several and not shape.middle else 0
         if not (shape.crlf or shape.tight or several):
@@ -323,3 +383,4 @@ class EventParser(EventLines):
     def _begin(self) -> None:
         super()._begin()
         self._value = 0
+        self._run_stop = 0

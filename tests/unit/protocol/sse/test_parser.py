@@ -195,6 +195,40 @@ def test_data_of_short_lines_is_one_view_without_a_copy_of_the_event() -> None:
     assert [told.data for told in give(parser, body * 3)] == [b"\n".join(lines)] * 3
 
 
+ODD = (
+    b"data: x\nid: 7\n\n",
+    b"data: x\n: y\ndata: z\n\n",
+    b"data:x\ndata: y\n\n",
+    b"data: x\n\n\ndata: y\n\n",
+    b"event: other\ndata: x\ndata: y\n\n",
+    b"data: x\nretry: 5\ndata: \ndata\n\n",
+    b"\n\n: x\n\n",
+)
+
+
+@pytest.mark.parametrize("head", [b"", b"event: update\n"], ids=["data", "type and data"])
+@pytest.mark.parametrize("odd", ODD)
+def test_event_that_breaks_a_run_is_read_as_the_standard_says_and_those_before_it_stay(head: bytes, odd: bytes) -> None:
+    alike = [head + b"data: %d\n" % i + b"data: line\ndata: \n" * (i % 4) + b"\n" for i in range(60)]
+    for place in (30, 31, 45, 58):
+        body = b"".join([*alike[:place], odd, *alike[place:]])
+        parser = EventParser(BufferPool(), buffer_bytes=16 * KIB)
+        view = parser.writable()
+        view[: len(body)] = body
+        parser.advance(len(body))
+        told, kept, runs = [], [], 0
+        while parser.next_event():
+            told.append(summary(parser))
+            # Pinned where it lies: nothing that is joined or put back later may touch it.
+            kept.append(parser.event.retain())
+            runs += parser._run_stop != 0
+        assert runs > 15
+        assert told == standard(body).events
+        assert [bytes(each) for each in kept] == [each.data for each in told]
+        for each in kept:
+            each.release()
+
+
 def test_short_lines_with_other_lines_between_are_joined() -> None:
     body = b"".join(b"data: %d\n" % i + (b": c\nx: y\n" if i % 50 == 0 else b"") for i in range(600)) + b"\n"
     assert read(make(), [body * 2]) == standard(body * 2)
@@ -354,6 +388,8 @@ HOSTILE = {
     "blank lines of CR": lambda n: b"\r" * (5 * n),
     "joins that stop": lambda n: b"data: a\ndata: b\nx\n" * n + b"\n",
     "events that join": lambda n: (b"data: a\ndata: b\n\n" + b"data: c\n\n") * n,
+    "runs that break": lambda n: (b"data: a\ndata: b\n\n" * 50 + b"data: a\nid: 1\n\n") * (n // 50),
+    "runs that break at once": lambda n: (b"data: a\ndata: b\n\n" * 3 + b": x\ndata: a\n\n") * n,
     "stretches and a stop": lambda n: (b"data: a\n" * 100 + b"x\n" + b"data: b\ndata: c\nx\n" * 100) * (n // 100),
     "turns of shapes": lambda n: b"event: a\ndata: 1\n\nid: 1\ndata: 2\n\ndata:3\n\ndata: 4\r\n\r\n" * n,
     "ids without data": lambda n: b"id: 1\ndata: x\n\n" + b"id: 1\nid: 2\n\n" * n,
