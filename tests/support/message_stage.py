@@ -23,10 +23,17 @@ class Seen(NamedTuple):
 
 
 class RawClient:
-    """A client that speaks as the test likes; it never waits for long."""
+    """A client that speaks as the test likes; it never waits for long.
 
-    def __init__(self, address: Any) -> None:
+    Args:
+        address: a Unix path, or (host, port).
+        receive_bytes: what the system may keep for it; None: what it likes.
+    """
+
+    def __init__(self, address: Any, *, receive_bytes: int | None = None) -> None:
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        if receive_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(5)
         self.socket.connect(address)
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
+from turbosock.cli import exit_status
 from turbosock.cli.arguments import Parser, count_up_to, port, seconds, text
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.get import say, tls_config
@@ -74,9 +75,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", metavar="SECONDS", type=seconds, help="end after this time")
     parser.set_defaults(run=run)
-    commands = parser.add_subparsers(title="commands", metavar="bot", required=False, parser_class=Parser)
+    parser.usage = "%(prog)s [options]\n       %(prog)s bot URL [options]"
+    commands = parser.add_subparsers(
+        title="commands", metavar="bot", prog=parser.prog, required=False, parser_class=Parser
+    )
     bot_help = "play by itself, in an arena that runs elsewhere"
-    bot = commands.add_parser("bot", help=bot_help, description=f"{bot_help}.", epilog=BOT_EXAMPLES)
+    epilog = f"{BOT_EXAMPLES}\nexit status:\n{exit_status.table()}"
+    bot = commands.add_parser("bot", help=bot_help, description=f"{bot_help}.", epilog=epilog)
     bot.add_argument("url", metavar="URL", type=text, help="of the arena's page, http://… or https://…")
     bot.add_argument(
         "--count", metavar="N", type=count_up_to(limits.MAX_ARENA_BOTS), default=DEFAULT_BOTS,
@@ -110,7 +115,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         if arguments.bots:
             own = stack.enter_context(Loop(Config(trust_env=False)))
             swarm = Swarm(own, arena.inside_url, arguments.bots, seed=seed)
-        sys.stdout.write(f"the arena is open at {arena.url} – end it with ctrl-C\n")
+        sys.stdout.write(f"the arena is open at {arena.url}; end it with ctrl-C\n")
         sys.stdout.flush()
         line = StatusLine(sys.stderr)
         end_ns = _end_ns(arguments)

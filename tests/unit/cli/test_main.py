@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from turbosock.cli import get
+from turbosock.cli import arena, get
 from turbosock.cli.exit_status import ExitStatus
-from turbosock.cli.main import main
+from turbosock.cli.main import main, make_parser
 from turbosock.errors import InvalidOption
 from turbosock.version import __version__
 
@@ -22,7 +22,13 @@ def test_main_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"turbosock {__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["get", "--help"], ["sse", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"], ["get", "--help"], ["sse", "--help"], ["ws", "--help"], ["demo", "--help"], ["arena", "--help"],
+        ["arena", "bot", "--help"],
+    ],
+)  # fmt: skip
 def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     said = capsys.readouterr().out
@@ -51,6 +57,17 @@ def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.Captu
         (["get", "http://host/", "-I", "-d", "x"], "-d"),
         (["demo", "--seconds", "0"], "--seconds"),
         (["demo", "--seconds", "3600"], "--seconds"),
+        (["arena", "--port", "65536"], "--port"),
+        (["arena", "--port", "-1"], "--port"),
+        (["arena", "--bots", "1001"], "--bots"),
+        (["arena", "--key", "site.key"], "--key without --cert"),
+        (["arena", "--cert", "no such file"], "no such file"),
+        (["arena", "--port", "0", "--scoreboard", "ftp://host/"], "ftp"),
+        (["arena", "robot"], "bot"),
+        (["arena", "bot"], "URL"),
+        (["arena", "bot", "127.0.0.1:8360"], "url"),
+        (["arena", "bot", "http://host/", "--count", "x"], "--count"),
+        (["arena", "bot", "https://host/", "--key", "site.key"], "--key without --cert"),
     ],
 )
 def test_main_wrong_argument_is_named_with_status_2(
@@ -100,3 +117,14 @@ def test_main_command_that_raises_ends_with_its_status(
 def test_main_with_both_streams_closed_still_tells_by_its_status() -> None:
     command = '"$0" -m turbosock get -v ftp://host/ -o /dev/null >&- 2>&-'
     assert subprocess.run(["/bin/sh", "-c", command, sys.executable]).returncode == ExitStatus.USAGE
+
+
+def test_main_help_of_the_arena_teaches_by_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["arena", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: turbosock arena [options]\n       turbosock arena bot URL [options]\n")
+    examples = [line.split("  ")[1].split() for line in arena.EXAMPLES.splitlines() if "  turbosock" in line]
+    assert len(examples) == 6
+    for program, *argv in examples:
+        assert program == "turbosock"
+        assert make_parser().parse_strictly(argv).run in (arena.run, arena.run_bots)

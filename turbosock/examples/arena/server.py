@@ -131,6 +131,8 @@ class Arena:
         inside = loop.listen(("127.0.0.1", 0), handler=answer_inside, max_connections=MAX_CONNECTIONS)
         self.inside_url = inside.url + "/"
         self._keeper = ScoreKeeper(loop, scoreboard or inside.url + SCORES_PATH)
+        # At once, so that a URL that cannot be one is told before anybody plays.
+        self._keeper.ask()
         # What players had when they left, and the scoreboard has not heard of.
         self._points: dict[str, int] = {}
         self._due_tick = 0
@@ -150,6 +152,11 @@ class Arena:
                 self._due_tick = self.world.tick + SCORES_INTERVAL_TICKS
                 self._keep_scores()
         self.loop.flush(max_time=FLUSH_BUDGET_S)
+
+    def put_out(self, session: Session, reason: str) -> None:
+        """Take somebody out of the game, and tell them why."""
+        self._leave(session)
+        session.connection.close(POLICY_VIOLATION, reason)
 
     def close(self) -> None:
         """Say goodbye to everybody; the loop goes on."""
@@ -201,8 +208,7 @@ class Arena:
                 try:
                     self._obey(session, event.data)
                 except BadMessage as error:
-                    self._leave(session)
-                    connection.close(POLICY_VIOLATION, str(error))
+                    self.put_out(session, str(error))
         elif kind is EventKind.WRITABLE:
             self._greet(self.sessions[connection])
         elif kind is EventKind.CLOSED:

@@ -40,7 +40,7 @@ def bare_world() -> World:
     return world
 
 
-def placed(world: World, x: float, y: float, **attributes: float) -> Player:
+def placed(world: World, x: float, y: float, **attributes: object) -> Player:
     """A player who stands at a place of the test's choice."""
     player = world.join()
     player.x, player.y = x, y
