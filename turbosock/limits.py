@@ -604,8 +604,9 @@ MAX_REMEMBERED_ANSWERS = 64
 
 # Command line
 
-# What `turbosock ws --count` takes, and a line of its input: a longer one is no line that anybody typed.
-MAX_WS_COUNT = 10**9
+# What `--count` of `turbosock ws` and `turbosock sse` takes.
+MAX_SHOWN_COUNT = 10**9
+# A line of the input of `turbosock ws`: a longer one is no line that anybody typed.
 MAX_WS_LINE_BYTES = 16 * MIB
 # What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
 MAX_DEMO_S = 12.0

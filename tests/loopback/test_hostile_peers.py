@@ -871,7 +871,7 @@ def test_cancel_token_does_not_remember_streams_that_were_closed(client: Client)
         for _ in range(300):
             with client.stream("GET", server.url(), cancel=token) as response:
                 assert response.content == b"x"
-        assert len(token._exchanges) <= 130
+        assert len(token._held) <= 130
 
 
 # The client closes, or is interrupted

@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print objects with event, id, data and retry")
     parser.add_argument("--last-event-id", metavar="ID", type=text, help="go on after the event with this id")
     parser.add_argument(
-        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SSE_ATTEMPTS), help="end after N events printed"
+        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT), help="end after N events printed"
     )
     parser.add_argument("--no-reconnect", action="store_true", help="end with the first connection")
     parser.add_argument(
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--timeout", "--max-time", metavar="SECONDS", type=seconds, help="give up after this time in all"
     )  # fmt: skip
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell of connections and pauses on stderr")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell of each connection on stderr")
     parser.add_argument(
         "-H", "--header", metavar="'Name: value'", type=header, action="append", default=[],
         help="send this header; may be repeated",

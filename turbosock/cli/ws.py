@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=limits.MAX_WEBSOCKET_MESSAGE_BYTES, help="of a message that comes; a mebibyte if not given",
     )  # fmt: skip
     parser.add_argument(
-        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_WS_COUNT), help="end after N messages printed"
+        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT), help="end after N messages printed"
     )
     parser.add_argument(
         "--ping-interval", metavar="SECONDS", type=seconds, default=limits.WEBSOCKET_PING_INTERVAL_S,

@@ -64,7 +64,7 @@ class BlockingEventStream(EventStream):
         self._outer = cancel
         self._waiter: BlockingWaiter | None = None
         if cancel is not None:
-            cancel.attach(self)  # type: ignore[arg-type]  # it asks for `cancel` and `closed` alone
+            cancel.attach(self)
 
     # Events
 
@@ -209,7 +209,7 @@ class BlockingEventStream(EventStream):
             self._end(None)
         self._drop_response()
         if self._outer is not None:
-            self._outer.detach(self)  # type: ignore[arg-type]  # as in __init__
+            self._outer.detach(self)
             self._outer = None
 
     def _now_ns(self) -> int:
