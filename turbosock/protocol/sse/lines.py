@@ -33,6 +33,7 @@ from turbosock.limits import (
 )
 from turbosock.protocol.sse.buffer import EventBuffer
 from turbosock.protocol.sse.event import MESSAGE
+from turbosock.protocol.sse.joining import NEXT_DATA, joined
 
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
@@ -49,8 +50,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _KNOWN: Final = (b"data:", b"event:", b"id:", b"retry:")
 _KNOWN_BYTES: Final = 6
 # What joining takes out of the beginning of a line of data: all but the line end before it.
-_NEXT_DATA: Final = b"\ndata: "
-_JOINED_BYTES: Final = len(_NEXT_DATA) - 1
+_JOINED_BYTES: Final = len(NEXT_DATA) - 1
 # Digits of a retry that are read; more are MAX_SSE_RETRY_MS.
 _RETRY_DIGITS: Final = 15
 
@@ -229,21 +229,20 @@ class EventLines(EventBuffer):
         stop = self._storage.rfind(b"\n", pos, window)
         if stop < 0:
             return pos
-        lines = bytes(view[pos - 1 : stop]).split(_NEXT_DATA)
-        # Any LF that is left ends the last of these lines: the first one in a text where they are joined by CR.
-        joined = b"\r".join(lines)
-        left = joined.find(b"\n")
+        text = joined(view[pos - 1 : stop])
+        # Any other line end ends the last of these lines.
+        left = text.find(b"\r")
         if left >= 0:
-            joined = joined[:left]
-            stop = pos - 1 + left + _JOINED_BYTES * joined.count(b"\r")
+            text = text[:left]
+            stop = pos - 1 + left + _JOINED_BYTES * text.count(b"\n")
             self._join_next(stop - pos)
         else:
             self._join_bytes = min(2 * self._join_bytes, SSE_JOIN_BYTES)
         target = self._data_end
-        self._data_end = target + len(joined)
+        self._data_end = target + len(text)
         if self._data_end - self._data_start > self.max_event_bytes:
             raise self._fail("data")
-        self._root[target : self._data_end] = joined.replace(b"\r", b"\n")
+        self._root[target : self._data_end] = text
         return stop + 1
 
     def _join_next(self, size: int) -> None:

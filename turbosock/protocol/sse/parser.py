@@ -11,7 +11,7 @@ came. The *shape* (`shape.py`) is how the last plain event began, up to its id o
 - `next_event`: the event has that shape, one line of data and LF, and so begins the one after. Where its data begins is
   known; one search and one comparison find its end. `value` says that this may be tried.
 - `_read_several`: events of that shape with several lines of data. A *run* of them is joined in one go, at the front of
-  the memory that they came in, with LF between lines of data and CR for every other line end.
+  the memory that they came in (`joining.py`).
 - `_read_alike`: the event has that shape, or an earlier one, with CRLF, without spaces, with more lines of data, or
   whatever comes after it.
 - `_read_lines` (`lines.py`): everything else.
@@ -38,6 +38,7 @@ from turbosock.limits import (
     SSE_SHORT_LINE_BYTES,
 )
 from turbosock.protocol.sse.event import MESSAGE
+from turbosock.protocol.sse.joining import NEXT_DATA, joined, parted
 from turbosock.protocol.sse.lines import EventLines
 from turbosock.protocol.sse.shape import EventShape
 
@@ -48,7 +49,6 @@ _LINE_FEED: Final = 0x0A
 _CARRIAGE_RETURN: Final = 0x0D
 _SPACE: Final = 0x20
 _LETTER_E: Final = 0x65
-_NEXT_DATA: Final = b"\ndata: "
 # Plain events that have another shape than the remembered one, in a row, before theirs is remembered, at most.
 _MAX_PATIENCE: Final = 64
 
@@ -229,7 +229,7 @@ class EventParser(EventLines):
         if stop < 0:
             self._run_bytes = min(2 * self._run_bytes, SSE_JOIN_BYTES)
             return False
-        text = b"\n".join(bytes(self._view[start:stop]).replace(b"\n", b"\r").split(b"\rdata: "))
+        text = joined(self._view[start:stop])
         text_stop = start + len(text)
         if text_stop == stop:
             # Each of them has one line.
@@ -244,8 +244,7 @@ class EventParser(EventLines):
 
         No event that was read lies there: joined, it takes less room than it took.
         """
-        text = bytes(self._view[start : self._run_text_stop])
-        rest = self._prefix + text.replace(b"\n", b"\rdata: ").replace(b"\r", b"\n")
+        rest = self._prefix + parted(self._view[start : self._run_text_stop])
         stop = self._run_stop
         begin = stop - len(rest)
         self._root[begin:stop] = rest
@@ -373,7 +372,7 @@ class EventParser(EventLines):
         self._expected_size = len(shape.expected)
         self._middle = shape.middle
         # The same in a run.
-        self._run_end = shape.expected.removesuffix(_NEXT_DATA).replace(b"\n", b"\r") + b"\n"
+        self._run_end = shape.expected.removesuffix(NEXT_DATA).replace(b"\n", b"\r") + b"\n"
         # What next_event() does where `value` is below 0: read an id and so many bytes; read several lines (-1).
         self._inline_size = -1 if several and not shape.middle else 0
         if not (shape.crlf or shape.tight or several):
