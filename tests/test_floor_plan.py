@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pool",),
     ("client", "server"),
     ("loop_stats", "poll_result", "tick_clock", "loop", "api"),
-    ("observe", "testing", "integrations", "cli", "examples"),
+    ("observe", "testing", "audit", "integrations", "cli", "examples"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TOP_FLOOR = len(FLOORS) - 1

@@ -31,6 +31,7 @@ from turbosock.config import Config, Http2Config, PoolConfig, Timeouts, Transpor
 from turbosock.connection.message_connection import MessageConnection
 from turbosock.connection.send import Send
 from turbosock.errors import (
+    AuditError,
     BodyTooLarge,
     BodyTruncated,
     Cancelled,
@@ -168,6 +169,7 @@ else:
 
 
 __all__ = [
+    "AuditError",
     "Auth",
     "AuthView",
     "BasicAuth",

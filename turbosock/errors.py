@@ -38,6 +38,7 @@
     ├── RedirectError                   REMOTE    a redirect that cannot be followed, or must not be
     │   └── TooManyRedirects            LIMIT     one more than max_redirects, or a loop
     ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx; a WebSocket that was refused
+    ├── AuditError                      LOCAL     an audit of allocations could not be made
     └── Cancelled                       LOCAL     cancel() was called
 
 `origin` says whose fault it is, `code` is a stable word for programs, and the message says what failed,
@@ -494,6 +495,13 @@ class StatusError(TurbosockError):
         """The status of the answer; None where the error came from another process."""
         code: int | None = getattr(getattr(self, "response", None), "status_code", None)
         return code
+
+
+class AuditError(TurbosockError):
+    """What was to be audited failed, or cannot be audited here."""
+
+    origin = Origin.LOCAL
+    code = "audit_failed"
 
 
 class Cancelled(TurbosockError):

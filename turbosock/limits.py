@@ -612,6 +612,18 @@ MAX_WS_LINE_BYTES = 16 * MIB
 MAX_DEMO_S = 12.0
 # Bots of one `turbosock arena`: as many as its server has room for, players and onlookers.
 MAX_ARENA_BOTS = 1000
+# An audit: the units that it lets go before it counts, those that it counts, and how many times as many tell growth.
+# A thousand are enough for every cache to fill and for averages to stand still.
+AUDIT_WARM_UP = 1_000
+AUDIT_COUNT = 1_000
+AUDIT_GROWTH_FACTOR = 10
+# More units, or more of them at once, take memory of their own: a record of every allocation is kept until the end.
+MAX_AUDIT_COUNT = 1_000_000
+MAX_AUDIT_IN_FLIGHT = 1_000
+# The longest that one of an audit's processes may run.
+AUDIT_S = 600.0
+# Lines of code that a report names of each kind.
+AUDIT_SITES = 12
 
 # TLS
 

@@ -11,7 +11,7 @@ import pytest
 
 from support.message_stage import RawClient
 from turbosock import EventKind, LengthPrefixed, Loop
-from turbosock.cli.demo.allocations import allocations, usable_memray
+from turbosock.audit.counting import allocations, usable_memray
 
 MESSAGE = EventKind.MESSAGE
 

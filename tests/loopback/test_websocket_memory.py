@@ -14,7 +14,7 @@ from support.scripted_server import scripted
 from support.websocket_server import BINARY, accept, answer_close, echo, send_frame
 from support.websocket_stage import TIMEOUTS, WebSocketStage
 from turbosock import Client, Config, TransportMode, WebSocket
-from turbosock.cli.demo.allocations import Work, allocations, usable_memray
+from turbosock.audit.counting import Work, allocations, usable_memray
 
 # Of Python's own for each message, of which an echo is two.
 PROMISED = 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import socket
@@ -50,29 +51,26 @@ STRACE = """\
 
 
 def test_strace_table_gives_calls_by_name_without_errors_or_total(load: Load) -> None:
-    assert load("work").parse_strace(STRACE) == {"sendto": 1001, "recvfrom": 1003}
+    assert load("calls").parse_strace(STRACE) == {"sendto": 1001, "recvfrom": 1003}
 
 
-def test_frames_counts_python_calls_and_not_builtins(load: Load) -> None:
+def test_allocations_of_a_run_are_told_by_kind_with_the_frames_that_a_tally_subtracts(load: Load) -> None:
+    pytest.importorskip("memray")
+
     def inner() -> None:
-        len("")
+        bytes(4096)
 
-    def outer(count: int) -> None:
-        for _ in range(count):
+    def run(count: int) -> None:
+        for _ in itertools.repeat(None, count):
             inner()
 
-    calls, size, large, large_size = load("work").frames(outer, 10)
-    assert (calls, large, large_size) == (11, 0, 0)
-    assert 11 * 64 < size < 11 * 512
-
-
-def test_frames_above_the_small_allocator_are_told_apart(load: Load) -> None:
-    names = ", ".join(f"v{i}" for i in range(80))
-    scope: dict[str, object] = {}
-    exec(f"def wide(count):\n    {names} = range(80)\n", scope)
-    calls, size, large, large_size = load("work").frames(scope["wide"], 1)
-    assert (calls, large) == (1, 1)
-    assert size == large_size > 512
+    found = load("work").allocations(run, 100)
+    assert found["system"] == pytest.approx(1, abs=0.1)
+    assert found["frames"] == pytest.approx(1, abs=0.1)
+    assert found["python"] == pytest.approx(2, abs=0.1)
+    [first, *_] = load("work").places(run, 100)["system"]
+    assert first[0] == pytest.approx(1, abs=0.1)
+    assert first[3].endswith(" inner")
 
 
 def test_growth_of_a_leak_is_counted_in_bytes(load: Load) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import environment
+from calls import parse_strace
 from promises import SAME_CORE, TWO_CORES
 from task import BIG_BYTES, BODY_BYTES, Task
-from work import parse_strace
 
 sys.path.insert(0, os.fspath(environment.CHECKOUT / "tests"))
 

@@ -1,82 +1,32 @@
-"""Work done by a run: allocations, Python frames, retained memory, system calls. Times vary; these hardly do.
-
-memray sees Python code through a profile function, and for a profile function the interpreter makes a frame object
-out of every Python call's frame, which it otherwise keeps on its own stack. Those objects are allocations of the
-tracer, not of the traced: `frames` counts them (a `call` event each, `__sizeof__` and the 16-byte header of the
-garbage collector) so that they can be subtracted.
-"""
+"""Work done by a run, as `turbosock.audit` counts it, in the shape that run.py is answered."""
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-import tempfile
-import time
-import tracemalloc
-from types import FrameType
-
 from task import Run
+from turbosock.audit.counting import Work, frames, trace, usable_memray
+from turbosock.audit.growth import growth as growth_of
+from turbosock.audit.growth import resident_bytes
 
-GC_HEADER_BYTES = 16
-PYMALLOC_MAX_BYTES = 512
+__all__ = ["GROWTH_WARM_UP", "WARM_UP", "allocations", "growth", "places", "resident_bytes", "traced"]
+
 WARM_UP = 50
 GROWTH_WARM_UP = 1000
 
 
-# (line of code, allocator) → [allocations, bytes]
-Places = dict[tuple[str, str], list[int]]
+def counted(run: Run) -> Work:
+    """A run as work, which tells how much it did."""
 
-
-def traced(run: Run, count: int, *, python_allocators: bool, places: Places | None = None) -> tuple[int, int]:
-    """(allocations, bytes) that memray sees in `count` requests; `places` gets them by the line that made them."""
-    import memray
-
-    freeing = {
-        memray.AllocatorType.FREE,
-        memray.AllocatorType.MUNMAP,
-        memray.AllocatorType.PYMALLOC_FREE,
-    }
-    with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, "trace")
-        gc.collect()
-        with memray.Tracker(path, trace_python_allocators=python_allocators):
-            run(count)
-        made = size = 0
-        for record in memray.FileReader(path).get_allocation_records():
-            allocator = memray.AllocatorType(record.allocator)
-            if allocator in freeing:
-                continue
-            made += record.n_allocations
-            size += record.size
-            if places is not None:
-                function, file, line = (record.stack_trace(1) or [("", "the interpreter", 0)])[0]
-                place = places.setdefault((f"{file}:{line} {function}", allocator.name.lower()), [0, 0])
-                place[0] += record.n_allocations
-                place[1] += record.size
-    return made, size
-
-
-def frames(run: Run, count: int) -> tuple[int, int, int, int]:
-    """(Python calls, bytes of their frame objects; calls and bytes of those above pymalloc's 512 bytes)."""
-    calls = size = large = large_size = 0
-
-    def profile(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls, size, large, large_size
-        if event == "call":
-            calls += 1
-            own = frame.__sizeof__() + GC_HEADER_BYTES
-            size += own
-            if own > PYMALLOC_MAX_BYTES:
-                large += 1
-                large_size += own
-
-    sys.setprofile(profile)
-    try:
+    def work(count: int) -> int:
         run(count)
-    finally:
-        sys.setprofile(None)
-    return calls, size, large, large_size
+        return count
+
+    return work
+
+
+def traced(run: Run, count: int, *, python_allocators: bool) -> tuple[float, float]:
+    """(allocations, bytes) that memray sees for one of `count` requests."""
+    found = trace(usable_memray(), counted(run), count, python_allocators=python_allocators)
+    return found.made, found.nbytes
 
 
 def allocations(run: Run, count: int, warm_up: int = WARM_UP) -> dict[str, object]:
@@ -85,18 +35,17 @@ def allocations(run: Run, count: int, warm_up: int = WARM_UP) -> dict[str, objec
     traced(run, warm_up, python_allocators=False)
     system, system_bytes = traced(run, count, python_allocators=False)
     python, python_bytes = traced(run, count, python_allocators=True)
-    calls, frame_bytes, large, large_bytes = frames(run, count)
-    totals = {
+    own = frames(counted(run), count)
+    return {
         "system": system,
         "system_bytes": system_bytes,
         "python": python,
         "python_bytes": python_bytes,
-        "frames": calls,
-        "frame_bytes": frame_bytes,
-        "large_frames": large,
-        "large_frame_bytes": large_bytes,
+        "frames": own.made,
+        "frame_bytes": own.nbytes,
+        "large_frames": own.large,
+        "large_frame_bytes": own.large_bytes,
     }
-    return {name: total / count for name, total in totals.items()}
 
 
 def places(run: Run, count: int, warm_up: int = WARM_UP) -> dict[str, object]:
@@ -104,49 +53,20 @@ def places(run: Run, count: int, warm_up: int = WARM_UP) -> dict[str, object]:
     traced(run, warm_up, python_allocators=False)
     answer: dict[str, object] = {}
     for python_allocators in (False, True):
-        found: Places = {}
-        traced(run, count, python_allocators=python_allocators, places=found)
-        rows = [(made / count, size / count, allocator, where) for (where, allocator), (made, size) in found.items()]
-        answer["python" if python_allocators else "system"] = sorted(rows, reverse=True)
+        found = trace(usable_memray(), counted(run), count, python_allocators=python_allocators, lines=True)
+        rows = [
+            (site.made, site.nbytes, site.allocator, f"{site.file}:{site.line} {site.function}") for site in found.sites
+        ]
+        answer["python" if python_allocators else "system"] = rows
     return answer
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def growth(run: Run, count: int) -> dict[str, object]:
-    """What is still held after `count` requests, beyond what was held after the warm-up.
-
-    Once at full rate (resident memory, blocks of the interpreter's allocator, seconds), and once under tracemalloc,
-    which counts bytes exactly and is slow.
-    """
-    run(GROWTH_WARM_UP)
-    gc.collect()
-    blocks, resident = sys.getallocatedblocks(), resident_bytes()
-    start = time.perf_counter()
-    run(count)
-    seconds = time.perf_counter() - start
-    gc.collect()
-    blocks, resident = sys.getallocatedblocks() - blocks, resident_bytes() - resident
-    tracemalloc.start()
-    run(GROWTH_WARM_UP)
-    gc.collect()
-    before = tracemalloc.get_traced_memory()[0]
-    run(count)
-    gc.collect()
-    after = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    return {"seconds": seconds, "blocks": blocks, "resident": resident, "traced": after - before}
-
-
-def parse_strace(text: str) -> dict[str, int]:
-    """Calls by name in the table that `strace -c` writes."""
-    calls = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 5 and words[3].isdigit() and words[-1] != "total":
-            calls[words[-1]] = int(words[3])
-    return calls
+    """What is still held after `count` requests, beyond what was held after the warm-up."""
+    grown = growth_of(counted(run), count, GROWTH_WARM_UP)
+    return {
+        "seconds": grown.seconds,
+        "blocks": grown.blocks,
+        "resident": grown.resident_bytes,
+        "traced": grown.nbytes,
+    }

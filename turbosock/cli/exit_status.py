@@ -35,8 +35,8 @@ class ExitStatus(enum.IntEnum):
 
 MEANINGS: Final = {
     ExitStatus.OK: "it worked",
-    ExitStatus.FAILED: "something else failed",
-    ExitStatus.USAGE: "an option, the URL or a header cannot be used; nothing was sent",
+    ExitStatus.FAILED: "something else failed, or an audit is over its bounds",
+    ExitStatus.USAGE: "an option, the URL or a header cannot be used; nothing was sent. An audit could not be made",
     ExitStatus.RESOLVE: "the host name has no usable address",
     ExitStatus.CONNECT: "no address of the host accepted a connection",
     ExitStatus.TIMEOUT: "a time limit passed",
@@ -55,6 +55,7 @@ MEANINGS: Final = {
 # The first class that fits decides.
 _BY_ERROR: Final[tuple[tuple[type[errors.TurbosockError], ExitStatus], ...]] = (
     (errors.InvalidOption, ExitStatus.USAGE),
+    (errors.AuditError, ExitStatus.USAGE),
     (errors.DeadlineError, ExitStatus.TIMEOUT),
     (errors.ResolveError, ExitStatus.RESOLVE),
     (errors.ConnectError, ExitStatus.CONNECT),

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from turbosock.cli import arena, exit_status, get, sse, ws
+from turbosock.cli import arena, audit, exit_status, get, sse, ws
 from turbosock.cli.arguments import Parser
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
@@ -36,6 +36,8 @@ def make_parser() -> Parser:
         "arena", help=arena_help, description=f"{arena_help}.", epilog=f"{arena.EXAMPLES}\n{epilog}"
     )
     arena.add_options(arena_parser)
+    audit_help = "count what a request, message, event or tick takes from memory"
+    audit.add_options(commands.add_parser("audit", help=audit_help, description=f"{audit_help}.", epilog=epilog))
     demo_help = "show the engine at work against a server of its own on loopback"
     demo.add_options(commands.add_parser("demo", help=demo_help, description=f"{demo_help}.", epilog=epilog))
     return parser

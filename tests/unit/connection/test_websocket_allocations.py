@@ -15,7 +15,7 @@ from support.message_stage import RawClient
 from support.websocket import frame
 from support.websocket_loop import handshake
 from turbosock import EventKind, LengthPrefixed, Loop
-from turbosock.cli.demo.allocations import allocations, usable_memray
+from turbosock.audit.counting import allocations, usable_memray
 
 PAIRS = 16
 PROMISED = 12

@@ -197,7 +197,7 @@ def allocations(task: Task, kind: Kind) -> dict[str, float]:
     system, _ = work.traced(run, streams, python_allocators=False)
     return {
         "python": (least[1] - least[0]) / COUNTED,
-        "system": system / (streams * (STREAM_BYTES // kind.size)),
+        "system": system / (STREAM_BYTES // kind.size),
     }
 
 

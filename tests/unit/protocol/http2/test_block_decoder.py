@@ -9,7 +9,8 @@ from hpack import Encoder
 
 from support import hpack_stories
 from support import hpack_wire as wire
-from turbosock.cli.demo.allocations import allocations, blocks_kept, usable_memray
+from turbosock.audit.counting import allocations, usable_memray
+from turbosock.audit.growth import blocks_kept
 from turbosock.errors import HeadTooLarge, Http2Error
 from turbosock.limits import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_HEAD_OVERRUN, MAX_KNOWN_BLOCK_BYTES
 from turbosock.protocol.http2.block_decoder import BlockDecoder

@@ -13,8 +13,8 @@ from support.seeds import seeds
 from support.sse import CountingPool, Outcome, Told, allocations_within, cuts, give, read, standard, summary
 from support.steps import count_steps
 from support.vectors import load_cases, require
+from turbosock.audit.counting import allocations, usable_memray
 from turbosock.buffers import BufferPool
-from turbosock.cli.demo.allocations import allocations, usable_memray
 from turbosock.errors import LimitError, Origin, StateError
 from turbosock.limits import KIB, MAX_SSE_FIELD_BYTES, MAX_SSE_NAMES, MAX_SSE_RETRY_MS, MAX_SSE_SHAPE_BYTES, MIB
 from turbosock.protocol.sse.parser import EventParser

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from support.websocket import frame
+from turbosock.audit.counting import Work, allocations, usable_memray
 from turbosock.buffers.ring import RingBuffer
-from turbosock.cli.demo.allocations import Work, allocations, usable_memray
 from turbosock.protocol.websocket.frame import BINARY, FIN, TEXT
 from turbosock.protocol.websocket.mask_keys import MaskKeys
 from turbosock.protocol.websocket.outcomes import MESSAGE
