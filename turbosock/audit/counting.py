@@ -81,7 +81,7 @@ class Frames(NamedTuple):
     nbytes: float
     large: float
     large_bytes: float
-    by_line: dict[Line, tuple[float, float, float, float]]
+    by_line: dict[Line, list[float]]
 
 
 class Trace(NamedTuple):
@@ -249,7 +249,7 @@ def frames(work: Work, count: int) -> Frames:
         tally_of_line[0] += ints
         tally_of_line[1] += ints * _INT_BYTES
     made, size, large, large_size = (sum(tally[column] for tally in by_line.values()) for column in range(4))
-    return Frames(calls / done, made, size, large, large_size, {line: (a, b, c, d) for line, (a, b, c, d) in by_line.items()})
+    return Frames(calls / done, made, size, large, large_size, by_line)
 
 
 def _line(code: CodeType, number: int) -> Line:
