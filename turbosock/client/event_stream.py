@@ -144,6 +144,7 @@ class EventStream:
         "_delivery",
         "_events_before",
         "_fields",
+        "_opened_ns",
         "_options",
         "_parse",
         "_reconnection",
@@ -203,6 +204,8 @@ class EventStream:
         self.reconnections = 0
         self.due_ns = 0
         self._deadline_ns = 0
+        # Since when the present connection is open; 0: it is not.
+        self._opened_ns = 0
         self._events_before = 0.0
         self._retry_after_ns = 0
         self._parse = TimeHistogram()
@@ -248,6 +251,7 @@ class EventStream:
         self.state = StreamState.CONNECTING
         self.attempts += 1
         self._events_before = self.parser.events
+        self._opened_ns = 0
         self._retry_after_ns = 0
         if self._total_ns and not self._deadline_ns:
             self._deadline_ns = now_ns + self._total_ns
@@ -306,6 +310,7 @@ class EventStream:
         reconnection = self._reconnection
         if self.state is not StreamState.OPEN:
             self.state = StreamState.OPEN
+            self._opened_ns = self._now_ns()
             self.error = None
             if reconnection is not None:
                 if reconnection.was_open:
@@ -329,14 +334,16 @@ class EventStream:
         if self.state is StreamState.CLOSED:
             return False
         parser = self.parser
-        told = parser.events != self._events_before
+        succeeded = parser.events != self._events_before
         if not isinstance(error, StatusError):
             self._retry_after_ns = 0
         if reconnection is None or (error is not None and self._is_final(error)):
             self._end(error)
             return False
         parser.reset()
-        if told:
+        if not succeeded and self._opened_ns and not isinstance(error, DeadlineError):
+            succeeded = reconnection.has_lasted(now_ns - self._opened_ns)
+        if succeeded:
             reconnection.failures = 0
         else:
             reconnection.failures += 1

@@ -10,6 +10,8 @@ reconnection time that the stream has named, and longer while attempts fail. Bey
 - 429, 500, 502, 503 and 504 are answers of a server that is not there right now; their Retry-After is kept to. The
   standard once said so of four of them, and now leaves a stream with any of them for good, which loses it to each
   restart behind a balancer.
+- A connection that ends without an event is a failure, unless it was open for `backoff_cap_s`: a feed may be quiet, and
+  be cut by a proxy each minute, and has nothing to wait for. One that ends by its silence is a failure all the same.
 - A stream that was never open is given up after a few attempts, and at once where its name has no address.
 
 Invariant: a pause is at least what the stream and the answer asked for, up to `max_retry_s`, and at most that plus
@@ -39,8 +41,7 @@ class ReconnectPolicy:
     """When an event stream is connected to again.
 
     Attributes:
-        max_attempts: connections in a row that end without an event, after which a stream that was open once is given
-            up; None: it never is.
+        max_attempts: failures in a row after which a stream that was open once is given up; None: it never is.
         max_first_attempts: the same for a stream that was never open.
         backoff_first_s, backoff_cap_s: the bounds of the first and of the longest random pause.
         max_retry_s: what a longer reconnection time, or Retry-After, is cut to.
@@ -76,7 +77,7 @@ class Reconnection:
         policy: its settings.
 
     Attributes:
-        failures: connections in a row that ended without an event.
+        failures: connections in a row that failed.
         was_open: whether it ever was.
     """
 
@@ -95,6 +96,10 @@ class Reconnection:
         policy = self.policy
         most = policy.max_attempts if self.was_open else policy.max_first_attempts
         return most is not None and self.failures >= most
+
+    def has_lasted(self, open_ns: int) -> bool:
+        """Whether a connection that was open for so long, and told nothing, is none that failed."""
+        return open_ns >= int(self.policy.backoff_cap_s * NS_PER_S)
 
     def pause_ns(self, asked_ns: int, now_ns: int) -> int:
         """How long to wait before the next attempt.

@@ -301,6 +301,26 @@ def test_silence_ends_a_connection_and_comments_do_not() -> None:
         assert events.attempts == 2
 
 
+@pytest.mark.parametrize("end", ["leave", "reset", "silence"])
+@pytest.mark.parametrize("rounds", [3, 5])
+def test_quiet_stream_that_was_open_for_long_is_connected_to_again_at_once(end: str, rounds: int) -> None:
+    with Stage(stream(then=STAY)) as stage:
+        events = stage.events(heartbeat_s=10)
+        stage.turn()
+        sock = stage.peer.sockets[0]
+        for _ in range(rounds):
+            sock.deliver(b":\n\n")
+            assert stage.turn(8) == []
+        if end == "silence":
+            stage.turn(11)
+        else:
+            getattr(sock, end)()
+            stage.turn()
+        # Three times eight seconds are less than the longest pause.
+        failed = rounds == 3 or end == "silence"
+        assert (events.state is StreamState.WAITING) == failed
+
+
 def test_silence_counts_from_when_the_events_were_taken() -> None:
     with Stage(stream(b"a", then=STAY)) as stage:
         events = stage.events(heartbeat_s=10)
