@@ -395,6 +395,7 @@ ROWS = (
     "8 threads over https",
     "60 Hz tick, 100 requests in flight",
     "one stream of events",
+    "one WebSocket, echoed",
     "allocations per request",
 )
 SHORT_SECONDS = 0.4
@@ -413,14 +414,14 @@ def test_demo_prints_a_table_with_every_row_and_nothing_for_a_terminal(capfd: py
     rows = [re.split(r"  +", line) for line in table.splitlines()]
     assert [row[0] for row in rows if row[0]] == list(ROWS)
     values = [(row[1], row[2]) for row in rows]
-    assert [what for what, _ in values[:9]] == [
+    assert [what for what, _ in values[:11]] == [
         *["requests per second"] * 3, "tick p50", "tick p99", "tick max", "late frames",
-        "events per second", "the same in a Loop",
+        "events per second", "the same in a Loop", "messages there and back", "the same in a Loop",
     ]  # fmt: skip
-    assert all(int(value.replace(",", "")) > 0 for _, value in values[7:9])
+    assert all(int(value.replace(",", "").removesuffix("/s")) > 0 for _, value in values[7:11])
     assert all(int(value.replace(",", "")) > 0 for what, value in values if what == "requests per second")
     assert all(re.fullmatch(r"[\d.]+ (µs|ms|s)", value) for what, value in values if what.startswith("tick "))
-    allocations = dict(values[9:])
+    allocations = dict(values[11:])
     assert len(allocations) in (2, 4)
     assert all(float(value) < 1000 for value in allocations.values())
     assert ("memray" in notes) and ("A tick is" in notes) and ("https: " in notes)

@@ -14,6 +14,7 @@ from typing import Final
 from turbosock import limits
 from turbosock.cli.arguments import seconds_up_to
 from turbosock.cli.demo.allocations import AllocationsLeg
+from turbosock.cli.demo.echoes import EchoesLeg
 from turbosock.cli.demo.events import EventsLeg
 from turbosock.cli.demo.leg import BODY, Leg, Outcome, Stage
 from turbosock.cli.demo.secure_threads import SecureThreadsLeg
@@ -26,7 +27,14 @@ from turbosock.client.progress import StatusLine
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 
-LEGS: Final[tuple[Leg, ...]] = (ThreadsLeg(), SecureThreadsLeg(), TicksLeg(), EventsLeg(), AllocationsLeg())
+LEGS: Final[tuple[Leg, ...]] = (
+    ThreadsLeg(),
+    SecureThreadsLeg(),
+    TicksLeg(),
+    EventsLeg(),
+    EchoesLeg(),
+    AllocationsLeg(),
+)
 DEFAULT_SECONDS: Final = 6.0
 
 

@@ -2,7 +2,7 @@
 
 One speaks HTTP, the other one https, with a certificate that the parent makes on the spot; its key is in a file until
 the child has read it, and then nowhere but in the child. Both answer with BODY, or, where they are asked for that, with
-a stream of events.
+a stream of events, or with a WebSocket that sends back what it gets.
 
 The child learns on its standard input, by its end, that the parent is done or gone; so it outlives nobody. It says
 its ports on its standard output, once.
@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Final
 
 from turbosock.cli.demo.leg import BODY
+from turbosock.client.events import EventKind
 from turbosock.config import TlsCertificate, TlsServerConfig
 from turbosock.connection.send import Send
 from turbosock.errors import ConnectError
@@ -27,6 +28,7 @@ from turbosock.loop import Loop
 from turbosock.protocol.sse.serialize import event_bytes
 from turbosock.server.event_sender import EventSender
 from turbosock.server.http_exchange import HttpExchange
+from turbosock.server.websocket_settings import WebSocketSettings
 from turbosock.tls.selfsigned import make_self_signed
 
 # In one piece, of some 16 KiB.
@@ -131,12 +133,19 @@ def serve(cert_file: str, key_file: str) -> None:
         threading.Thread(target=_await_end, args=(loop, ended), daemon=True).start()
         while not ended.is_set():
             loop.poll(None)
+            for event in loop.events:
+                if event.kind is EventKind.MESSAGE:
+                    event.connection.send(event.data)  # type: ignore[attr-defined]  # of a WebSocket: there are no others
+            loop.flush()
 
 
 def answer(exchange: HttpExchange) -> None:
     """The handler."""
-    if exchange.request.head.target == b"/?events":
+    target = exchange.request.head.target
+    if target == b"/?events":
         _send_events(exchange)
+    elif target == b"/?echoes":
+        exchange.upgrade_websocket(WebSocketSettings())
     else:
         exchange.respond(200, content=BODY)
 
