@@ -5,7 +5,6 @@ The arena runs in real time in a thread of its own; what is waited for is waited
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from support.chromium import Browser, Page
 from support.running_arena import RunningArena
 from turbosock import TlsServerConfig
+from turbosock.connection.http2_tunnel import Http2Tunnel
 from turbosock.examples.arena.server import Arena
 from turbosock.examples.arena.session import Session
 from turbosock.examples.arena.world import Player
@@ -161,5 +161,7 @@ def test_page_plays_over_https_and_wss(browser: Browser, tmp_path: Path) -> None
         page = browser.open(arena.url)
         come_in(page, "Eve")
         page.until(f"{PIXELS}({ME}).count > 100")
-        assert json.loads(page.evaluate("JSON.stringify(socket.url)")).startswith("wss://")
+        assert page.evaluate("socket.url").startswith("wss://")
+        # On a stream of the HTTP/2 connection that the page came by (RFC 8441).
+        assert isinstance(arena.ask(lambda each: session_of(each, "Eve").connection.transport), Http2Tunnel)
         assert page.complaints == []
