@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -143,6 +144,22 @@ def test_bots_leave_in_good_order_when_the_arena_closes() -> None:
         stopping.start()
         assert main(["arena", "bot", running.url, "--count", "4"]) == ExitStatus.OK
         stopping.join(GUARD_S)
+
+
+def test_bots_that_are_interrupted_leave_in_good_order(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunningArena() as running, Client(Config(trust_env=False)) as client, watch(client, running.url) as ws:
+
+        def interrupt_when_they_play() -> None:
+            await_players(ws, 4)
+            signal.pthread_kill(main_thread, SIGINT)
+
+        main_thread = threading.get_ident()
+        interrupting = threading.Thread(target=interrupt_when_they_play)
+        interrupting.start()
+        assert main(["arena", "bot", running.url, "--count", "4"]) == ExitStatus.INTERRUPTED
+        interrupting.join(GUARD_S)
+        await_players(ws, 0)
+    assert capsys.readouterr().err.endswith(" snapshots\nturbosock: interrupted\n")
 
 
 def test_bots_that_find_no_arena_say_so(capsys: pytest.CaptureFixture[str]) -> None:

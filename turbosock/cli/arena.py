@@ -18,6 +18,7 @@ from turbosock.cli.arguments import Parser, count_up_to, port, seconds, text
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.get import say, tls_config
 from turbosock.cli.get_options import add_tls
+from turbosock.cli.interrupt import Interrupt
 from turbosock.client.progress import StatusLine
 from turbosock.client.quantity import time_text
 from turbosock.config import Config, TlsCertificate, TlsServerConfig
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     seed = _seed(arguments)
     # A scoreboard on this machine is asked without a detour.
     config = Config(trust_env=arguments.scoreboard is not None)
-    with ExitStack() as stack:
+    with Interrupt() as interrupt, ExitStack() as stack:
         tls = _certificate(arguments, stack)
         loop = stack.enter_context(Loop(config))
         arena = stack.enter_context(
@@ -120,7 +121,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         line = StatusLine(sys.stderr)
         end_ns = _end_ns(arguments)
         try:
-            while SYSTEM_CLOCK.now_ns() < end_ns:
+            while SYSTEM_CLOCK.now_ns() < end_ns and not interrupt.asked:
                 arena.turn()
                 if swarm is not None:
                     swarm.turn(max_time=BOTS_BUDGET_S)
@@ -139,18 +140,18 @@ def run_bots(arguments: argparse.Namespace) -> ExitStatus:
     """
     from turbosock.examples.arena.bot import Swarm
 
-    with Loop(Config(tls=tls_config(arguments))) as loop:
+    with Interrupt() as interrupt, Loop(Config(tls=tls_config(arguments))) as loop:
         swarm = Swarm(loop, arguments.url, arguments.count, seed=_seed(arguments))
         line = StatusLine(sys.stderr)
         end_ns = _end_ns(arguments)
         try:
-            while swarm.open and (left_ns := end_ns - SYSTEM_CLOCK.now_ns()) > 0:
+            while swarm.open and not interrupt.asked and (left_ns := end_ns - SYSTEM_CLOCK.now_ns()) > 0:
                 swarm.turn(min(_LOOK_S, left_ns / NS_PER_S))
                 if line.is_due():
                     line.draw(f"{swarm.playing} of {arguments.count} bots play, {swarm.snapshots:,} snapshots")
         finally:
             line.clear()
-    say(f"{swarm.snapshots:,} snapshots\n")
+        say(f"{swarm.snapshots:,} snapshots\n")
     if swarm.errors and not swarm.open:
         raise swarm.errors[-1]
     return ExitStatus.OK
