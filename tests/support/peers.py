@@ -27,6 +27,7 @@ START_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
 
 NGINX_INSTALL = "apt-get install -y nginx"
+SLOWHTTPTEST_INSTALL = "apt-get install -y slowhttptest"
 
 SMALL_BODY = bytes(range(48, 48 + 64)) + b"0123456789abcdefghijklmnopqrstuvwxyz"
 BIG_BLOCK = bytes((i * 131 + (i >> 8)) & 0xFF for i in range(65536))
