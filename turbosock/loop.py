@@ -950,6 +950,7 @@ class Loop:
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
             retries=None if self.session.retries is None else self.session.retries.stats(),
             event_streams=len(self.event_streams),
+            events_full=self.events.full_count,
         )
 
     # The end

@@ -39,6 +39,7 @@ class LoopStats(NamedTuple):
         prewarmed: each origin that is kept warm.
         retries: as in ClientStats.
         event_streams: those that are not closed.
+        events_full: how often a turn ended, or an exchange waited, because so many events were not taken.
     """
 
     open: int
@@ -67,3 +68,4 @@ class LoopStats(NamedTuple):
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
     event_streams: int
+    events_full: int

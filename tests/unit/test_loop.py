@@ -851,7 +851,7 @@ def test_full_event_queue_stops_reading_and_drops_nothing(wide: Loop, peer: Peer
     for _ in range(10):
         data = data[connection.fill(data) if data else 0 :]
         settle(wide)
-    assert len(wide.events) == 3 and wide.events.full_count > 0
+    assert len(wide.events) == 3 and wide.stats().events_full > 0
     assert wide.poll().stop is Stop.EVENTS
     stalled_at = exchange.nbytes
     settle(wide, 5)

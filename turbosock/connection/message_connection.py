@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from turbosock.tls.provider import TlsInfo
     from turbosock.transport.transport import SaeaTransport
 
+_BROKEN_RULES: Final = (Origin.PROTOCOL, Origin.LIMIT)
 _STATE_NAMES: Final = ("connecting", "open", "closing", "ending", "lingering", "closed")
 # What is waited for where nothing is: a timer that is armed anew each time.
 _LONG_NS: Final = int(limits.MAX_TIMEOUT_S) * NS_PER_S
@@ -229,6 +230,8 @@ class MessageConnection(ReceivingHalf):
         services.messages_in += self.messages_in
         services.messages_out += self.messages_out
         services.replaced += self._outbox.replaced
+        if error is not None and error.origin in _BROKEN_RULES:
+            services.failed += 1
         services.connections.discard(self)
         transport = self.transport
         if transport is not None:
@@ -278,7 +281,7 @@ class MessageConnection(ReceivingHalf):
         if self._stalled_ns and transport is not None:
             due_ns = self._stalled_ns + bounds.write_ns
             if due_ns <= now_ns:
-                self._owner.count_timeout()
+                self._count_timeout()
                 seconds = bounds.write_ns / NS_PER_S
                 self.finish(WriteTimeout(f"the peer took nothing for write_timeout_s={seconds:g}: it is given up"))
                 return
@@ -295,7 +298,7 @@ class MessageConnection(ReceivingHalf):
         if self._partial_ns and reads:
             partial_ns = self._partial_ns + bounds.message_ns
             if partial_ns <= now_ns:
-                self._owner.count_timeout()
+                self._count_timeout()
                 self.finish(
                     ReadTimeout(f"a message was not whole after message_timeout_s={bounds.message_ns / NS_PER_S:g}")
                 )
@@ -306,12 +309,17 @@ class MessageConnection(ReceivingHalf):
                 self._last_ns = now_ns
             idle_ns = self._last_ns + bounds.idle_ns
             if idle_ns <= now_ns:
-                self._owner.count_timeout()
+                self._count_timeout()
                 seconds = bounds.idle_ns / NS_PER_S
                 self.finish(ReadTimeout(f"nothing came or went for idle_timeout_s={seconds:g}"))
                 return
             due_ns = min(due_ns, idle_ns)
         self._timer.move(due_ns)
+
+    def _count_timeout(self) -> None:
+        """It is given up."""
+        self._services.timeouts += 1
+        self._owner.count_timeout()
 
     def mend(self) -> None:
         """For the Loop, a turn of which broke off: end if it was in a step of this one; nobody knows what that did."""

@@ -51,8 +51,9 @@ class MessageStats(NamedTuple):
     quota of memory or of messages that nobody took, and `starving` found no memory at all; `unsent` have bytes to send.
     `lent_bytes` is the memory of received messages that is in use. `quota_hits` and `pool_hits` count how often a
     connection was left unread for want of its quota, and of memory; `full` how often a send was refused for want of
-    room; `replaced` messages that a newer one with their key has replaced. `rings` and `outgoing_bytes` are the memory
-    of what comes and of what goes.
+    room; `replaced` messages that a newer one with their key has replaced. `failed` connections ended because their
+    peer broke the rules, or a bound, and `timeouts` because it was too slow. `rings` and `outgoing_bytes` are the
+    memory of what comes and of what goes.
     """
 
     open: int
@@ -69,6 +70,8 @@ class MessageStats(NamedTuple):
     replaced: int
     rings: RingStats
     outgoing_bytes: int
+    failed: int
+    timeouts: int
 
 
 class MessageServices:
@@ -96,6 +99,7 @@ class MessageServices:
         "connections",
         "dirty",
         "events",
+        "failed",
         "full",
         "messages_in",
         "messages_out",
@@ -110,6 +114,7 @@ class MessageServices:
         "rings",
         "scratch",
         "starving",
+        "timeouts",
     )
 
     reactor: Reactor
@@ -137,6 +142,8 @@ class MessageServices:
         self.pool_hits = 0
         self.full = 0
         self.replaced = 0
+        self.failed = 0
+        self.timeouts = 0
 
     def flush(self, end_ns: int | None = None) -> bool:
         """Send what waits in connections; whether `end_ns` came before all had their turn. One at least has it."""
@@ -184,6 +191,8 @@ class MessageServices:
             replaced=self.replaced + sum(connection.replaced for connection in connections),
             rings=self.rings.stats(),
             outgoing_bytes=self.buffers.stats().outstanding_bytes,
+            failed=self.failed,
+            timeouts=self.timeouts,
         )
 
     def clear(self) -> None:

@@ -279,7 +279,7 @@ class WebSocketConnection(MessageConnection):
                 assert self._timer is not None, "it stood"
                 self._timer.move(self._close_ns)
                 return
-            self._owner.count_timeout()
+            self._count_timeout()
             self.finish(None)
             return
         if self.state == OPEN and self._limits.ping_ns:
@@ -310,7 +310,7 @@ class WebSocketConnection(MessageConnection):
             return
         reads = not (self.paused or self.held or self._starved)
         if reads and transport.bytes_in == self._asked_bytes:
-            self._owner.count_timeout()
+            self._count_timeout()
             seconds = bounds.pong_ns / NS_PER_S
             self.finish(DeadlineError(f"the peer sent nothing for ping_timeout_s={seconds:g} after a Ping"))
             return

@@ -60,7 +60,8 @@ class ListenerStats(NamedTuple):
     `failed_handshakes` are clients that did not get through TLS: without a certificate that they owed, with nothing in
     common, too slow (they are in `timeouts`, too), or speaking something else. Of HTTP/2: `http2` are connections that
     spoke it, and `floods` those that were ended with ENHANCE_YOUR_CALM; `refused` are also streams and connections that
-    were ended for a client's mistake, and `timeouts` also streams.
+    were ended for a client's mistake, and `timeouts` also streams. `crowded` says how often clients were left in the
+    backlog because `max_connections` were open.
     """
 
     accepted: int
@@ -74,6 +75,7 @@ class ListenerStats(NamedTuple):
     failed_handshakes: int
     http2: int
     floods: int
+    crowded: int
 
 
 class HttpListener(StreamListener):
@@ -299,4 +301,5 @@ class HttpListener(StreamListener):
             failed_handshakes=self._failed_handshakes,
             http2=self._http2_connections,
             floods=self.floods,
+            crowded=self._crowded,
         )

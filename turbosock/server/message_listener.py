@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class MessageListenerStats(NamedTuple):
     """Counts since the listener began, and `open`, the connections that it has now.
 
-    `timeouts` are connections that were given up, `exhausted` and `failed_handshakes` as in ListenerStats.
+    `timeouts` are connections that were given up, `exhausted`, `crowded` and `failed_handshakes` as in
+    ListenerStats.
     """
 
     accepted: int
@@ -33,6 +34,7 @@ class MessageListenerStats(NamedTuple):
     bytes_in: int
     bytes_out: int
     failed_handshakes: int
+    crowded: int
 
 
 class MessageListener(StreamListener):
@@ -98,6 +100,7 @@ class MessageListener(StreamListener):
             bytes_in=self._gone_bytes_in + sum(connection.bytes_in for connection in connections),
             bytes_out=self._gone_bytes_out + sum(connection.bytes_out for connection in connections),
             failed_handshakes=self._failed_handshakes,
+            crowded=self._crowded,
         )
 
     @property

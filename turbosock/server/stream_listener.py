@@ -74,6 +74,7 @@ class StreamListener:
 
     __slots__ = (
         "_accepted",
+        "_crowded",
         "_exhausted",
         "_failed_handshakes",
         "_gone_bytes_in",
@@ -118,6 +119,7 @@ class StreamListener:
         self.timeouts = 0
         self.handshakes: set[TlsHandshake] = set()
         self._accepted = 0
+        self._crowded = 0
         self._exhausted = 0
         self._failed_handshakes = 0
         self._gone_bytes_in = 0
@@ -160,6 +162,7 @@ class StreamListener:
             if not self._listening:
                 return
             if len(self._sessions) + len(self.handshakes) >= self.max_connections:
+                self._crowded += 1
                 self._watch(False)
                 return
             try:

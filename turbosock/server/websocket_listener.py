@@ -38,8 +38,8 @@ class WebSocketListenerStats(NamedTuple):
     """Counts since the listener began; `open` are its connections now, those in the opening handshake included.
 
     `opened` are WebSockets; `refused` requests that opened none. `timeouts` are connections that were given up, and
-    `failed` those that ended because the client broke the rules or a bound. `exhausted` and `failed_handshakes`, which
-    are those of TLS, as in ListenerStats.
+    `failed` those that ended because the client broke the rules or a bound. `exhausted`, `crowded` and
+    `failed_handshakes`, which are those of TLS, as in ListenerStats.
     """
 
     accepted: int
@@ -54,6 +54,7 @@ class WebSocketListenerStats(NamedTuple):
     bytes_in: int
     bytes_out: int
     failed_handshakes: int
+    crowded: int
 
 
 class WebSocketListener(HttpListener):
@@ -194,4 +195,5 @@ class WebSocketListener(HttpListener):
             bytes_in=base.bytes_in,
             bytes_out=base.bytes_out,
             failed_handshakes=base.failed_handshakes,
+            crowded=base.crowded,
         )

@@ -307,7 +307,7 @@ def test_peer_that_never_closes_is_given_up(tmp_path: Path) -> None:
         assert stage.turn() == [(EventKind.CLOSED, 1006, "")]
         (error,) = stage.errors
         assert isinstance(error, WebSocketClosed) and error.origin is Origin.LOCAL and "did not answer" in str(error)
-        assert stage.listener.stats().timeouts == 1
+        assert stage.listener.stats().timeouts == stage.loop.stats().messages.timeouts == 1
 
 
 def test_second_close_and_one_after_the_end_do_nothing(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_bad_frame_is_answered_with_its_code_and_one_closed_event(tmp_path: Path
         (error,) = stage.errors
         assert isinstance(error, WebSocketClosed)
         assert error.close_code == code and error.origin in (Origin.PROTOCOL, Origin.LIMIT)
-        assert stage.listener.stats().failed == 1
+        assert stage.listener.stats().failed == stage.loop.stats().messages.failed == 1
         assert connection.send(b"x") is Send.CLOSED
 
 

@@ -171,7 +171,7 @@ def test_counts_tell_what_happened() -> None:
         stage.advance(5)
         assert idle.look() == b"" and idle.ended
         stats = stage.listener.stats()
-        assert stats == (3, 0, 2, 1, 1, 0, 2 * len(request()) + 12, len(good.look()) + len(bad.look()), 0, 0, 0)
+        assert stats == (3, 0, 2, 1, 1, 0, 2 * len(request()) + 12, len(good.look()) + len(bad.look()), 0, 0, 0, 0)
         assert stage.reactor.bytes_in == stats.bytes_in and stage.reactor.bytes_out == stats.bytes_out
         assert repr(stage.listener) == f"<HttpListener {stage.path!r} open=0>"
 

@@ -106,6 +106,7 @@ def test_more_connections_than_allowed_wait(tmp_path: Path) -> None:
         third = stage.raw()
         third.send(handshake())
         assert stage.turn() == []
+        assert stage.listener.stats().crowded == 1
         first.close()
         stage.turn()
 

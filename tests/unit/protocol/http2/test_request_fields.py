@@ -8,7 +8,13 @@ from turbosock.protocol.http1.grammar import REG_NAME, TEXT, TOKEN, VISIBLE
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.protocol.http1.serialize import request_head
 from turbosock.protocol.http2.field_block import ORDINARY, FieldBlock
-from turbosock.protocol.http2.request_fields import fields_of_head, request_fields, response_fields, trailer_fields
+from turbosock.protocol.http2.request_fields import (
+    fields_of_head,
+    fields_of_upgrade,
+    request_fields,
+    response_fields,
+    trailer_fields,
+)
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -94,6 +100,24 @@ def test_request_fields_of_an_extended_connect_name_everything() -> None:
         [(b":method", b"CONNECT"), *START[1:3], (b":path", b"/chat"), (b":protocol", b"websocket")]
     )
     assert block_of(fields).request_head(False).upgrade == "websocket"
+
+
+def test_fields_of_an_upgrade_are_those_of_an_extended_connect_without_a_key() -> None:
+    head = (
+        b"GET /chat?room=1 HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nCookie: a=b\r\n\r\n"
+    )
+    fields = fields_of_upgrade(head, "https")
+    assert sorted(fields) == sorted(
+        [
+            (b":method", b"CONNECT"),
+            *START[1:3],
+            (b":path", b"/chat?room=1"),
+            (b":protocol", b"websocket"),
+            (b"sec-websocket-version", b"13"),
+            (b"cookie", b"a=b"),
+        ]
+    )
 
 
 def test_request_fields_star_is_for_options_alone() -> None:

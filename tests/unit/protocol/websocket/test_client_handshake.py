@@ -75,6 +75,15 @@ def test_extended_answer_that_agrees_is_accepted(status_code: int) -> None:
     assert handshake(extended=True).check(status_code, HeaderList()) == Agreement(None, None)
 
 
+def test_extended_request_in_the_place_of_an_upgrade_is_agreed_to_without_a_key() -> None:
+    asked = handshake()
+    asked.sent_extended()
+    assert asked.agrees(200) and not asked.agrees(101)
+    assert asked.check(200, HeaderList()) == Agreement(None, None)
+    asked.sent_with(b"AAAAAAAAAAAAAAAAAAAAAA==")
+    assert asked.agrees(101) and not asked.agrees(200)
+
+
 @pytest.mark.parametrize("status_code", [100, 200, 301, 400, 401, 426, 500])
 def test_answer_with_another_status_is_refused(status_code: int) -> None:
     assert not handshake().agrees(status_code)
