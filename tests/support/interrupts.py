@@ -19,8 +19,8 @@ from typing import Any
 import turbosock
 
 PACKAGE = str(Path(turbosock.__file__).parent)
-# Behind these the interpreter looks.
-LOOKING = ("RESUME", "JUMP_BACKWARD", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
+# Behind these the interpreter looks; and where JUMP_BACKWARD leads, not at what stands behind it.
+LOOKING = ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
 
 
 @functools.cache
