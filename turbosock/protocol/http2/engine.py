@@ -166,6 +166,12 @@ class Engine(HeaderSections):
                         self._refuse_start(ring, length)
                         continue
                     break
+                fresh = self._fresh
+                if fresh is not None and (fresh.id != stream_id or kind != DATA):
+                    # Before the frame is taken: it is not lost where this breaks off.
+                    self._fresh = None
+                    fresh.on_news()
+                    continue
                 # Whatever breaks off from here on, the frame was taken. Its bytes stay where they are meanwhile.
                 ring.length = left
                 ring.start = following if left else 0
@@ -183,11 +189,6 @@ class Engine(HeaderSections):
                     self.receive_window -= length
                     if self.receive_window < self._credit_floor:
                         self._credit_connection()
-                    fresh = self._fresh
-                    if fresh is not None and fresh.id != stream_id:
-                        # Before the stream is looked up, which this may end.
-                        self._fresh = None
-                        fresh.on_news()
                     if stream_id not in streams:
                         self._data_of_none(stream_id, storage, at, length, flags)
                         continue
@@ -238,10 +239,6 @@ class Engine(HeaderSections):
                 elif kind == HEADERS and flags & (END_HEADERS | _NEEDS_LOOK) == _HEADERS_WHOLE:
                     if length > self.local.max_frame_size:
                         raise self._too_long(kind, length)
-                    fresh = self._fresh
-                    if fresh is not None:
-                        self._fresh = None
-                        fresh.on_news()
                     if stream_id not in streams or not client or flags & END_STREAM:
                         self._on_block(stream_id, flags, bytes(root[at:following]))
                         continue
@@ -261,10 +258,6 @@ class Engine(HeaderSections):
                     stream.remaining = head.content_length if framing is _LENGTH else 0 if framing is _NONE else -1
                     self._fresh = stream
                 else:
-                    fresh = self._fresh
-                    if fresh is not None:
-                        self._fresh = None
-                        fresh.on_news()
                     if length > self.local.max_frame_size:
                         raise self._too_long(kind, length)
                     if kind <= CONTINUATION:

@@ -294,3 +294,33 @@ def test_answer_to_nothing_is_let_pass() -> None:
     side, _ = asking()
     assert side.feed(http2.ping(ack=True)) == []
     assert side.error is None
+
+
+class Stumbling(http2.Recorder):
+    """Its news raise once, as the code of a user may that it runs."""
+
+    __slots__ = ("stumbled",)
+
+    def on_news(self) -> None:
+        super().on_news()
+        if not hasattr(self, "stumbled"):
+            self.stumbled = True
+            raise LookupError
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_frame_behind_news_that_raise_is_not_lost(first: bool) -> None:
+    side = Side(client=True)
+    stumbling, other = Stumbling(), http2.Recorder()
+    for stream in (stumbling, other):
+        stream.begin(0)
+        side.engine.open(stream)
+        side.engine.send_headers(stream, http2.block(http2.REQUEST), True)
+    # The news of the first head are told when the next frame is looked at, whatever that is.
+    behind = http2.data(other.id, b"here", end=True) if first else http2.headers(other.id, end=True)
+    greeting = b"" if not first else http2.headers(other.id)
+    side.ring.write(greeting + http2.headers(stumbling.id) + behind)
+    with pytest.raises(LookupError):
+        side.engine.receive(side.ring)
+    side.engine.receive(side.ring)
+    assert other.ended and bytes(other.data) == (b"here" if first else b"") and not side.ring.length
