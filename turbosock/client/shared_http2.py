@@ -46,7 +46,7 @@ class SharedHttp2Stream(Http2Stream):
         parked: whether its thread sleeps at the gate.
     """
 
-    __slots__ = ("_filled", "_gate", "_target", "news", "parked")
+    __slots__ = ("_filled", "_gate", "_over", "_target", "news", "parked")
 
     session: SharedHttp2Session
 
@@ -60,6 +60,8 @@ class SharedHttp2Stream(Http2Stream):
         # Where the thread wants its payload, while it waits for it, and what is there already.
         self._target: memoryview | None = None
         self._filled = 0
+        # A source that nothing is taken from any more.
+        self._over: BodySource | None = None
 
     # Steps. The session's lock is held for what concerns the engine, and never while code of the user runs.
 
@@ -77,7 +79,9 @@ class SharedHttp2Stream(Http2Stream):
 
     def _open(self, head: bytes) -> bool:
         with self.session.lock:
-            return super()._open(head)
+            opened = super()._open(head)
+        self._close_over()
+        return opened
 
     def _put_block(self) -> bool:
         # The last block ends the request, which forgets it.
@@ -86,6 +90,7 @@ class SharedHttp2Stream(Http2Stream):
             put = super()._put_block()
         if progress is not None:
             progress.look(len(self._block))
+        self._close_over()
         return put
 
     def _note_sent(self) -> None:
@@ -93,13 +98,33 @@ class SharedHttp2Stream(Http2Stream):
 
     def _put_end(self) -> bool:
         with self.session.lock:
-            return super()._put_end()
+            put = super()._put_end()
+        self._close_over()
+        return put
+
+    def _close_source(self, source: BodySource) -> None:
+        """Closed after the lock was given back, by `_close_over()`."""
+        self._over = source
+
+    def _close_over(self) -> None:
+        source = self._over
+        if source is not None:
+            self._over = None
+            source.close()
+
+    def abandon_request(self) -> None:
+        super().abandon_request()
+        self._close_over()
 
     def read_head(self) -> ResponseHead | None:
         if self._interim_heads:
             self._pass_interims_on()
         with self.session.lock:
-            head = super().read_head()
+            if self._interim_heads:
+                # It came at this very moment, and comes first: the thread does not sleep before it was looked at.
+                self.news = True
+                return None
+            head = self._take_head()
             if head is not None and self.ended and self.decoded is None and self.trailers is None:
                 ring = self.backlog.take_ring() if self.backlog.length else self.session.rings.rent()
                 if ring is not None:
@@ -142,7 +167,9 @@ class SharedHttp2Stream(Http2Stream):
 
     def finish(self) -> bool:
         with self.session.lock:
-            return super().finish()
+            free = super().finish()
+        self._close_over()
+        return free
 
     def drain(self) -> bool:
         with self.session.lock:
@@ -151,6 +178,7 @@ class SharedHttp2Stream(Http2Stream):
     def close(self) -> None:
         with self.session.lock:
             super().close()
+        self._close_over()
 
     def abort(self) -> None:
         session = self.session
@@ -222,6 +250,7 @@ class SharedHttp2Stream(Http2Stream):
                         session.reader = self
                         wait_ns = session.prepare_wait(left_ns)
                         write = session.transport.wants_write
+                        read = not session.pushes_back
                     else:
                         self.parked = True
                         session.parked[self] = None
@@ -230,7 +259,7 @@ class SharedHttp2Stream(Http2Stream):
                     with lock:
                         self._unpark()
                 elif wait_ns:
-                    mask = session.waiter.wait(wait_ns, write)
+                    mask = session.waiter.wait(wait_ns, write, read)
                     if mask:
                         with lock:
                             session.take_ready(mask, write)
@@ -317,7 +346,7 @@ class SharedHttp2Session(Http2Session):
 
         0: it need not wait, something was done already.
         """
-        if self.transport.readable:
+        if self.transport.readable and not self.pushes_back:
             self._take_all()
             return 0
         now_ns = _monotonic_ns()
@@ -330,6 +359,12 @@ class SharedHttp2Session(Http2Session):
                 raise
             return 0
         return min(budget_ns, ping_ns)
+
+    @property
+    def pushes_back(self) -> bool:
+        """Whether nothing more is received until the peer has read the replies to what it sent."""
+        ring = self.ring
+        return ring is not None and ring.length == ring.capacity and self.transport.wants_write
 
     def take_ready(self, mask: int, write: bool) -> None:
         """For the reader, under the lock: the socket is ready."""

@@ -405,7 +405,10 @@ class Http2Stream(Stream):
         source = self._source
         if source is not None:
             self._source = None
-            source.close()
+            self._close_source(source)
+
+    def _close_source(self, source: BodySource) -> None:
+        source.close()
 
     def abandon_request(self) -> None:
         """Stop sending: the final answer came first (RFC 9113 §8.1). Other streams go on."""
@@ -434,6 +437,9 @@ class Http2Stream(Stream):
         """
         if self._interims:
             self._pass_interims_on()
+        return self._take_head()
+
+    def _take_head(self) -> ResponseHead | None:
         head = self.head
         if head is None:
             if self.failure is not None:

@@ -394,19 +394,21 @@ class WakeableWaiter:
         waker: whose `wake()` ends a wait, and stays the owner's to close.
     """
 
-    __slots__ = ("_fd", "_poll", "_waker", "_write")
+    __slots__ = ("_fd", "_interest", "_poll", "_waker")
 
     def __init__(self, fd: int, waker: Waker) -> None:
         self._fd = fd
         self._waker = waker
-        self._write = False
+        self._interest = IN
         if sys.platform != "win32":
             self._poll = select.poll()
             self._poll.register(fd, IN)
             self._poll.register(waker.fileno(), IN)
 
-    def wait(self, timeout_ns: int, write: bool) -> int:
+    def wait(self, timeout_ns: int, write: bool, read: bool = True) -> int:
         """What the descriptor is ready for (READABLE and WRITABLE, both for errors); 0: woken, or the time is over.
+
+        Errors and hang-ups end the wait in either case.
 
         Raises:
             NetworkError: the system cannot wait, for want of memory, say.
@@ -416,15 +418,19 @@ class WakeableWaiter:
         try:
             if sys.platform == "win32":
                 watched = [self._fd]
-                read, wrote, failed = select.select(
-                    [*watched, self._waker.fileno()], watched if write else [], watched, timeout_ms / 1000
+                came, wrote, failed = select.select(
+                    [*(watched if read else ()), self._waker.fileno()],
+                    watched if write else [],
+                    watched,
+                    timeout_ms / 1000,
                 )
-                woken = self._waker.fileno() in read
-                mask = (IN if self._fd in read else 0) | (OUT if wrote else 0) | (READABLE if failed else 0)
+                woken = self._waker.fileno() in came
+                mask = (IN if self._fd in came else 0) | (OUT if wrote else 0) | (READABLE if failed else 0)
             else:
-                if write is not self._write:
-                    self._poll.modify(self._fd, IN | OUT if write else IN)
-                    self._write = write
+                interest = (IN if read else 0) | (OUT if write else 0)
+                if interest != self._interest:
+                    self._poll.modify(self._fd, interest)
+                    self._interest = interest
                 woken = False
                 for fd, found in self._poll.poll(timeout_ms):
                     if fd == self._fd:
