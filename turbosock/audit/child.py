@@ -93,12 +93,11 @@ def _traced(plan: AuditPlan, work: Work, *, python_allocators: bool) -> tuple[An
 
 
 def _without_us(trace: Trace) -> Trace:
-    """`trace` whose stacks begin where the workload does; what the audit itself keeps is nobody's."""
+    """`trace` whose stacks begin where the workload does."""
     stacks = []
     for stack, made, size in trace.stacks:
         end = len(stack)
         while end > 1 and stack[end - 1][1].startswith(_OURS) and stack[end - 1][0] != "work":
             end -= 1
         stacks.append((stack[:end], made, size))
-    kept = tuple(site for site in trace.kept if not (site.file.startswith(_OURS) and site.function != "work"))
-    return trace._replace(stacks=tuple(stacks), kept=kept)
+    return trace._replace(stacks=tuple(stacks))

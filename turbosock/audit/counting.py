@@ -38,6 +38,9 @@ _INT_BYTES: Final = 28 if sys.version_info < (3, 13) else 32
 _BINDING: Final = ("c_call",) if sys.version_info < (3, 12) else ("c_call", "c_return", "c_exception")
 _REPORTED_REFERENCES: Final = 3
 
+# The function below that starts the tracer.
+_HERE: Final = ("trace", __file__)
+
 # Performs as many units as it is told (requests, messages, ticks), or a few more; returns how many.
 Work = Callable[[int], int]
 
@@ -155,7 +158,11 @@ def trace(
         remaining: dict[tuple[Stack, int], list[int]] = {}
         with memray.FileReader(path) as reader:
             made, size = _sum(reader.get_allocation_records(), freeing, stacks if lines else None)
-            kept_bytes = _sum(reader.get_leaked_allocation_records(), freeing, remaining)[1] if kept else 0
+            if kept:
+                _sum(reader.get_leaked_allocation_records(), freeing, remaining)
+    # What starting and ending the tracer leaves behind is nobody's.
+    remaining = {key: tally for key, tally in remaining.items() if key[0] and key[0][0][:2] != _HERE}
+    kept_bytes = sum(size for _, size in remaining.values())
     return Trace(
         done,
         made / done,

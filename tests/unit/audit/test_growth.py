@@ -98,7 +98,7 @@ def test_peak_is_what_one_unit_holds_at_its_worst_moment() -> None:
 
 def test_blocks_kept_by_work_that_keeps_are_counted() -> None:
     # A list is one block; the list that holds them grows by reallocation.
-    assert PIECES <= blocks_kept(keeper()) < PIECES + 0.5
+    assert PIECES - 0.1 < blocks_kept(keeper()) < PIECES + 0.5
 
 
 def test_blocks_kept_by_work_that_keeps_nothing_are_none() -> None:
