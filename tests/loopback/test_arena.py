@@ -8,7 +8,7 @@ import itertools
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from support.arena_stage import ArenaStage
 from support.message_stage import RawClient
 from support.peers import unused_port
-from support.websocket_loop import frames, handshake
+from support.websocket_loop import handshake, whole_frames
 from turbosock import Config, HttpExchange, Loop, TlsConfig, TlsServerConfig
 from turbosock.examples.arena import messages
 from turbosock.examples.arena.bot import Swarm
@@ -25,6 +25,8 @@ from turbosock.examples.arena.world import Button
 from turbosock.tls.selfsigned import make_self_signed
 
 BOTS = 30
+# Each as its first byte and its payload.
+Frames = list[tuple[int, bytes]]
 
 
 @pytest.fixture
@@ -183,29 +185,45 @@ def slow_client(stage: ArenaStage) -> Iterator[RawClient]:
     client.close()
 
 
-def read_on(stage: ArenaStage, client: RawClient) -> list[tuple[int, bytes]]:
-    """What a client gets that reads everything from now on, as frames; until nothing of it is unsent."""
-    data = b""
+def read_on(stage: ArenaStage, client: RawClient, enough: Callable[[Frames], bool]) -> Frames:
+    """The frames that a client gets that reads everything from now on, until they are enough."""
+    found: Frames = []
+    rest = b""
+    answered = False
 
-    def caught_up() -> bool:
-        nonlocal data
-        data += client.take()
-        return all(not session.connection.unsent for session in stage.arena.sessions.values())
+    def reads_enough() -> bool:
+        nonlocal answered, rest
+        rest += client.take()
+        if not answered:
+            rest = rest.partition(b"\r\n\r\n")[2]
+            answered = True
+        more, rest = whole_frames(rest)
+        found.extend(more)
+        return enough(found)
 
-    stage.until(caught_up)
-    data += client.take()
-    return frames(data.partition(b"\r\n\r\n")[2])
+    stage.until(reads_enough)
+    return found
+
+
+def kinds_of(found: Frames) -> list[str]:
+    """The types of the texts among frames."""
+    return [json.loads(data)["type"] for first, data in found if first == 0x81]
 
 
 def test_client_that_does_not_read_gets_the_newest_snapshot_and_no_old_ones(stage: ArenaStage) -> None:
+    def is_up_to_date(found: Frames) -> bool:
+        first, data = found[-1] if found else (0, b"")
+        return first == 0x82 and messages.read_snapshot(data).tick >= stage.arena.world.tick - 1
+
     with slow_client(stage) as client:
         for _ in range(100):
             stage.arena.world.join()
         stage.until(lambda: stage.loop.stats().messages.replaced > 200)
         (session,) = stage.arena.sessions.values()
         assert session.connection.unsent < 4000
-        ticks = [messages.read_snapshot(data).tick for first, data in read_on(stage, client) if first == 0x82]
-    assert ticks == sorted(ticks) and ticks[-1] >= stage.arena.world.tick - 1
+        found = read_on(stage, client, is_up_to_date)
+    ticks = [messages.read_snapshot(data).tick for first, data in found if first == 0x82]
+    assert ticks == sorted(ticks)
     # One gap, of those that were replaced.
     assert sum(later - earlier > 100 for earlier, later in itertools.pairwise(ticks)) == 1
 
@@ -221,7 +239,7 @@ def test_client_that_missed_what_it_was_told_is_told_all_anew(stage: ArenaStage)
             stage.tick()
         assert session.connection.unsent <= MAX_UNSENT_BYTES
         stage.arena._tell(messages.chat("somebody", "x" * 10_000))
-        kinds = [json.loads(data)["type"] for first, data in read_on(stage, client) if first == 0x81]
+        kinds = kinds_of(read_on(stage, client, lambda found: kinds_of(found).count("you") == 2))
     assert kinds[0] == "welcome" and "chat" not in kinds
     anew = kinds[kinds.index("notice") :]
     assert anew[anew.index("welcome") :][:3] == ["welcome", "scores", "you"]

@@ -36,8 +36,15 @@ def handshake(*fields: str, path: str = "/", without: str = "") -> bytes:
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
     """The frames of a server in `data`, each as its first byte and its payload; they are whole."""
+    found, rest = whole_frames(data)
+    assert not rest, "a frame is whole"
+    return found
+
+
+def whole_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The same of data that may be cut anywhere, and what is left of it."""
     found = []
-    while data:
+    while len(data) >= 2:
         first, n = data[0], data[1]
         at = 2
         if n == 126:
@@ -46,10 +53,11 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
         elif n == 127:
             n = int.from_bytes(data[2:10], "big")
             at = 10
-        assert len(data) >= at + n, "a frame is whole"
+        if len(data) < at + n:
+            break
         found.append((first, data[at : at + n]))
         data = data[at + n :]
-    return found
+    return found, data
 
 
 class WebSocketStage:
