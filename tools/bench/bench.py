@@ -106,6 +106,13 @@ class Bench:
             yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, pid)
 
     @contextlib.contextmanager
+    def echo(self, placement: str) -> Iterator[peers.Peer]:
+        """A WebSocket server that echoes (see echo_server.py), on its core, for the length of a with block."""
+        with self.helper("echo_server.py", placement) as (port, pid):
+            nowhere = Path(os.devnull)
+            yield peers.Peer("127.0.0.1", port, None, nowhere, nowhere, pid)
+
+    @contextlib.contextmanager
     def delayed(self, peer: peers.Peer, placement: str, delay_s: float) -> Iterator[peers.Peer]:
         """`peer` on a path (see relay_server.py) of which every byte takes `delay_s`, there and back."""
         with self.helper("relay_server.py", placement, peer.host, str(peer.port), str(delay_s)) as (port, _):

@@ -159,3 +159,28 @@ SESSIONS_BYTES = 100 * 1024 * 1024
 SESSIONS_AIM_BYTES = 10 * 1024 * 1024
 # From the reset of a stream's connection to its next event.
 RECONNECT_S = 0.050
+
+# One message after the other on one WebSocket: by size and peer, how many times as many a second as it does.
+ECHO_RATIOS = {
+    ("32 B", "websockets"): 1.5,
+    ("1 KiB", "websockets"): 1.5,
+    ("64 KiB", "websockets"): 1.5,
+    ("32 B", "websocket-client"): 1.0,
+    ("64 KiB", "websocket-client"): 3.0,
+    ("32 B", "picows+uvloop"): 0.7,
+    ("1 KiB", "picows+uvloop"): 0.7,
+    ("64 KiB", "picows+uvloop"): 0.7,
+}
+# A thousand WebSockets that send 30 small messages a second each: what they take of a core; and when they are pushed to
+# the server's limit, how many times as many a second as a peer.
+FANIN_SHARE = 0.5
+FANIN_RATIOS = {"websockets+uvloop": 2.0, "picows+uvloop": 0.6}
+# A tick that sends 1 KiB to a thousand WebSockets, at the 99th percentile: the whole of a frame at 60 Hz.
+BROADCAST_TICK_S = 0.016
+# poll(max_time=0.003) in a hostile mix, at the 99th percentile; and how many ticks a player's message may wait for.
+POLL_S = 0.004
+WAIT_TICKS = 2
+# Datagrams sent back, of a bare loop of recvfrom_into and sendto, and of asyncio's endpoint.
+DATAGRAM_RATIOS = {"bare": 0.7, "asyncio": 2.0}
+# What one message of a WebSocket may allocate.
+MESSAGE_BUDGET = Budget("", NO_SYSTEM_ALLOCATION, 12, 512)

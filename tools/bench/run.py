@@ -19,6 +19,7 @@ import bodies  # found beside this file, wherever it is started from
 import environment
 import hardening
 import http2
+import messages
 import report
 import streams
 import tallies
@@ -45,12 +46,34 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "sse_latency": streams.sse_latency,
     "sse_sessions": streams.sse_sessions,
     "sse_reconnect": streams.sse_reconnect,
+    "ws_echo": messages.ws_echo,
+    "ws_fanin": messages.ws_fanin,
+    "ws_broadcast": messages.ws_broadcast,
+    "tick_latency": messages.tick_latency,
+    "udp_echo": messages.udp_echo,
+    "allocations_ws": messages.allocations_ws,
+    "memory_ws_idle": messages.memory_ws_idle,
 }
 
 # Workloads that answer a question instead of measuring: run by name only.
 QUESTIONS: dict[str, Callable[[Bench], list[report.Table]]] = {"places": tallies.places}
 
-PACKAGES = ["pycurl", "urllib3", "requests", "httpx", "httpx-sse", "httpx2", "aiohttp", "uvloop", "pyOpenSSL", "memray"]
+PACKAGES = [
+    "pycurl",
+    "urllib3",
+    "requests",
+    "httpx",
+    "httpx-sse",
+    "httpx2",
+    "aiohttp",
+    "uvloop",
+    "pyOpenSSL",
+    "websockets",
+    "websocket-client",
+    "picows",
+    "numpy",
+    "memray",
+]
 
 
 def main() -> int:
