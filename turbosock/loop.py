@@ -665,8 +665,9 @@ class Loop:
             end_ns = None if max_time is None else reactor.clock.now_ns() + int(max_time * NS_PER_S)
             if messages.dirty or messages.starving:
                 # What the last tick has sent leaves before anything is received.
-                messages.now_ns = reactor.clock.now_ns()
-                messages.flush(end_ns)
+                messages.now_ns = now_ns = reactor.clock.now_ns()
+                # In half of the time: what everybody is sent in each tick must not keep this turn from receiving.
+                messages.flush(None if end_ns is None else (now_ns + end_ns) // 2)
                 messages.resume_starving()
                 if len(events) != before or messages.dirty:
                     timeout = 0.0

@@ -306,6 +306,21 @@ def test_budget_of_time_is_overrun_by_one_step_at_most(tmp_path: Path) -> None:
         assert stage.loop.stats().overruns >= 1 and stage.loop.stats().longest_overrun_s > 0
 
 
+def test_sending_takes_half_of_a_turns_time_and_leaves_the_rest_for_receiving(tmp_path: Path) -> None:
+    from support.loop_peer import SteppingClock
+
+    clock = SteppingClock()
+    with make(tmp_path, stepping=clock) as stage:
+        pairs = [stage.client() for _ in range(40)]
+        for client, connection in pairs:
+            client.send(framed(b"hello"))
+            connection.send(b"a snapshot")
+        clock.step_ns = 1_000_000
+        result = stage.loop.poll(max_time=0.030)
+        assert result.stop is Stop.TIME and result.delivered >= 10
+        clock.step_ns = 0
+
+
 def test_paused_connection_delivers_nothing_and_then_everything(stage: MessageStage) -> None:
     client, connection = stage.client()
     connection.pause()
