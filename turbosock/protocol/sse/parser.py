@@ -10,8 +10,8 @@ There are four ways through the same memory, each of which gives up in favour of
 came. The *shape* (`shape.py`) is how the last plain event began, up to its id or data.
 - `next_event`: the event has that shape, one line of data and LF, and so begins the one after. Where its data begins is
   known; one search and one comparison find its end. `value` says that this may be tried.
-- `_read_several`: events of that shape with several lines of data. A *run* of them is joined in one go, at the front of
-  the memory that they came in (`joining.py`).
+- `next_event`, too: the events have that shape and several lines of data. A *run* of them is joined in one go, at the
+  front of the memory that they came in (`joining.py`), and read from there in the same manner.
 - `_read_alike`: the event has that shape, or an earlier one, with CRLF, without spaces, with more lines of data, or
   whatever comes after it.
 - `_read_lines` (`lines.py`): everything else.
@@ -20,7 +20,7 @@ Invariants, beside those of `lines.py`: where `value` is not 0, the event that b
 `abs(value)` begins with the prefix, nothing of it was read, no more than `max_event_bytes` follow, and no CR unless the
 shape has it. `value` is above 0 where the shape has one line of data, and neither id nor CRLF nor tight fields.
 While `run_stop` is not 0, `run_start <= abs(value) <= run_text_stop < run_stop`: the events from `value` on are joined
-up to `run_text_stop`, lay up to `run_stop` before, and are followed there by what was expected.
+up to `run_text_stop`, where CR and NUL follow; they lay up to `run_stop`, where what was expected follows them.
 
 Left to others: text (`ServerSentEvent.text`), the media type, and what to do with `retry_ms` and the id.
 """
@@ -49,6 +49,8 @@ _LINE_FEED: Final = 0x0A
 _CARRIAGE_RETURN: Final = 0x0D
 _SPACE: Final = 0x20
 _LETTER_E: Final = 0x65
+# Behind the last event of a run: what a search finds, and what is the beginning of nothing.
+_END_OF_RUN: Final = b"\r\0"
 # Plain events that have another shape than the remembered one, in a row, before theirs is remembered, at most.
 _MAX_PATIENCE: Final = 64
 
@@ -86,6 +88,7 @@ class EventParser(EventLines):
         "_prefix_size",
         "_run_bytes",
         "_run_end",
+        "_run_end_size",
         "_run_start",
         "_run_stop",
         "_run_text_stop",
@@ -156,8 +159,16 @@ class EventParser(EventLines):
                         self._value = -(stop + self._expected_size)
                         self.events += 1.0
                         return True
-            elif size and self._read_several(start):
-                return True
+            elif size and (self._run_stop or self._begin_run(start)):
+                storage = self._storage
+                stop = storage.find(b"\r", start)
+                if storage.startswith(self._run_end, stop):
+                    self.event.data = self._view[start:stop]
+                    self._value = -(stop + self._run_end_size)
+                    self.events += 1.0
+                    return True
+                if self._end_run(start, stop):
+                    return True
         return self._next()
 
     def _next(self) -> bool:
@@ -194,31 +205,6 @@ class EventParser(EventLines):
         self._take_shape(shape, several=False)
         return True
 
-    def _read_several(self, start: int) -> bool:
-        """Read the event whose data begins at `start`, of a run that is joined already or of a new one.
-
-        Returns:
-            False: there is no run, or the event is unlike the others of it; nothing of it was read.
-        """
-        if not self._run_stop and not self._begin_run(start):
-            return False
-        storage, text_stop = self._storage, self._run_text_stop
-        stop = storage.find(b"\r", start, text_stop)
-        if stop < 0:
-            # The run's last event, behind which the next one begins as expected.
-            stop = text_stop
-            self._value = -(self._run_stop + self._expected_size)
-            self._run_stop = 0
-            self._run_bytes = min(2 * self._run_bytes, SSE_JOIN_BYTES)
-        elif storage.startswith(self._run_end, stop, text_stop):
-            self._value = -(stop + len(self._run_end))
-        else:
-            self._break_run(start)
-            return False
-        self.event.data = self._view[start:stop]
-        self.events += 1.0
-        return True
-
     def _begin_run(self, start: int) -> bool:
         """Join the lines of the events from `start` on, as many as are whole within the stretch; False: there are none.
 
@@ -235,22 +221,32 @@ class EventParser(EventLines):
             # Each of them has one line.
             self._take_shape(self._shape, several=False)
             return False
-        self._root[start:text_stop] = text
+        # Joining has left room for a search that needs no end, as there is behind the content.
+        self._root[start : text_stop + len(_END_OF_RUN)] = text + _END_OF_RUN
         self._run_start, self._run_text_stop, self._run_stop = start, text_stop, stop
         return True
 
-    def _break_run(self, start: int) -> None:
-        """Put what is left of the run, from the event at `start` on, back to what it was and where it was.
+    def _end_run(self, start: int, stop: int) -> bool:
+        """Read the last event of the run, with data from `start` to `stop`; False: it is none, and the run is over.
 
-        No event that was read lies there: joined, it takes less room than it took.
+        What is left of a run is put back to what it was and where it was. No event that was read lies there: joined, it
+        takes less room than it took.
         """
-        rest = self._prefix + parted(self._view[start : self._run_text_stop])
-        stop = self._run_stop
-        begin = stop - len(rest)
-        self._root[begin:stop] = rest
-        self._value = -(begin + self._prefix_size)
+        behind = self._run_stop
         self._run_stop = 0
+        if stop == self._run_text_stop:
+            # Behind it the next one begins as expected.
+            self.event.data = self._view[start:stop]
+            self._value = -(behind + self._expected_size)
+            self._run_bytes = min(2 * self._run_bytes, SSE_JOIN_BYTES)
+            self.events += 1.0
+            return True
+        rest = self._prefix + parted(self._view[start : self._run_text_stop])
+        begin = behind - len(rest)
+        self._root[begin:behind] = rest
+        self._value = -(begin + self._prefix_size)
         self._run_bytes = min((begin - self._run_start) * 5 // 4 + SSE_SHORT_LINE_BYTES, SSE_JOIN_BYTES)
+        return False
 
     def _read_alike(self, start: int) -> bool:
         """Read the event of the present shape whose id, or data, begins at `start`.
@@ -299,12 +295,7 @@ class EventParser(EventLines):
                 self._pos = following
                 self._event_start = -1
                 self._name, self._id = shape.name, name
-                if not self._read_lines():
-                    return False
-                event = self.event
-                if event.event == shape.name and event.retry is None and self._cr == self._end:
-                    self._arm()
-                return True
+                return self._read_lines()
             self._join_next(following - start)
             following += 1
             if not self._expect_several:
@@ -323,7 +314,7 @@ class EventParser(EventLines):
         return True
 
     def _arm(self) -> None:
-        """Let the next event be read at once if it begins with the shape."""
+        """Let the next event be read at once if it begins with the shape, whose type `event` has, without a retry."""
         pos, end = self._pos, self._end
         if end - pos <= self._arm_bytes and self._storage.startswith(self._prefix, pos, end):
             shape = self._shape
@@ -342,8 +333,9 @@ class EventParser(EventLines):
         super()._end_event(start, stop, blank)
         if shape is not None:
             self._take_shape(shape, several=several)
-            if shape.crlf or self._cr == self._end:
-                self._arm()
+        event = self.event
+        if event.event == self._shape.name and event.retry is None and (self._cr == self._end or self._shape.crlf):
+            self._arm()
 
     def _learned(self, begin: int, start: int, blank: int) -> EventShape | None:
         """The shape of the event from `begin` to `blank` with data from `start` on, if it has one."""
@@ -372,7 +364,8 @@ class EventParser(EventLines):
         self._expected_size = len(shape.expected)
         self._middle = shape.middle
         # The same in a run.
-        self._run_end = shape.expected.removesuffix(NEXT_DATA).replace(b"\n", b"\r") + b"\n"
+        self._run_end = run_end = shape.expected.removesuffix(NEXT_DATA).replace(b"\n", b"\r") + b"\n"
+        self._run_end_size = len(run_end)
         # What next_event() does where `value` is below 0: read an id and so many bytes; read several lines (-1).
         self._inline_size = -1 if several and not shape.middle else 0
         if not (shape.crlf or shape.tight or several):
