@@ -188,6 +188,10 @@ class _ChainedPerformance(Chained, Response):
         self._end_links()
         return taken
 
+    def take_stream_over(self, now_ns: int) -> None:
+        super().take_stream_over(now_ns)
+        self._end_links()
+
     def _let_connection_go(self) -> None:
         super()._let_connection_go()
         # While the links can see the answer; the next request enters them anew.

@@ -53,7 +53,7 @@ from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.pool.origin_pool import OriginPool, Place, PooledConnection, Waiter
+from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, PooledConnection, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, checked_connector
@@ -532,6 +532,10 @@ class Client:
         # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
         self.pool.close_expired(_monotonic_ns())
         self.close_abandoned()
+        if origin.key.upgrades:
+            stream = self._stream_of_session(origin.key)
+            if stream is not None:
+                return stream
         place: Place | None = None
         while place is None:
             place = origin.reserve()
@@ -550,6 +554,18 @@ class Client:
             # The place of a connection that is probably stale serves a new one. A stream's connection was looked at.
             origin.discard(idle)
         return self.dial(response, origin, place)
+
+    def _stream_of_session(self, key: OriginKey) -> Http2Stream | None:
+        """A stream of a connection that requests to this origin use, where its server takes WebSockets on it."""
+        pool = self.pool
+        key = key._replace(upgrades=False)
+        if pool.may_share(key):
+            for session in tuple(pool.origin(key).sessions):
+                # A Client's sessions are of this kind.
+                stream: Http2Stream | None = session.vacate_for_websocket()  # type: ignore[attr-defined]
+                if stream is not None:
+                    return stream
+        return None
 
     def dial(self, dialler: Dialler, origin: OriginPool, place: Place) -> PooledConnection:
         """A new connection in a place that was reserved; for whoever keeps connections ready, too.

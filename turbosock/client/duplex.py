@@ -223,7 +223,7 @@ class PolledDuplex(Duplex):
 
 
 def make_duplex(transport: Transport, write_ns: int) -> Duplex:
-    """The kind that suits the transport.
+    """The kind that suits the transport; over streams it is StreamDuplex (`shared_http2_opening.py`).
 
     Raises:
         NetworkError: the system refuses to bound its waits.

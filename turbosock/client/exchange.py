@@ -277,6 +277,15 @@ class ClientExchange:
         self.prepared.origin.hand_out(connection)
         return connection.take_over()
 
+    def take_stream_over(self, now_ns: int) -> None:
+        """As `take_over`, of a stream of HTTP/2 that is no exchange's any more."""
+        if self._guard is None:
+            self.connection = None
+        else:
+            with self._guard:
+                self.connection = None
+        self.finished_ns = now_ns
+
     def drop_connection(self) -> None:
         """Close the connection: the exchange failed, or was left before its end."""
         connection = self.connection

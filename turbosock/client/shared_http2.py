@@ -25,6 +25,7 @@ from turbosock.reactor.sockets import local_error
 from turbosock.reactor.waker import Waker
 
 if TYPE_CHECKING:
+    from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
     from turbosock.config import Config
     from turbosock.connection.receive_ring import RingPool
     from turbosock.connection.source import BodySource
@@ -38,13 +39,84 @@ _LOOK_NS: Final = int(limits.HTTP2_BATON_LOOK_S * NS_PER_S)
 _monotonic_ns = time.monotonic_ns
 
 
-class SharedHttp2Stream(Http2Stream):
-    """A stream whose exchange a thread waits for.
+class BatonWaiter:
+    """What a thread waits with, for whatever the session brings; mixed into streams.
 
     Attributes:
+        session: whose baton it may hold.
         news: whether something changed since the thread last looked.
         parked: whether its thread sleeps at the gate.
     """
+
+    __slots__ = ()
+
+    # Each kind has these as slots of its own. The gate is held, but for the moment in which its thread is woken.
+    session: SharedHttp2Session
+    news: bool
+    parked: bool
+    _gate: threading.Lock
+
+    def tell(self) -> None:
+        """Under the lock: there is news."""
+        self.news = True  # type: ignore[misc]  # a slot of each kind
+        if self.parked:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the thread see for itself what there is."""
+        self.parked = False  # type: ignore[misc]  # a slot of each kind
+        self._gate.release()
+
+    def _await(self, budget_ns: int) -> None:
+        session = self.session
+        lock = session.lock
+        end_ns = _monotonic_ns() + budget_ns
+        try:
+            while True:
+                with lock:
+                    if session.engine.unsent:
+                        session.flush_soon()
+                    left_ns = end_ns - _monotonic_ns()
+                    if self.news or session.closed or left_ns <= 0:
+                        self.news = False  # type: ignore[misc]  # a slot of each kind
+                        session.pass_baton(self)
+                        return
+                    reads = session.reader is None or session.reader is self
+                    if reads:
+                        session.reader = self
+                        wait_ns = session.prepare_wait(left_ns)
+                        write = session.transport.wants_write
+                        read = not session.pushes_back
+                    else:
+                        self.parked = True  # type: ignore[misc]  # a slot of each kind
+                        session.parked[self] = None
+                if not reads:
+                    self._gate.acquire(timeout=min(left_ns, _LOOK_NS) / NS_PER_S)
+                    with lock:
+                        self._unpark()
+                elif wait_ns:
+                    mask = session.waiter.wait(wait_ns, write, read)
+                    if mask:
+                        with lock:
+                            session.take_ready(mask, write)
+        except BaseException:
+            # First, and without a call: what nobody has, somebody takes.
+            if session.reader is self:
+                session.reader = None
+            with lock:
+                self._unpark()
+                session.pass_baton(self)
+            raise
+
+    def _unpark(self) -> None:
+        """Awake: the gate is closed behind it, whether it was opened in time or not."""
+        self.session.parked.pop(self, None)
+        self.parked = False  # type: ignore[misc]  # a slot of each kind
+        self._gate.acquire(blocking=False)
+
+
+class SharedHttp2Stream(BatonWaiter, Http2Stream):
+    """A stream whose exchange a thread waits for."""
 
     __slots__ = ("_filled", "_gate", "_over", "_target", "news", "parked")
 
@@ -54,7 +126,6 @@ class SharedHttp2Stream(Http2Stream):
         super().__init__(session)
         self.news = False
         self.parked = False
-        # Held, but for the moment in which its thread is woken.
         self._gate = threading.Lock()
         self._gate.acquire()
         # Where the thread wants its payload, while it waits for it, and what is there already.
@@ -216,11 +287,6 @@ class SharedHttp2Stream(Http2Stream):
     def on_room(self) -> None:
         self.on_news()
 
-    def wake(self) -> None:
-        """Let the thread see for itself what there is."""
-        self.parked = False
-        self._gate.release()
-
     # Waiting
 
     def await_readable(self, budget_ns: int) -> None:
@@ -230,53 +296,6 @@ class SharedHttp2Stream(Http2Stream):
     def await_writable(self, budget_ns: int) -> None:
         """As await_readable: room is news, too."""
         self._await(budget_ns)
-
-    def _await(self, budget_ns: int) -> None:
-        session = self.session
-        lock = session.lock
-        end_ns = _monotonic_ns() + budget_ns
-        try:
-            while True:
-                with lock:
-                    if session.engine.unsent:
-                        session.flush_soon()
-                    left_ns = end_ns - _monotonic_ns()
-                    if self.news or session.closed or left_ns <= 0:
-                        self.news = False
-                        session.pass_baton(self)
-                        return
-                    reads = session.reader is None or session.reader is self
-                    if reads:
-                        session.reader = self
-                        wait_ns = session.prepare_wait(left_ns)
-                        write = session.transport.wants_write
-                        read = not session.pushes_back
-                    else:
-                        self.parked = True
-                        session.parked[self] = None
-                if not reads:
-                    self._gate.acquire(timeout=min(left_ns, _LOOK_NS) / NS_PER_S)
-                    with lock:
-                        self._unpark()
-                elif wait_ns:
-                    mask = session.waiter.wait(wait_ns, write, read)
-                    if mask:
-                        with lock:
-                            session.take_ready(mask, write)
-        except BaseException:
-            # First, and without a call: what nobody has, somebody takes.
-            if session.reader is self:
-                session.reader = None
-            with lock:
-                self._unpark()
-                session.pass_baton(self)
-            raise
-
-    def _unpark(self) -> None:
-        """Awake: the gate is closed behind it, whether it was opened in time or not."""
-        self.session.parked.pop(self, None)
-        self.parked = False
-        self._gate.acquire(blocking=False)
 
 
 class SharedHttp2Session(Http2Session):
@@ -294,8 +313,8 @@ class SharedHttp2Session(Http2Session):
 
     def __init__(self, transport: SaeaTransport, rings: RingPool, scheme: str, config: Config) -> None:
         self.lock = threading.RLock()
-        self.reader: SharedHttp2Stream | None = None
-        self.parked: dict[SharedHttp2Stream, None] = {}
+        self.reader: BatonWaiter | None = None
+        self.parked: dict[BatonWaiter, None] = {}
         # When something came last, and whether a sign of life was asked for since.
         self._heard_ns = _monotonic_ns()
         self._pinged = False
@@ -321,6 +340,19 @@ class SharedHttp2Session(Http2Session):
     def vacate(self) -> Http2Stream | None:
         with self.lock:
             return super().vacate()
+
+    def vacate_for_websocket(self) -> SharedHttp2OpeningStream | None:
+        """A stream on which a WebSocket is to be opened; None: the peer takes none, or no further one."""
+        with self.lock:
+            self.look()
+            if self.closed or not self.engine.remote.enable_connect_protocol or len(self.streams) >= self.places:
+                return None
+            # Not with the module: few programs open WebSockets.
+            from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
+
+            stream = SharedHttp2OpeningStream(self)
+            self.streams.add(stream)
+            return stream
 
     def begin(self) -> None:
         with self.lock:
@@ -415,7 +447,7 @@ class SharedHttp2Session(Http2Session):
         self.engine.ping(b"alive?\0\0")
         self.flush_soon()
 
-    def pass_baton(self, stream: SharedHttp2Stream) -> None:
+    def pass_baton(self, stream: BatonWaiter) -> None:
         """The thread of `stream` waits no more: somebody else reads, where somebody waits."""
         if self.reader is stream:
             self.reader = None

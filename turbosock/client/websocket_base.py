@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.buffers import RingBuffer
-from turbosock.client.duplex import make_duplex
+from turbosock.client.duplex import Duplex, make_duplex
 from turbosock.config import check_seconds
+from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.receive_ring import ReceiveRing
 from turbosock.connection.websocket import DUE_BYTES, WebSocketEndpoint
 from turbosock.errors import ClientClosed, DeadlineError, StateError, TurbosockError
@@ -36,6 +37,7 @@ from turbosock.reactor.latch import Latch
 
 if TYPE_CHECKING:
     from turbosock.client.client import Client
+    from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
     from turbosock.config import Timeouts
     from turbosock.tls.provider import TlsInfo
     from turbosock.transport.transport import Transport
@@ -95,7 +97,7 @@ class WebSocketBase:
         client: Client,
         url: str,
         endpoint: WebSocketEndpoint,
-        transport: Transport,
+        transport: Transport | SharedHttp2OpeningStream,
         leftover: bytes,
         timeouts: Timeouts,
         origin: object,
@@ -153,7 +155,14 @@ class WebSocketBase:
         self._control = memoryview(bytearray(DUE_BYTES))
         # What of the control frames was not taken yet: it leaves before anything else.
         self._unsent: memoryview | None = None
-        self._duplex = make_duplex(transport, timeouts.write_ns)
+        self._duplex: Duplex
+        if isinstance(transport, Http2Stream):
+            # Not with the module: programs without HTTP/2 need not have it.
+            from turbosock.client.shared_http2_opening import StreamDuplex
+
+            self._duplex = StreamDuplex(transport, timeouts.write_ns, client.abandon)
+        else:
+            self._duplex = make_duplex(transport, timeouts.write_ns)
         self._over = False
         _websockets.add(self)
 

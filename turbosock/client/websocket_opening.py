@@ -17,6 +17,7 @@ from turbosock.client.cancel_token import CancelToken
 from turbosock.client.exchange import status_error
 from turbosock.client.websocket import WebSocket
 from turbosock.config import check_seconds
+from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.websocket import WebSocketEndpoint
 from turbosock.connection.websocket_opening import OpeningConnection
 from turbosock.errors import ClientClosed, InvalidOption, InvalidUrl, TurbosockError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from turbosock.client.request import Headers
     from turbosock.client.response import Response
     from turbosock.client.session import Session
+    from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
     from turbosock.client.url import Params
     from turbosock.config import Timeouts
     from turbosock.host_map import HostMapArgument
@@ -131,6 +133,8 @@ def open_websocket(
         cancel.attach(response)
     try:
         response.begin(flow, prepared, timeouts)
+        if isinstance(response.connection, Http2Stream):
+            handshake.sent_extended()
         if not handshake.agrees(response.status_code):
             raise _refused(response)
         transport, endpoint, leftover = _agreed(response, handshake, keys, options)
@@ -167,12 +171,13 @@ def open_websocket(
 
 def _agreed(
     response: Response, handshake: ClientHandshake, keys: MaskKeys, options: WebSocketOptions
-) -> tuple[Transport, WebSocketEndpoint, bytes]:
-    """What the answer opens: the transport, what is said over it, and what came behind the answer."""
+) -> tuple[Transport | SharedHttp2OpeningStream, WebSocketEndpoint, bytes]:
+    """What the answer opens: the transport, or the stream, what is said over it, and what came behind the answer."""
     connection = response.connection
-    assert isinstance(connection, OpeningConnection), "a 101 leaves the connection with the exchange"
+    assert connection is not None, "an answer that agrees leaves the connection with the exchange"
     assert response.head is not None, "it was answered"
-    handshake.sent_with(connection.key)
+    if isinstance(connection, OpeningConnection):
+        handshake.sent_with(connection.key)
     try:
         agreement = handshake.check(response.head.status_code, response.head.headers)
         endpoint = WebSocketEndpoint(True, agreement, keys, options.deflate, max_message=options.max_message)
@@ -182,6 +187,10 @@ def _agreed(
     except BaseException:
         response.drop_connection()
         raise
+    if isinstance(connection, Http2Stream):
+        response.take_stream_over(_monotonic_ns())
+        # The pool's other streams do not open WebSockets.
+        return connection, endpoint, b""  # type: ignore[return-value]
     transport, leftover = response.take_over(_monotonic_ns())
     return transport, endpoint, leftover
 
