@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from turbosock.client.middleware.timeline import Timeline
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
+    from turbosock.connection.http2_stream import Http2Stream
     from turbosock.connection.source import BodySource
     from turbosock.pool.origin_pool import PooledConnection
     from turbosock.transport.transport import Transport
@@ -183,14 +184,10 @@ class _ChainedPerformance(Chained, Response):
         if self._entered and not self._performing:
             self._end_links()
 
-    def take_over(self, now_ns: int) -> tuple[Transport, bytes]:
+    def take_over(self, now_ns: int) -> tuple[Transport | Http2Stream, bytes]:
         taken = super().take_over(now_ns)
         self._end_links()
         return taken
-
-    def take_stream_over(self, now_ns: int) -> None:
-        super().take_stream_over(now_ns)
-        self._end_links()
 
     def _let_connection_go(self) -> None:
         super()._let_connection_go()

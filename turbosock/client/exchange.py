@@ -261,30 +261,25 @@ class ClientExchange:
         else:
             origin.discard(connection)
 
-    def take_over(self, now_ns: int) -> tuple[Transport, bytes]:
+    def take_over(self, now_ns: int) -> tuple[Transport | Http2Stream, bytes]:
         """The answer changed the protocol: what was a connection of HTTP, and the bytes that came behind the head.
+
+        Of HTTP/2 it is the stream, which has what came.
 
         It is the caller's to close; the exchange is over.
         """
         connection = self.connection
-        assert connection is not None and not isinstance(connection, Http2Stream), "of HTTP/1.1, and taken once"
+        assert connection is not None, "taken once"
         if self._guard is None:
             self.connection = None
         else:
             with self._guard:
                 self.connection = None
         self.finished_ns = now_ns
+        if isinstance(connection, Http2Stream):
+            return connection, b""
         self.prepared.origin.hand_out(connection)
         return connection.take_over()
-
-    def take_stream_over(self, now_ns: int) -> None:
-        """As `take_over`, of a stream of HTTP/2 that is no exchange's any more."""
-        if self._guard is None:
-            self.connection = None
-        else:
-            with self._guard:
-                self.connection = None
-        self.finished_ns = now_ns
 
     def drop_connection(self) -> None:
         """Close the connection: the exchange failed, or was left before its end."""

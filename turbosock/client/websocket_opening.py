@@ -187,12 +187,9 @@ def _agreed(
     except BaseException:
         response.drop_connection()
         raise
-    if isinstance(connection, Http2Stream):
-        response.take_stream_over(_monotonic_ns())
-        # The pool's other streams do not open WebSockets.
-        return connection, endpoint, b""  # type: ignore[return-value]
     transport, leftover = response.take_over(_monotonic_ns())
-    return transport, endpoint, leftover
+    # Of streams, those that the client gives for this.
+    return transport, endpoint, leftover  # type: ignore[return-value]
 
 
 def _refused(response: Response) -> TurbosockError:
