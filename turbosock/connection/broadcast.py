@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from turbosock.connection.outbox import check_key
 from turbosock.connection.send import Send
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ def broadcast(connections: Iterable[SendingHalf], data: Data | str, key: object 
         How many took it.
 
     Raises:
-        InvalidOption: a connection cannot send such a message; those before it have taken it.
+        InvalidOption: `key` cannot be hashed, and nothing was sent; or a connection cannot send such a message, and
+            those before it have taken it.
     """
+    if key is not None:
+        check_key(key)
     ok = full = closed = 0
     size = 0
     frame = b""

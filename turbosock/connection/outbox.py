@@ -6,8 +6,8 @@ left. A message with a key takes the place of an unsent one with the same key: i
 cannot be put off for ever by its own successors. A frame that has begun to leave, or that a pending send holds
 (`locked`), is not replaced.
 
-Invariants: no frame is empty; `unsent` is the length of all of them; the one with the sequence number s is
-`frames[s - _first]`.
+Invariants: keys can be hashed, which `check_key` sees to before anything is put; no frame is empty; `unsent` is the
+length of all of them; the one with the sequence number s is `frames[s - _first]`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turbosock import limits
+from turbosock.errors import InvalidOption
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
 
 Frame = bytes | memoryview
+
+
+def check_key(key: object) -> None:
+    """Refuse what cannot be the key of a message.
+
+    Raises:
+        InvalidOption: it cannot be hashed.
+    """
+    try:
+        hash(key)
+    except TypeError:
+        raise InvalidOption(
+            f"key: a {type(key).__name__} was given; give what a dict takes, a str or int say"
+        ) from None
 
 
 class Outbox:
@@ -54,11 +69,7 @@ class Outbox:
         self.unsent += len(frame)
 
     def waiting(self, key: object) -> int:
-        """The length of the frame that a message with this key would replace, or -1.
-
-        Raises:
-            TypeError: the key cannot be hashed.
-        """
+        """The length of the frame that a message with this key would replace, or -1."""
         index = self._index(key)
         return -1 if index < 0 else len(self.frames[index])
 

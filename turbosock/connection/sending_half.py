@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
-from turbosock.connection.outbox import Outbox
+from turbosock.connection.outbox import Outbox, check_key
 from turbosock.connection.send import Send
 from turbosock.errors import InvalidOption, NetworkError, PoolExhausted, StateError
 from turbosock.reactor.context import CONFIGURED, EMPTY, PENDING
@@ -116,10 +116,12 @@ class SendingHalf:
             this peer; a WRITABLE event follows. CLOSED: the connection is not open.
 
         Raises:
-            InvalidOption: this is no message, or one that cannot be said in this protocol.
+            InvalidOption: this is no message, or one that cannot be said in this protocol; or `key` cannot be hashed.
         """
         if self.state != OPEN:
             return Send.CLOSED
+        if key is not None:
+            check_key(key)
         writer = self._writer
         payload: Data = data if type(data) is bytes else writer.payload(data)
         size = len(payload)
@@ -190,11 +192,14 @@ class SendingHalf:
 
         Raises:
             StateError: nothing is reserved.
-            InvalidOption: `size` is more than was reserved, or the message cannot be said in this protocol.
+            InvalidOption: `size` is more than was reserved, or the message cannot be said in this protocol; or `key`
+                cannot be hashed. The memory is still reserved.
         """
         if self.state != OPEN:
             self._drop_reservation()
             return Send.CLOSED
+        if key is not None:
+            check_key(key)
         lease = self._lease
         if lease is None:
             raise StateError("commit() without reserve(): reserve memory for the message first")
@@ -223,7 +228,7 @@ class SendingHalf:
                 self._mark_dirty()
 
     def share(self, frame: Frame, size: int, key: object = None) -> Send:
-        """As `send`, of a message of `size` bytes that the writer has framed already; for broadcasts."""
+        """As `send`, of a message of `size` bytes that the writer has framed already; broadcasts have checked `key`."""
         if self.state != OPEN:
             return Send.CLOSED
         if size > self._bounds.max_message:
@@ -266,7 +271,7 @@ class SendingHalf:
     def _refuse(self) -> Send:
         self._full = True
         self._services.full += 1
-        if not self._outbox.unsent:
+        if not self._outbox.unsent and not self._dirty:
             # Only memory is missing: nothing of this connection's will tell of room.
             self._mark_dirty()
         return Send.FULL

@@ -200,8 +200,13 @@ class WebSocketConnection(MessageConnection):
         Args:
             text: whether the message is text; it must be UTF-8 then.
         """
-        self._frames.text = text
-        return super().commit(size, key)
+        frames = self._frames
+        frames.text = text
+        try:
+            return super().commit(size, key)
+        finally:
+            # A server's are shared: what was not framed as text here must not be so elsewhere.
+            frames.text = False
 
     # For the machinery around
 

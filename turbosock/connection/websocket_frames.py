@@ -109,6 +109,12 @@ class Frames:
         self.text = False
         return TEXT if is_text else BINARY
 
+    def _opcode_in_place(self) -> int:
+        """The same of a payload in pooled memory, which nothing but `text` and `_text` tells about."""
+        opcode = TEXT if self.text or self._text is not None else BINARY
+        self.forget()
+        return opcode
+
 
 class PlainFrames(Frames):
     """Frames of a server, not compressed; see the module."""
@@ -135,14 +141,8 @@ class PlainFrames(Frames):
     def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
         """Make a frame of the payload in `memory[at:at + size]`, where it lies; from where to where the frame is."""
         start = at - header_size(size, False)
-        # In pooled memory nothing is the str's own bytes: whether they are text, `text` says.
         write_header(memory, start, FIN | self._opcode_in_place(), size)
         return start, at + size
-
-    def _opcode_in_place(self) -> int:
-        opcode = TEXT if self.text or self._text is not None else BINARY
-        self.forget()
-        return opcode
 
 
 class MaskedFrames(Frames):
@@ -176,9 +176,7 @@ class MaskedFrames(Frames):
 
     def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
         """As PlainFrames'."""
-        opcode = TEXT if self.text or self._text is not None else BINARY
-        self.forget()
-        return self._writer.seal(memory, at, FIN | opcode, size), at + size
+        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size), at + size
 
 
 class DeflatedFrames(Frames):
@@ -217,9 +215,7 @@ class DeflatedFrames(Frames):
 
     def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
         """As PlainFrames': what was built in place is not compressed."""
-        opcode = TEXT if self.text or self._text is not None else BINARY
-        self.forget()
-        return self._writer.seal(memory, at, FIN | opcode, size), at + size
+        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size), at + size
 
 
 def _header(first: int, n: int) -> bytes:

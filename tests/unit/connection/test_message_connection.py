@@ -487,6 +487,15 @@ def test_memory_of_messages_to_send_is_bounded(stage: MessageStage) -> None:
     assert connection.send(bytearray(2000)) is Send.OK
 
 
+def test_connection_that_is_refused_memory_again_and_again_stands_in_line_once(stage: MessageStage) -> None:
+    _, connection = stage.client()
+    stage.loop.messages.buffers._max_outstanding_bytes = 1
+    for _ in range(100):
+        assert connection.reserve(4000) is None
+    assert len(stage.loop.messages.dirty) == 1
+    assert [event.kind for event in stage.turn(2)] == [WRITABLE]
+
+
 @pytest.mark.parametrize("data", ["text", 5, None, memoryview(b"abcd")[::2]])
 def test_what_is_no_message_is_refused(stage: MessageStage, data: Any) -> None:
     _, connection = stage.client()

@@ -10,7 +10,7 @@ import pytest
 from support.loop_peer import MODE_NAMES, MODES
 from support.websocket import cuts, frame
 from support.websocket_loop import WebSocketStage, frames
-from turbosock import DeadlineError, EventKind, InvalidOption, Send, WebSocketClosed
+from turbosock import DeadlineError, EventKind, InvalidOption, Send, StateError, WebSocketClosed
 from turbosock.errors import Origin
 from turbosock.limits import MAX_UNANSWERED_PINGS
 from turbosock.protocol.websocket.deflate import DeflateOptions
@@ -472,6 +472,45 @@ def test_message_built_in_place_is_sent_as_it_is(tmp_path: Path, size: int, text
         assert connection.commit(size, text=text) is Send.OK
 
         assert stage.sent(client) == [(TEXT if text else BINARY, b"v" * size)]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_text_that_could_not_be_committed_makes_no_text_of_what_others_send(tmp_path: Path, ended: bool) -> None:
+    with WebSocketStage(tmp_path / "s") as stage:
+        _, first = stage.client()
+        client, second = stage.client()
+        if ended:
+            first.reserve(5)
+            first.abort()
+            assert first.commit(text=True) is Send.CLOSED
+        else:
+            with pytest.raises(StateError, match="reserve"):
+                first.commit(text=True)
+        second.send(b"\xff")
+
+        assert stage.sent(client) == [(BINARY, b"\xff")]
+
+
+def test_key_that_cannot_be_one_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    with WebSocketStage(tmp_path / "s") as stage:
+        client, connection = stage.client()
+        bad: object = []
+        for data in ("short", "long " * 1000, bytearray(1000)):
+            with pytest.raises(InvalidOption, match="key: a list"):
+                connection.send(data, key=bad)
+        with pytest.raises(InvalidOption, match="key: a list"):
+            stage.loop.broadcast([connection], "to all", key=bad)
+        assert connection.unsent == 0 and stage.loop.stats().messages.outgoing_bytes == 0
+        view = connection.reserve(5)
+        assert view is not None
+        view[:] = b"built"
+        view.release()
+        with pytest.raises(InvalidOption, match="key: a list"):
+            connection.commit(key=bad)
+        assert connection.commit(key="good") is Send.OK
+        connection.send(bytearray(1000))
+
+        assert stage.sent(client) == [(BINARY, b"built"), (BINARY, bytes(1000))]
 
 
 # Quotas
