@@ -16,6 +16,7 @@ from turbosock.reactor.clock import NS_PER_S, ManualClock
 
 # What is waited for comes within a few ticks; then this many are an end.
 MAX_TICKS = 3000
+MOMENT_S = 0.002
 
 
 class Visitor:
@@ -132,7 +133,8 @@ class ArenaStage:
         raise AssertionError(f"it does not hold after {MAX_TICKS} ticks")
 
     def _turn_visitors(self) -> None:
-        self.outside.poll()
+        # What the arena has sent is usually there; a busy system may take a moment.
+        self.outside.poll(MOMENT_S)
         for event in self.outside.events:
             connection = event.connection
             assert isinstance(connection, WebSocketConnection)
