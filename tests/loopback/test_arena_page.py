@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.chromium import Browser, Page
+from support.peers import unused_port
 from support.running_arena import RunningArena
 from turbosock import TlsServerConfig
 from turbosock.connection.http2_tunnel import Http2Tunnel
@@ -49,13 +50,13 @@ def player(arena: Arena, name: str) -> Player:
     return found
 
 
-def put_apart(arena: Arena) -> None:
-    """Put Ada to the left, where nothing is in the way, and everybody else to the right, at rest."""
+def put_apart(arena: Arena, name: str) -> None:
+    """Put one to the left, where nothing is in the way, and everybody else to the right, at rest."""
     for number, each in enumerate(arena.world.players.values()):
         each.buttons, each.vx, each.vy = 0, 0.0, 0.0
         each.x, each.y = 1500.0, 100.0 + 50 * number
-    ada = player(arena, "Ada")
-    ada.x, ada.y = 150.0, 450.0
+    one = player(arena, name)
+    one.x, one.y = 150.0, 450.0
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_page_shows_the_game_and_plays_it(browser: Browser) -> None:
 
         # A key moves it, on the screen and in the world.
         arena.bots_play = False
-        arena.ask(put_apart)
+        arena.ask(lambda each: put_apart(each, "Ada"))
         page.until(f"{PIXELS}({ME}).x < 200")
         before = page.evaluate(f"{PIXELS}({ME}).x")
         page.press("d", "KeyD")
@@ -151,6 +152,23 @@ def test_page_says_that_the_connection_is_lost_and_comes_back_by_itself(browser:
         page.until("document.querySelector('#now .me')?.firstChild.textContent === 'Bob'")
         page.until(f"{PIXELS}({ME}).count > 100")
         assert arena.ask(lambda each: player(each, "Bob").id) != first
+        assert page.complaints == []
+
+
+def test_page_follows_the_pointer_and_says_that_there_is_no_scoreboard(browser: Browser) -> None:
+    with RunningArena(BOTS, scoreboard=f"http://127.0.0.1:{unused_port()}/") as arena:
+        page = browser.open(arena.url)
+        come_in(page, "Cid")
+        page.until("document.querySelector('#best-state').innerText === 'the scoreboard does not answer'")
+        arena.bots_play = False
+        arena.ask(lambda each: put_apart(each, "Cid"))
+        page.until(f"{PIXELS}({ME}).x < 200")
+        before = page.evaluate(f"{PIXELS}({ME})")
+        at = {"x": before["x"] + 300, "y": before["y"], "button": "left", "clickCount": 1}
+        page.call("Input.dispatchMouseEvent", type="mousePressed", **at)
+        page.until(f"{PIXELS}({ME}).x > {before['x']} + 60")
+        page.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+        page.until("sent === 0")
         assert page.complaints == []
 
 

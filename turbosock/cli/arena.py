@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.cli import exit_status
-from turbosock.cli.arguments import Parser, count_up_to, port, seconds, text
+from turbosock.cli.arguments import Parser, count_up_to, seconds, text
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.get import say, tls_config
 from turbosock.cli.get_options import add_tls
@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--host", metavar="HOST", type=text, default="127.0.0.1", help="listen there; 127.0.0.1 if not given"
     )
     parser.add_argument(
-        "--port", metavar="PORT", type=port, default=DEFAULT_PORT,
+        "--port", metavar="PORT", type=count_up_to(65535), default=DEFAULT_PORT,
         help=f"listen on this one, or with 0 on any free one; {DEFAULT_PORT} if not given",
     )  # fmt: skip
     parser.add_argument(

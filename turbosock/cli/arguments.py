@@ -78,13 +78,6 @@ def count_up_to(maximum: int) -> Callable[[str], int]:
     return bounded
 
 
-def port(text: str) -> int:
-    """The type of a port to listen on; 0 is any free one."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError("give a port from 0 to 65535")
-    return int(text)
-
-
 def header(text: str) -> tuple[str, str]:
     """A field as `Name: value`; what names and values may hold is the library's to judge."""
     name, colon, value = text.partition(":")
