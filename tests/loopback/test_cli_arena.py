@@ -85,13 +85,16 @@ def test_arena_on_a_terminal_shows_how_it_is_and_takes_it_away(monkeypatch: pyte
     assert "0 play, 0 connected; tick " in terminal.getvalue() and terminal.getvalue().endswith("\r\x1b[K")
 
 
-def test_arena_makes_a_certificate_where_it_is_asked_to() -> None:
+def test_arena_makes_a_certificate_where_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tls = TlsConfig(verify=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with arena("--tls", "--bots", "2") as (process, url), Client(Config(trust_env=False, tls=tls)) as client:
         assert url.startswith("https://")
         with watch(client, url) as ws:
             assert ws.tls is not None
             await_players(ws, 2)
+        # The key is on no disk any more.
+        assert list(tmp_path.iterdir()) == []
         process.send_signal(SIGINT)
         process.wait(GUARD_S)
         assert process.stderr is not None and b"made for this run" in process.stderr.read()

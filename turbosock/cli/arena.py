@@ -107,11 +107,13 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     # A scoreboard on this machine is asked without a detour.
     config = Config(trust_env=arguments.scoreboard is not None)
     with Interrupt() as interrupt, ExitStack() as stack:
-        tls = _certificate(arguments, stack)
         loop = stack.enter_context(Loop(config))
-        arena = stack.enter_context(
-            Arena(loop, (arguments.host, arguments.port), tls=tls, seed=seed, scoreboard=arguments.scoreboard)
-        )
+        # A listener reads its files once, so a key that was made for this run is on no disk while it is served.
+        with ExitStack() as files:
+            tls = _certificate(arguments, files)
+            arena = stack.enter_context(
+                Arena(loop, (arguments.host, arguments.port), tls=tls, seed=seed, scoreboard=arguments.scoreboard)
+            )
         swarm = None
         if arguments.bots:
             own = stack.enter_context(Loop(Config(trust_env=False)))
@@ -167,8 +169,8 @@ def _end_ns(arguments: argparse.Namespace) -> float:
     return float("inf") if limit_s is None else SYSTEM_CLOCK.now_ns() + limit_s * NS_PER_S
 
 
-def _certificate(arguments: argparse.Namespace, stack: ExitStack) -> TlsServerConfig | None:
-    """What to show, made on the spot where that is asked for; None for plain http."""
+def _certificate(arguments: argparse.Namespace, files: ExitStack) -> TlsServerConfig | None:
+    """What to show, made on the spot where that is asked for, in files that `files` ends; None for plain http."""
     if arguments.cert is not None:
         return TlsServerConfig(TlsCertificate(arguments.cert, arguments.key))
     if arguments.key is not None:
@@ -177,7 +179,7 @@ def _certificate(arguments: argparse.Namespace, stack: ExitStack) -> TlsServerCo
         return None
     made = make_self_signed(*dict.fromkeys(("localhost", "127.0.0.1", arguments.host)))
     say("the certificate was made for this run: browsers warn of it\n")
-    return TlsServerConfig(made.write(stack.enter_context(tempfile.TemporaryDirectory(prefix="turbosock-"))))
+    return TlsServerConfig(made.write(files.enter_context(tempfile.TemporaryDirectory(prefix="turbosock-"))))
 
 
 def _arena_line(arena: Arena) -> str:
