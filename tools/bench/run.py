@@ -13,9 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# The checkout's own package first of all, and what is beside this file, wherever it is started from.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import bodies  # found beside this file, wherever it is started from
+import bodies  # found so
 import environment
 import hardening
 import http2
