@@ -121,6 +121,8 @@ class LoopOpening:
             transport.close()
             connection.finish(error)
             return
+        # What asked for it is of no more use.
+        del self.handshake
         connection.take(leftover)
 
     def fail(self, error: TurbosockError) -> None:
@@ -204,7 +206,8 @@ class OpeningExchange(Exchange):
         if self._endpoint is None:
             super()._release(connection)
             return
-        connection.timer.disarm()
+        # For good: until its deadline a timer that is only disarmed may hold on to all that the opening needed.
+        self._loop.reactor.timers.cancel(connection.timer)
         if isinstance(connection, Http2Stream):
             self.connection = None
             self.finished_ns = self._now_ns()

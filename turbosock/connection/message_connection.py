@@ -46,6 +46,7 @@ from turbosock.connection.lingering import LINGER_NS, MORE, OVER, Lingering
 from turbosock.connection.receiving_half import ReceivingHalf
 from turbosock.connection.sending_half import CLOSED, CLOSING, CONNECTING, ENDING, LINGERING, OPEN
 from turbosock.errors import ClientClosed, NetworkError, Origin, ReadTimeout, TurbosockError, WriteTimeout
+from turbosock.reactor.context import EMPTY
 from turbosock.reactor.poller import IN
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ class MessageConnection(ReceivingHalf):
             raise
         self.transport = transport
         self.state = OPEN
+        # Of whoever had the transport before: the request of a WebSocket, say.
+        transport.send_context.buffer = EMPTY
         transport.receive_context.completed = self._on_readable
         transport.send_context.completed = self._on_sent
         services.events.put_open(self)

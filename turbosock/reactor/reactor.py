@@ -81,6 +81,7 @@ class Reactor:
     __slots__ = (
         "_deferred",
         "_poller",
+        "_writers",
         "bytes_in",
         "bytes_out",
         "clock",
@@ -96,6 +97,8 @@ class Reactor:
         self.clock = clock
         self.closed = False
         self.line: deque[Handler] = deque()
+        # Descriptors that are watched for writing.
+        self._writers: set[int] = set()
         self._deferred: deque[Handler] = deque()
         self.handshakes_left = limits.MAX_HANDSHAKES_PER_TURN
         self.timers = TimerHeap()
@@ -122,6 +125,8 @@ class Reactor:
             self._poller.register(fd, read, write, handler)
         except OSError as error:
             raise local_error("watch a socket", error) from error
+        if write:
+            self._writers.add(fd)
 
     def set_interest(self, fd: int, *, read: bool, write: bool) -> None:
         """Change what is reported of a registered descriptor.
@@ -133,12 +138,17 @@ class Reactor:
             self._poller.modify(fd, read, write)
         except OSError as error:
             raise local_error("watch a socket", error) from error
+        if write:
+            self._writers.add(fd)
+        else:
+            self._writers.discard(fd)
 
     def unregister(self, fd: int) -> None:
         """Forget a descriptor, before it is closed; its handler leaves the line when its turn comes."""
         handler = self._poller.tokens.get(fd)
         if handler is not None:
             handler.mask = 0
+            self._writers.discard(fd)
             self._poller.unregister(fd)
 
     def collect(self, timeout_s: float) -> None:
@@ -235,6 +245,8 @@ class Reactor:
 
     def flush_writable(self) -> None:
         """Serve what is waiting to write and can, without touching what is waiting to be read."""
+        if not (self._writers or self.line or self._deferred):
+            return
         self.collect(0.0)
         line = self.line
         for _ in range(len(line)):

@@ -44,7 +44,16 @@ def peers_of(count: int) -> float:
 
 
 def server(task: Task) -> float:
-    """Connections of a listener."""
+    """Connections of a listener, each with the request that opened it, for the user to look at."""
+    return at_server(task, lets_go=False)
+
+
+def server_alone(task: Task) -> float:
+    """Those whose user has let go of that."""
+    return at_server(task, lets_go=True)
+
+
+def at_server(task: Task, *, lets_go: bool) -> float:
     import turbosock
 
     with tempfile.TemporaryDirectory() as directory, turbosock.Loop() as loop:
@@ -62,7 +71,10 @@ def server(task: Task) -> float:
                 while not opened:
                     loop.poll(1.0)
                     for event in loop.events:
-                        opened = opened or event.kind is turbosock.EventKind.OPEN
+                        if event.kind is turbosock.EventKind.OPEN:
+                            opened = True
+                            if lets_go:
+                                event.connection.request = None  # type: ignore[attr-defined]  # a WebSocket
                 peer.recv(65536)
             loop.poll()
             return peers
@@ -142,6 +154,11 @@ def report(task: Task) -> dict[str, float]:
     return {"bytes": ENDS[task.contestant](task)}
 
 
-ENDS: dict[str, Callable[[Task], float]] = {"loop, server": server, "loop, client": client, "blocking client": blocking}
+ENDS: dict[str, Callable[[Task], float]] = {
+    "loop, server": server,
+    "loop, server, its request let go": server_alone,
+    "loop, client": client,
+    "blocking client": blocking,
+}
 REPORTS = dict.fromkeys(ENDS, report)
 CONTESTANTS = ENDS
