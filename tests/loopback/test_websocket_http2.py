@@ -242,6 +242,24 @@ def test_websocket_ends_with_its_connection(two: Two) -> None:
     assert (ws.close_code, other.close_code) == (1006, 1006)
 
 
+def test_turn_that_breaks_off_costs_no_websocket(plain: Two) -> None:
+    def interrupted() -> Iterator[bytes]:
+        # More than there is a window for, so that what follows is asked for inside a turn.
+        yield bytes(600_000)
+        raise KeyboardInterrupt
+
+    ws, other = plain.opened()
+    # The session in a step of which it happens is lost.
+    elsewhere = plain.server.listen(("127.0.0.1", 0), handler=plain.answer)
+    exchange = plain.client.request("POST", f"{elsewhere.url}/", content=interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        plain.until(lambda: exchange.done)
+    assert ws.send(b"still there") is Send.OK
+    plain.until(lambda: plain.of(ws, MESSAGE))
+    assert plain.of(ws, MESSAGE) == [b"still there"]
+    assert other.open
+
+
 def test_paused_reader_holds_its_own_peer_up_and_no_request(plain: Two) -> None:
     ws, other = plain.opened()
     plain.echoes = False
