@@ -21,7 +21,7 @@ class CustomFraming(Framing):
         find: called with a view of what has come and was not taken, lent for the call, and with how many bytes of it
             were there at the last call that returned 0 (so that nothing needs to be searched twice). It returns 0: no
             message is whole; n: the first n bytes are one message; (start, stop, n): they are one whose payload is from
-            `start` to `stop`. It raises where the peer breaks the rules.
+            `start` to `stop`; n is above 0. It raises where the peer breaks the rules.
 
     Raises:
         InvalidOption: it cannot be called.
@@ -63,11 +63,16 @@ class _CustomReader(FrameReader):
             self.error = ProtocolError(f"the framing raised {type(error).__name__}: {error}", code="framing")
             self.error.__cause__ = error
             return FAILED
-        if not found:
-            self._examined = length
-            return self._more(ring)
-        first, last, size = (0, found, found) if isinstance(found, int) else found
-        if not 0 <= first <= last <= size <= length:
+        if isinstance(found, int):
+            if not found:
+                self._examined = length
+                return self._more(ring)
+            first = 0
+            last = size = found
+        else:
+            first, last, size = found if _is_range(found) else (0, 0, 0)
+        # A message that takes nothing would be found again for ever.
+        if not 0 <= first <= last <= size <= length or not size:
             self.error = ProtocolError(
                 f"the framing returned {found!r} for {length} bytes", code="framing", origin=Origin.LOCAL
             )
@@ -85,3 +90,8 @@ class _CustomReader(FrameReader):
         if ring.length > 2 * self._max_message:
             return self._too_long()
         return self._await(ring, 2 * ring.length)
+
+
+def _is_range(found: object) -> bool:
+    """Whether a function of the user's returned (start, stop, n)."""
+    return isinstance(found, tuple) and len(found) == 3 and all(isinstance(number, int) for number in found)

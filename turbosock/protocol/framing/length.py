@@ -34,9 +34,9 @@ class LengthPrefixed(Framing):
     __slots__ = ("_format", "header_bytes", "order", "size")
 
     def __init__(self, size: int | str = 4, order: str = "big") -> None:
-        if order not in _ORDERS:
+        if not isinstance(order, str) or order not in _ORDERS:
             raise InvalidOption(f'order={order!r}: give "big" or "little"')
-        if size != "varint" and (isinstance(size, bool) or size not in _CODES):
+        if size != "varint" and (type(size) is not int or size not in _CODES):
             raise InvalidOption(f'size={size!r}: give 1, 2, 4 or "varint"')
         self.size = size
         self.order = order

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from support.framing import Feed
@@ -31,8 +33,11 @@ def test_function_is_told_how_much_it_has_seen() -> None:
     assert seen == [(2, 0), (3, 2), (5, 3), (1, 0)]
 
 
-@pytest.mark.parametrize("found", [-1, 9, (2, 1, 3), (0, 4, 3), (-1, 2, 3), (0, 1, 9)])
-def test_nonsense_is_an_error_of_ours(found: int | tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(
+    "found",
+    [-1, 9, (2, 1, 3), (0, 4, 3), (-1, 2, 3), (0, 1, 9), (0, 0, 0), (0, 2), (0, 1.0, 2), (0, 1, 2.0), 2.0, "abc", None],
+)
+def test_nonsense_is_an_error_of_ours(found: Any) -> None:
     feed = Feed(CustomFraming(lambda data, examined: found))
     feed.feed(b"abcd")
     assert isinstance(feed.failed, ProtocolError) and feed.failed.origin is Origin.LOCAL
