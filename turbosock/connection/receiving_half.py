@@ -98,6 +98,7 @@ class ReceivingHalf(SendingHalf):
         """Receive again."""
         if self.paused:
             self.paused = False
+            self._renew_partial()
             self._step_later()
 
     # The steps
@@ -271,6 +272,11 @@ class ReceivingHalf(SendingHalf):
         if timer is not None and timer.deadline_ns > due_ns:
             timer.move(due_ns)
 
+    def _renew_partial(self) -> None:
+        """What was left unread is read again: a message that had begun before has its whole time from here on."""
+        if self._partial_ns:
+            self._begin_partial()
+
     def _grow(self, ring: MessageRing) -> MessageRing | None:
         """The reader needs memory for the present message; the ring to go on with, or None: there is none."""
         reader = self._reader
@@ -312,6 +318,7 @@ class ReceivingHalf(SendingHalf):
         """For the events and rings of a connection that is held: something of its quota is free again."""
         if self.untaken < limits.MAX_QUEUED_MESSAGES and self.ring_bytes < self._bounds.quota:
             self.held = False
+            self._renew_partial()
             self._step_later()
 
     def _starve(self) -> None:
@@ -325,6 +332,7 @@ class ReceivingHalf(SendingHalf):
         self._starved = False
         if self.state > CLOSING:
             return False
+        self._renew_partial()
         self.busy = True
         self._step()
         self.busy = False

@@ -684,6 +684,36 @@ def test_message_that_drips_has_its_time_from_its_first_byte_on(tmp_path: Path) 
         assert stage.loop.stats().messages.lent_bytes == 0
 
 
+@pytest.mark.parametrize("why", ["pause", "memory"])
+def test_message_that_was_left_unread_has_its_time_anew(tmp_path: Path, why: str) -> None:
+    with make(tmp_path, message_timeout_s=10) as stage:
+        client, connection = stage.client()
+        rings = stage.loop.messages.rings
+        bound = rings._max_lent_bytes
+        if why == "pause":
+            client.send(framed(b"x" * 100)[:50])
+            stage.turn()
+            connection.pause()
+        else:
+            client.send(framed(b"x" * 8000)[:50])
+            stage.turn()
+            rings._max_lent_bytes = limits.MESSAGE_RING_BYTES
+            client.send(bytes(5000))
+            stage.turn(2)
+            assert stage.loop.stats().messages.starving == 1
+        stage.clock.advance(100)
+        assert stage.turn() == []
+        connection.resume()
+        rings._max_lent_bytes = bound
+        stage.clock.advance(0 if why == "pause" else 1)
+        assert stage.turn(2) == []
+        stage.clock.advance(9)
+        assert stage.turn() == []
+        stage.clock.advance(2)
+        (closed,) = stage.turn()
+        assert isinstance(closed.error, ReadTimeout) and "message_timeout_s=10" in str(closed.error)
+
+
 def test_peer_that_takes_nothing_is_given_up_and_one_that_drips_is_not(tmp_path: Path) -> None:
     with make(tmp_path, write_timeout_s=10) as stage:
         client, connection = stage.client()
