@@ -186,10 +186,27 @@ def test_memory_that_is_lent_is_bounded_and_receiving_goes_on_after(loop: Loop) 
 # Sending
 
 
-def test_name_is_refused_because_it_would_block(loop: Loop) -> None:
+@pytest.mark.parametrize("host", ["localhost", "3com.example", "x1", ""])
+def test_name_is_refused_because_it_would_block(loop: Loop, host: str) -> None:
     listener = listen(loop)
+    listener._sendto = None  # type: ignore[assignment]  # whoever asks the system shows
     with pytest.raises(InvalidOption, match="numeric"):
-        listener.send_to(b"x", ("localhost", 9))
+        listener.send_to(b"x", (host, 9))
+
+
+@pytest.mark.parametrize("address", [None, 5, (), "127.0.0.1", (None, 9), (b"127.0.0.1", 9), ("127.0.0.1", "9")])
+def test_what_is_no_address_is_refused(loop: Loop, address: Any) -> None:
+    listener = listen(loop)
+    with pytest.raises(InvalidOption, match="address"):
+        listener.send_to(b"x", address)
+
+
+@pytest.mark.parametrize("host", ["1::2::3", "fe80::1%nowhere0"])
+def test_host_that_the_system_cannot_read_is_refused_and_not_counted_as_lost(loop: Loop, host: str) -> None:
+    listener = loop.listen(("::1", 0), protocol="udp")
+    with pytest.raises(InvalidOption, match="which is none"):
+        listener.send_to(b"x", (host, 9))
+    assert listener.stats().lost == 0
 
 
 @pytest.mark.parametrize("data", ["text", None, 5])

@@ -21,6 +21,7 @@ Invariant: a step receives at most DATAGRAMS_PER_STEP.
 
 from __future__ import annotations
 
+from socket import gaierror
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from turbosock import limits
@@ -210,22 +211,28 @@ class UdpListener:
         """
         if self.closed:
             return Send.CLOSED
-        host = address[0]
-        if host[:1] not in _DIGITS and ":" not in host:
-            raise InvalidOption(f"address has the host {host!r}: give a numeric one, as events have")
         try:
-            sent = self._sendto(data, address)
+            host = address[0]
+            # A name may begin with a digit; the last label of one that the Internet knows does not end with one.
+            if (host[:1] in _DIGITS and host[-1:] in _DIGITS) or ":" in host:
+                sent = self._sendto(data, address)
+            else:
+                sent = -1
         except BlockingIOError:
             self._full += 1
             self._watch_for_room()
             return Send.FULL
         except OSError as error:
+            if isinstance(error, gaierror):
+                raise InvalidOption(f"address has the host {host!r}, which is none: give a numeric one") from error
             if error.errno in TOO_LONG:
                 raise InvalidOption(f"data: {len(data)} bytes are more than a datagram to there holds") from error
             self._lost += 1
             return Send.OK
-        except (TypeError, OverflowError) as error:
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise InvalidOption(f"data, address: {error}; give bytes, and (host, port)") from error
+        if sent < 0:
+            raise InvalidOption(f"address has the host {host!r}: give a numeric one, as events have")
         self._out += 1.0
         self._bytes_out += sent
         self.reactor.bytes_out += sent
