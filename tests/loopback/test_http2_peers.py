@@ -1,12 +1,15 @@
-"""HTTP/2 with real servers: nginx and nghttpd, by ALPN and by prior knowledge, on both faces."""
+"""HTTP/2 with real servers: nginx, nghttpd and h2o, by ALPN and by prior knowledge, on both faces."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,23 @@ from turbosock.config import TlsConfig, TlsProviderMode
 
 BIG = 3_000_000
 ONE = PoolConfig(max_connections_per_origin=1)
+
+
+@contextlib.contextmanager
+def started(command: list[str], port: int) -> Iterator[None]:
+    """A server, from when it listens on."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + peers.START_DEADLINE_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < end and process.poll() is None, f"{command[0]} did not start"
+        yield
+    finally:
+        peers.stop(process)
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +107,7 @@ def test_nghttpd_answers_and_takes_trailers(
     port = peers.unused_port()
     files = [str(credentials / "key.pem"), str(credentials / "certificate.pem")]
     command = [executable, "-a", "127.0.0.1", "-d", str(tmp_path), "--trailer=x-end: here", str(port), *files]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < end and process.poll() is None, "nghttpd did not start"
+    with started(command, port):
         tls = TlsConfig(ca_file=str(credentials / "ca.pem"), provider=provider)
         with face(kind, tls=tls, diagnostics=True) as user:
             exchanges = [user.begin("GET", f"https://127.0.0.1:{port}/big") for _ in range(5)]
@@ -105,6 +117,41 @@ def test_nghttpd_answers_and_takes_trailers(
                 assert answer.trailers.get("x-end") == "here"
             missing = user.get(f"https://127.0.0.1:{port}/none")
             assert (missing.http_version, missing.status_code) == ("HTTP/2", 404)
-    finally:
-        process.terminate()
-        process.wait()
+
+
+H2O_CONFIG = """\
+{user}
+num-threads: 1
+hosts:
+  default:
+    listen: {{host: 127.0.0.1, port: {port}{tls}}}
+    paths:
+      "/": {{file.dir: "{root}"}}
+"""
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["alpn", "prior knowledge"])
+@pytest.mark.parametrize("kind", ["stream", "loop"])
+def test_h2o_answers_many_at_once(kind: str, secure: bool, credentials: Path, tmp_path: Path) -> None:
+    executable = peers.require("h2o", "apt-get install -y h2o")
+    (tmp_path / "big").write_bytes(peers.big_body(BIG))
+    port = peers.unused_port()
+    # Otherwise it becomes somebody who must not read these files.
+    user = "user: root" if os.geteuid() == 0 else ""
+    tls = f", ssl: {{certificate-file: {credentials}/certificate.pem, key-file: {credentials}/key.pem}}"
+    config = H2O_CONFIG.format(user=user, port=port, tls=tls if secure else "", root=tmp_path)
+    (tmp_path / "h2o.conf").write_text(config)
+    options: dict[str, Any] = {"http_versions": ("HTTP/2",)}
+    if secure:
+        options["tls"] = TlsConfig(ca_file=str(credentials / "ca.pem"))
+    url = f"{'https' if secure else 'http'}://127.0.0.1:{port}"
+    command = [executable, "-m", "worker", "-c", str(tmp_path / "h2o.conf")]
+    with started(command, port), face(kind, pool=ONE, diagnostics=True, **options) as guest:
+        exchanges = [guest.begin("GET", url + "/big") for _ in range(10)]
+        for exchange in exchanges:
+            answer = exchange.outcome()
+            assert (answer.http_version, answer.content) == ("HTTP/2", peers.big_body(BIG))
+        assert guest.request("HEAD", url + "/big").headers["content-length"] == str(BIG)
+        assert guest.request("POST", url + "/big", content=b"x" * 300_000).status_code in (200, 405)
+        assert guest.get(url + "/none").status_code == 404
+        assert guest.owner.pool.stats().opened == 1
