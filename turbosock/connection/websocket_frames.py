@@ -38,6 +38,9 @@ _WHOLE_TEXT: Final = FIN | TEXT
 # The headers of small frames, by their length.
 _BINARY_HEADERS: Final = tuple(bytes((_WHOLE_BINARY, n)) for n in range(MAX_CONTROL_BYTES + 1))
 _TEXT_HEADERS: Final = tuple(bytes((_WHOLE_TEXT, n)) for n in range(MAX_CONTROL_BYTES + 1))
+# Those of small masked frames as ints, with room for the key.
+_MASKED_BINARY_HEADS: Final = tuple((_WHOLE_BINARY << 8 | MASKED | n) << 32 for n in range(MAX_CONTROL_BYTES + 1))
+_MASKED_TEXT_HEADS: Final = tuple((_WHOLE_TEXT << 8 | MASKED | n) << 32 for n in range(MAX_CONTROL_BYTES + 1))
 _pack_4 = Struct(">BBH").pack
 _pack_10 = Struct(">BBQ").pack
 
@@ -167,7 +170,8 @@ class MaskedFrames(Frames):
         key = self._keys.take()
         masked = _from_bytes(payload, "big") ^ key * REPEATS[n] >> SHIFTS[n]
         if n <= MAX_CONTROL_BYTES:
-            return (((first << 8 | MASKED | n) << 32 | key) << 8 * n | masked).to_bytes(n + 6, "big")
+            head = _MASKED_TEXT_HEADS[n] if first == _WHOLE_TEXT else _MASKED_BINARY_HEADS[n]
+            return ((head | key) << 8 * n | masked).to_bytes(n + 6, "big")
         return (((first << 24 | _MASKED_IN_2 | n) << 32 | key) << 8 * n | masked).to_bytes(n + 8, "big")
 
     def header(self, payload: bytes) -> None:
