@@ -250,6 +250,15 @@ class BufferPool:
         if self._bounded or bucket is self._unpooled:
             self._unreserve(bucket, buffer.capacity)
 
+    def give_up(self, buffer: PooledBuffer) -> None:
+        """End the one holder's use of a buffer that somebody else may write to still: it is not lent again."""
+        assert buffer.holders == 1, "nobody else gives it back"
+        buffer.holders = 0
+        bucket = buffer.bucket
+        bucket.returned += 1.0
+        if self._bounded or bucket is self._unpooled:
+            self._unreserve(bucket, buffer.capacity)
+
     def clear(self) -> None:
         """Let go of every idle buffer; those that are lent stay so."""
         for bucket in self._buckets:

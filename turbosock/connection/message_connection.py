@@ -171,7 +171,8 @@ class MessageConnection(ReceivingHalf):
             return
         self.state = ENDING
         self.error = error
-        self._drop_reservation()
+        self._reader.stop()
+        self._lose_reservation()
         if not self._outbox.unsent:
             self._part()
             return
@@ -229,7 +230,7 @@ class MessageConnection(ReceivingHalf):
         if self._timer is not None:
             services.reactor.timers.cancel(self._timer)
         self._give_rings_back()
-        self._drop_reservation()
+        self._lose_reservation()
         services.messages_in += self.messages_in
         services.messages_out += self.messages_out
         services.replaced += self._outbox.replaced

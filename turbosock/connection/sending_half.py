@@ -154,8 +154,8 @@ class SendingHalf:
             size: bytes, at most max_message.
 
         Returns:
-            A view of so many bytes, yours until `commit()` or the next `reserve()`; None where `send()` would say FULL
-            or CLOSED.
+            A view of so many bytes, yours until `commit()` or the next `reserve()`, also where the connection ends
+            before that; None where `send()` would say FULL or CLOSED.
 
         Raises:
             InvalidOption: `size` is no possible size of a message.
@@ -327,6 +327,13 @@ class SendingHalf:
         if lease is not None:
             self._lease = None
             lease.release()
+
+    def _lose_reservation(self) -> None:
+        """The connection ends: whoever builds a message may go on, in memory that nobody else is lent."""
+        lease = self._lease
+        if lease is not None:
+            self._lease = None
+            lease.pool.give_up(lease)
 
     def _mark_dirty(self) -> None:
         self._dirty = True

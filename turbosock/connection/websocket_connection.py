@@ -174,7 +174,7 @@ class WebSocketConnection(MessageConnection):
             self.finish(None)
         if self.state != OPEN or not self._endpoint.close(code, reason):
             return
-        self._drop_reservation()
+        self._lose_reservation()
         self._say_what_is_due(last=True)
         self.state = CLOSING
         self._words.drops = True

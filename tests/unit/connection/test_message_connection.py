@@ -478,6 +478,29 @@ def test_commit_without_reserve_and_beyond_it_raises(stage: MessageStage) -> Non
         connection.reserve(-1)
 
 
+@pytest.mark.parametrize("end", ["peer", "abort", "close"])
+def test_reserved_memory_stays_the_users_where_the_connection_ends(stage: MessageStage, end: str) -> None:
+    client, connection = stage.client()
+    other, others = stage.client()
+    view = connection.reserve(2000)
+    assert view is not None
+    if end == "peer":
+        client.close()
+        stage.turn(2)
+    else:
+        getattr(connection, end)()
+    built = others.reserve(2000)
+    assert built is not None
+    built[:] = b"b" * 2000
+    view[:] = b"a" * 2000
+    del built
+    assert others.commit() is Send.OK
+    assert connection.commit() is Send.CLOSED
+    stage.turn()
+    assert other.take().count(b"b") == 2000
+    assert stage.loop.stats().messages.outgoing_bytes == 0
+
+
 def test_memory_of_messages_to_send_is_bounded(stage: MessageStage) -> None:
     _, connection = stage.client()
     stage.loop.messages.buffers._max_outstanding_bytes = 4096
