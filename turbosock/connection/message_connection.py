@@ -14,6 +14,8 @@ The reader, one for each connection, finds messages in a ring (`FrameReader` in 
 - `room(ring)` gives the memory to receive into when something is in the ring or `lent`; nothing in the ring is lent to
   anybody then, so it may be moved. `received(ring, n)` is told what came while `lent` is not None; else the ring's
   length is raised here. `end(ring)` says what is wrong with a stream that ends here, or None.
+- after `stop()` the connection wants nothing more: a reader that runs the user's code, which may have ended it, then
+  returns FAILED.
 
 The writer (`FrameWriter` in `frame_writer.py`) may serve many connections:
 - `payload(data)` makes bytes-like of what is not bytes; `frame(payload)` makes a whole frame, an object of its own, of
@@ -229,6 +231,7 @@ class MessageConnection(ReceivingHalf):
         self.mask = 0
         if self._timer is not None:
             services.reactor.timers.cancel(self._timer)
+        self._reader.stop()
         self._give_rings_back()
         self._lose_reservation()
         services.messages_in += self.messages_in

@@ -215,6 +215,8 @@ class ReceivingHalf(SendingHalf):
                 outcome = next_message(ring)
             if outcome in _FOUND:
                 if not ring.length and reader.lent is None:
+                    # Where no message was there to say so: what had begun may have been something else.
+                    self._partial_ns = 0
                     self._ring = None
                     ring.let_go()
                     ring = None

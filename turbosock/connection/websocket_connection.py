@@ -71,7 +71,7 @@ class WebSocketConnection(MessageConnection):
         address: object,
         request: object = None,
     ) -> None:
-        self._words = WebSocketReader(endpoint, services.reactor.clock, self._say_what_is_due)
+        self._words = WebSocketReader(endpoint, services.reactor.clock, self._after_control_frame)
         super().__init__(services, owner, bounds, self._words, frames, address)  # type: ignore[arg-type]  # each kind of Frames has the rest
         self._endpoint = endpoint
         self._frames = frames
@@ -86,7 +86,7 @@ class WebSocketConnection(MessageConnection):
     def open_as(self, endpoint: WebSocketEndpoint, frames: Frames) -> None:
         """For the owner of a client's, before `begin()`: what was agreed on."""
         self._endpoint = endpoint
-        self._words = words = WebSocketReader(endpoint, self._services.reactor.clock, self._say_what_is_due)
+        self._words = words = WebSocketReader(endpoint, self._services.reactor.clock, self._after_control_frame)
         self._reader = words
         self._next = words.next
         self._frames = frames
@@ -229,6 +229,12 @@ class WebSocketConnection(MessageConnection):
             self.push(bytes(scratch[:stop]))
             self._mark = self._outbox.mark()
 
+    def _after_control_frame(self) -> None:
+        if not self._endpoint.receiver.joining:
+            # What had begun before it was itself: the next message has all of its time.
+            self._partial_ns = 0
+        self._say_what_is_due()
+
     def _left(self) -> None:
         self._endpoint.due_left()
         self._say_what_is_due()
@@ -272,7 +278,6 @@ class WebSocketConnection(MessageConnection):
                 closed = endpoint.closed_error()
                 closed.__cause__ = error
             error = closed
-        self._words.forget()
         super().finish(error)
 
     # Time

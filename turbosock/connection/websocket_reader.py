@@ -34,7 +34,7 @@ class WebSocketReader:
     Args:
         endpoint: the WebSocket.
         clock: measures round trips.
-        say: sends what is due.
+        after_control: called behind each control frame; sends what is due.
 
     Attributes:
         data: after MESSAGE, the message.
@@ -43,15 +43,15 @@ class WebSocketReader:
         drops: whether messages that come are not wanted any more.
     """
 
-    __slots__ = ("_clock", "_endpoint", "_next", "_receiver", "_say", "data", "drops", "lent", "wanted")
+    __slots__ = ("_after_control", "_clock", "_endpoint", "_next", "_receiver", "data", "drops", "lent", "wanted")
 
     borrows: ClassVar[bool] = True
     error: ClassVar[TurbosockError | None] = None
 
-    def __init__(self, endpoint: WebSocketEndpoint, clock: Clock, say: Callable[[], None]) -> None:
+    def __init__(self, endpoint: WebSocketEndpoint, clock: Clock, after_control: Callable[[], None]) -> None:
         self._endpoint = endpoint
         self._clock = clock
-        self._say: Callable[[], None] = say
+        self._after_control: Callable[[], None] = after_control
         self._receiver = endpoint.receiver
         self._next = endpoint.receiver.next
         self.data: memoryview | bytes | str = _NOTHING
@@ -94,8 +94,7 @@ class WebSocketReader:
                 break
             if code != MESSAGE and not endpoint.take(code, self._clock.now_ns()):
                 return FAILED
-            if endpoint.due:
-                self._say()
+            self._after_control()
             frames_left -= 1
             if not frames_left:
                 # Others have their turn, and what is due for those that came leaves.
@@ -104,9 +103,9 @@ class WebSocketReader:
             code = self._next(ring)
         return code
 
-    def forget(self) -> None:
-        """Its connection has ended: nothing is said any more, and nobody is held."""
-        self._say = _say_nothing
+    def stop(self) -> None:
+        """Its connection ends: nothing is said any more, and nobody is held."""
+        self._after_control = _say_nothing
 
     def room(self, ring: RingBuffer) -> memoryview:
         """The memory to receive into."""

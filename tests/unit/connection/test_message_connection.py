@@ -13,7 +13,7 @@ import pytest
 from support.forks import NEEDS_FORK, in_child
 from support.loop_peer import MODE_NAMES, MODES
 from support.message_stage import MessageStage, RawClient
-from turbosock import EventKind, Send, limits
+from turbosock import EventKind, MessageConnection, Send, limits
 from turbosock.errors import (
     ClientClosed,
     ConnectionClosed,
@@ -638,6 +638,26 @@ def test_breach_of_the_framing_ends_after_what_waits(tmp_path: Path) -> None:
         client.close()
         (closed,) = stage.turn(2)
         assert closed.kind is CLOSED and isinstance(closed.error, LimitError)
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_framing_that_ends_its_connection_delivers_nothing_more_and_gives_all_back(tmp_path: Path, end: str) -> None:
+    connections: list[MessageConnection] = []
+
+    def find(data: memoryview, examined: int) -> int:
+        getattr(connections[0], end)()
+        return 5
+
+    with MessageStage(tmp_path / "s", framing=find) as stage:
+        client, connection = stage.client()
+        connections.append(connection)
+        client.send(b"hello" * 3)
+        stage.turn()
+        client.close()
+        stage.turn(2)
+        assert [each.kind for each in stage.seen] == [EventKind.CLOSED]
+        stats = stage.loop.stats().messages
+        assert stats.open == 0 and stats.lent_bytes == 0
 
 
 def test_listener_that_closes_ends_its_connections(stage: MessageStage) -> None:

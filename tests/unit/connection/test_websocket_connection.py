@@ -216,6 +216,32 @@ def test_peer_that_sends_something_else_than_its_pong_is_not_given_up(tmp_path: 
         assert stage.turn() == [] and connection.open
 
 
+@pytest.mark.parametrize("size", [0, 5])
+def test_pong_in_two_pieces_is_no_message_that_takes_too_long(tmp_path: Path, size: int) -> None:
+    pong = frame(10, b"x" * size)
+    with WebSocketStage(tmp_path / "s", message_timeout_s=30, idle_timeout_s=None) as stage:
+        client, _ = stage.client()
+        client.send(pong[:1])
+        stage.turn()
+        for _ in range(4):
+            stage.clock.advance(ns=20_000_000_000)
+            # The end of one and the beginning of the next.
+            client.send(pong[1:] + pong[:1])
+            stage.turn()
+        client.send(pong[1:])
+        stage.turn()
+        stage.clock.advance(ns=40_000_000_000)
+        assert stage.turn() == []
+        # A message has its time all the same, whatever comes between its pieces.
+        client.send(frame(2, b"abc", fin=False))
+        stage.turn()
+        stage.clock.advance(ns=20_000_000_000)
+        client.send(pong)
+        assert stage.turn() == []
+        stage.clock.advance(ns=10_100_000_000)
+        assert [each[0] for each in stage.turn()] == [EventKind.CLOSED]
+
+
 def test_paused_connection_is_not_given_up_for_a_pong_that_nobody_reads(tmp_path: Path) -> None:
     with WebSocketStage(tmp_path / "s", ping_interval_s=20.0, ping_timeout_s=5.0, idle_timeout_s=None) as stage:
         client, connection = stage.client()

@@ -21,7 +21,8 @@ class CustomFraming(Framing):
         find: called with a view of what has come and was not taken, lent for the call, and with how many bytes of it
             were there at the last call that returned 0 (so that nothing needs to be searched twice). It returns 0: no
             message is whole; n: the first n bytes are one message; (start, stop, n): they are one whose payload is from
-            `start` to `stop`; n is above 0. It raises where the peer breaks the rules.
+            `start` to `stop`; n is above 0. It raises where the peer breaks the rules, and may close
+            the connection, or the loop.
 
     Raises:
         InvalidOption: it cannot be called.
@@ -42,11 +43,15 @@ class CustomFraming(Framing):
 
 
 class _CustomReader(FrameReader):
-    __slots__ = ("_find",)
+    __slots__ = ("_find", "_stopped")
 
     def __init__(self, max_message: int, find: Find) -> None:
         super().__init__(max_message)
         self._find = find
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
 
     def next(self, ring: RingBuffer) -> int:
         length = ring.length
@@ -62,6 +67,9 @@ class _CustomReader(FrameReader):
         except Exception as error:
             self.error = ProtocolError(f"the framing raised {type(error).__name__}: {error}", code="framing")
             self.error.__cause__ = error
+            return FAILED
+        if self._stopped:
+            # It has ended the connection, whose ring may be another's by now.
             return FAILED
         if isinstance(found, int):
             if not found:

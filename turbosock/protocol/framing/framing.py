@@ -105,6 +105,9 @@ class FrameReader:
             return ConnectionClosed(f"the peer closed the connection inside a message, after {ring.length} bytes of it")
         return None
 
+    def stop(self) -> None:
+        """The stream is read no further; for readers that run the user's code, which may have ended it."""
+
     def _await(self, ring: RingBuffer, needed: int) -> int:
         """The present message is not whole, and `needed` bytes long at least, its header included."""
         if ring.length < ring.capacity:

@@ -178,6 +178,11 @@ class JoiningReceiver:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} kept={self._kept} gap={self._gap} left={self._left} size={self._size}>"
 
+    @property
+    def joining(self) -> bool:
+        """Whether a message has begun and is not whole."""
+        return self._message != 0
+
     def next(self, ring: RingBuffer) -> int:
         """Read on in `ring` to the next thing that its owner must know; one of `outcomes.py`."""
         return self._advance(ring)

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from support.framing import Feed
+from turbosock.buffers import RingBuffer
 from turbosock.errors import InvalidOption, LimitError, Origin, ProtocolError
 from turbosock.protocol.framing.choice import framing_of
 from turbosock.protocol.framing.custom import CustomFraming
 from turbosock.protocol.framing.delimiter import Delimited
+from turbosock.protocol.framing.framing import FAILED, FrameReader
 from turbosock.protocol.framing.raw import RawFraming
 
 
@@ -80,3 +82,17 @@ def test_argument_that_is_no_framing_is_named(framing: object) -> None:
 def test_custom_framing_of_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(InvalidOption, match="framing="):
         CustomFraming(4)  # type: ignore[arg-type]  # that is the point
+
+
+def test_function_that_ended_its_connection_gets_nothing_delivered() -> None:
+    readers: list[FrameReader] = []
+
+    def find(data: memoryview, examined: int) -> int:
+        readers[0].stop()
+        return 1
+
+    ring = RingBuffer(512)
+    readers.append(CustomFraming(find).reader(100))
+    ring.write(b"ab")
+    assert readers[0].next(ring) == FAILED
+    assert readers[0].error is None and ring.length == 2
