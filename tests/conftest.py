@@ -1,4 +1,6 @@
-"""What holds for every test: the environment's proxies are not ours, in this process and in those that tests start."""
+"""What holds for every test: the environment's proxies are not ours, in this process and in those that tests start; and
+settings that the environment switches (see support/switches.py) are.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from support import switches
+
 for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
+
+SWITCHED = switches.throw()
+
+# Also where the package is only on the path, and not installed with its entry point.
+pytest_plugins = ("turbosock.audit.pytest_plugin",)
+
+
+def pytest_report_header() -> str | None:
+    """Say in which position the switches are."""
+    return f"switched: {SWITCHED}" if SWITCHED else None
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,8 +2,8 @@
 
 One process for each measurement, because each needs the process for itself: memray traces all threads at once and
 cannot be started twice, tracemalloc makes every allocation slower, and what one run leaves behind is what the next one
-finds. The parent gives a directory with the plan; the answer, or the error in its stead, is written there, so that
-whatever the target prints is in nobody's way.
+finds. Who would rather be quick than careful has both counts of memray in one. The parent gives a directory with the
+plan; the answer, or the error in its stead, is written there, so that whatever the target prints is in nobody's way.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ERROR_FILE: Final = "error"
 # What can be measured.
 SYSTEM: Final = "system"
 PYTHON: Final = "python"
+BOTH: Final = "both"
 GROWTH: Final = "growth"
 PEAK: Final = "peak"
 
@@ -71,7 +72,8 @@ def measured(plan: AuditPlan, mode: str) -> dict[str, Any]:
             work(plan.warm_up)
             answer = {"peak": peak_bytes(work)}
         else:
-            answer = {"trace": _traced(plan, work, python_allocators=mode == PYTHON)}
+            modes = (SYSTEM, PYTHON) if mode == BOTH else (mode,)
+            answer = {each: _traced(plan, work, python_allocators=each == PYTHON) for each in modes}
         found = census()
         answer["each"] = each
         answer["counters"] = found.counters if plan.peer == "turbosock" else {}
