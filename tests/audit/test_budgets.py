@@ -95,8 +95,8 @@ def test_every_scenario_has_a_budget_and_every_budget_a_scenario() -> None:
 
 def test_budget_that_is_exceeded_tells_the_functions_that_are_new() -> None:
     known = {"app": {"/srv/app/game.py step": 1.5}}
-    told = exceeded("app", report(), Budget(2, 4), known)
-    assert told.splitlines()[0] == "app: 4.50 allocations a request, 4 allowed"
+    told = exceeded("app", report(), Budget(2, 3), known)
+    assert told.splitlines()[0] == "app: 4.50 allocations a request, 3 allowed"
     assert "save()" in told and "frame = " in told
     grown = report(python=Counts(4.5, 1.0, 0.0, 0.0, (SITE, SITE._replace(function="save", made=3.0)), ()))
     told = exceeded("app", grown, Budget(1, 9), known)

@@ -23,7 +23,7 @@ SITES = AUDIT / "sites.json"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # How far an average may be above a whole number without meaning anything: a turn more or less among hundreds, and the
 # arena that the interpreter takes now and then.
-NOISE = 0.3
+NOISE = 0.5
 MALLOC_NOISE = 0.05
 
 
