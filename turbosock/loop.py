@@ -86,11 +86,11 @@ if TYPE_CHECKING:
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_websocket import LoopWebSocketOptions, OpeningExchange
     from turbosock.client.request import PreparedRequest
-    from turbosock.client.websocket_opening import DeflateArgument
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
     from turbosock.connection.message_strategy import Data
     from turbosock.connection.websocket_connection import WebSocketConnection
+    from turbosock.protocol.websocket.deflate import DeflateArgument
     from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.server.websocket_listener import WebSocketListener
 

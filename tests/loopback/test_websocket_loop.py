@@ -34,6 +34,7 @@ from turbosock import (
     WebSocketClosed,
     WebSocketSettings,
 )
+from turbosock.protocol.websocket.deflate import DeflateArgument
 
 OPEN, MESSAGE, CLOSED = EventKind.OPEN, EventKind.MESSAGE, EventKind.CLOSED
 LOCAL = ("127.0.0.1", 0)
@@ -116,13 +117,14 @@ def peer() -> Iterator[str]:
     running.outcome()
 
 
-@pytest.mark.parametrize("deflate", [None, DeflateOptions()], ids=["as-is", "deflate"])
+@pytest.mark.parametrize("deflate", [None, True, DeflateOptions()], ids=["as-is", "by default", "deflate"])
 def test_both_ends_in_one_loop_echo_and_close(
-    driver: Driver, way: tuple[Config, TlsServerConfig | None], deflate: DeflateOptions | None
+    driver: Driver, way: tuple[Config, TlsServerConfig | None], deflate: DeflateArgument
 ) -> None:
     loop = driver.loop
     listener = loop.listen(LOCAL, protocol="websocket", tls=way[1], deflate=deflate)
-    client = loop.websocket(listener.url, deflate=deflate or False, user="mine")
+    client = loop.websocket(listener.url, deflate=deflate, user="mine")
+    assert client.address == listener.url
     driver.until(lambda: driver.of(client, OPEN))
     for sample in SAMPLES:
         assert client.send(sample) is Send.OK

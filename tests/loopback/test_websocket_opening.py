@@ -155,7 +155,7 @@ def test_url_that_is_none_of_a_websocket_is_refused_with_a_hint(plain: WebSocket
         ({"subprotocols": "chat"}, "subprotocols"),
         ({"subprotocols": ["a b"]}, "subprotocols"),
         ({"deflate": "yes"}, "deflate"),
-        ({"deflate": None}, "deflate"),
+        ({"deflate": 1}, "deflate"),
         ({"max_message": 0}, "max_message"),
         ({"max_message": "1"}, "max_message"),
         ({"origin": 5}, "origin"),

@@ -71,9 +71,9 @@ if TYPE_CHECKING:
     from turbosock.client.request import Headers
     from turbosock.client.url import Params
     from turbosock.client.websocket import WebSocket
-    from turbosock.client.websocket_opening import DeflateArgument
     from turbosock.host_map import HostMapArgument
     from turbosock.local_address import LocalAddressArgument
+    from turbosock.protocol.websocket.deflate import DeflateArgument
     from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.proxy_config import ProxyHops
 

@@ -18,17 +18,15 @@ from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.exchange import status_error
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_opening_connection import LoopOpeningConnection
-from turbosock.client.websocket_opening import DeflateArgument, OpeningOptions, http_url, refusal_words
+from turbosock.client.websocket_opening import OpeningOptions, prepare_opening, refusal_words, websocket_url
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.websocket import WebSocketEndpoint
 from turbosock.connection.websocket_connection import DeflatingConnection, WebSocketConnection
 from turbosock.connection.websocket_frames import DeflatedFrames, Frames, MaskedFrames
 from turbosock.connection.websocket_limits import WebSocketLimits
 from turbosock.errors import InvalidOption, TurbosockError
-from turbosock.protocol.http1.headers import HeaderList
 from turbosock.protocol.websocket.client_handshake import ClientHandshake
-from turbosock.protocol.websocket.deflate import DeflateOptions
-from turbosock.protocol.websocket.handshake import Agreement, checked_extra_fields
+from turbosock.protocol.websocket.handshake import Agreement
 from turbosock.protocol.websocket.masking import prepare
 from turbosock.reactor.sockets import tune
 
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from turbosock.config import Timeouts
     from turbosock.connection.message_connection import MessageConnection
     from turbosock.protocol.http1.head import ResponseHead
+    from turbosock.protocol.websocket.deflate import DeflateArgument
     from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.transport.transport import SaeaTransport
 
@@ -74,7 +73,6 @@ class LoopOpening:
     Args:
         handshake: asks for it.
         keys: mask what is sent.
-        deflate: how messages are compressed where the server agrees.
         max_message: bytes that a message may have.
 
     Attributes:
@@ -86,13 +84,11 @@ class LoopOpening:
 
     connection: WebSocketConnection
 
-    def __init__(
-        self, handshake: ClientHandshake, keys: MaskKeys, deflate: DeflateOptions | None, max_message: int
-    ) -> None:
+    def __init__(self, handshake: ClientHandshake, keys: MaskKeys, max_message: int) -> None:
         self.handshake = handshake
         self.exchange: OpeningExchange | None = None
         self._keys = keys
-        self._deflate = deflate
+        self._deflate = handshake.deflate
         self._max_message = max_message
 
     def endpoint(self, agreement: Agreement) -> WebSocketEndpoint:
@@ -263,28 +259,22 @@ def open_websocket(
     if unknown:
         known = ", ".join(sorted(LoopWebSocketOptions.__annotations__))
         raise InvalidOption(f"{min(unknown)}: websocket() has no such option; it has {known}")
-    if not isinstance(deflate, (bool, DeflateOptions)):
-        raise InvalidOption(f"deflate={deflate!r}: give True, False or DeflateOptions")
-    compression = DeflateOptions() if deflate is True else deflate or None
-    if origin is not None and not isinstance(origin, str):
-        raise InvalidOption(f"origin={origin!r}: give a str such as 'https://host', or None")
-    handshake = ClientHandshake(subprotocols=subprotocols, deflate=compression, origin=origin)
-    given = checked_extra_fields(HeaderList(options.get("headers") or ()))
-    fields = [(name.decode("ascii"), value.decode("latin-1")) for name, value in (*given.raw, *handshake.fields)]
     # Names and types are those of the TypedDict.
     given_bounds: dict[str, Any] = {name: options[name] for name in _BOUNDS if name in options}  # type: ignore[literal-required]
     bounds = WebSocketLimits(**given_bounds)
     request: dict[str, Any] = {name: value for name, value in options.items() if name in _REQUEST}
     request.setdefault("follow_redirects", False)
-    prepared, _, flow, _ = loop.session.request("GET", http_url(url), headers=fields, upgrades=True, **request)
+    handshake, prepared, flow = prepare_opening(
+        loop.session, url, subprotocols, origin, deflate, options.get("headers"), **request
+    )
     # What takes long is done here, and in no tick.
     prepare()
     services = loop.messages
     services.rings.make_room_for(bounds.quota)
-    opening = LoopOpening(handshake, keys, compression, bounds.max_message)
+    opening = LoopOpening(handshake, keys, bounds.max_message)
     endpoint = opening.endpoint(Agreement(None, None))
     frames = opening.frames(endpoint)
-    where = prepared.url.safe
+    where = websocket_url(prepared.url.safe)
     connection: WebSocketConnection
     if isinstance(frames, DeflatedFrames):
         connection = DeflatingConnection(services, opening, bounds, endpoint, frames, where, takeover=True)

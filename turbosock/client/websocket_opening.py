@@ -1,8 +1,8 @@
 """Opening a WebSocket: a GET that asks to change the protocol, with all that requests of a Client have (RFC 6455 §4.1).
 
 The request goes the way of any other: names, proxies (by CONNECT), TLS, credentials, cookies, redirects where that is
-asked for, retries, middleware, one deadline. What is its own: its connection offers HTTP/1.1 alone, and leaves the pool
-when the answer is 101, at which the exchange is over.
+asked for, retries, middleware, one deadline. What is its own: where it does not go on a stream of HTTP/2 (RFC 8441),
+its connection offers HTTP/1.1 alone; when the answer agrees, that leaves the pool, and the exchange is over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from turbosock.connection.websocket_opening import OpeningConnection
 from turbosock.errors import ClientClosed, InvalidOption, InvalidUrl, TurbosockError
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.protocol.websocket.client_handshake import ClientHandshake
-from turbosock.protocol.websocket.deflate import DeflateOptions
+from turbosock.protocol.websocket.deflate import DeflateArgument
 from turbosock.protocol.websocket.handshake import checked_extra_fields
 from turbosock.reactor.sockets import tune
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from turbosock.client.auth.argument import AuthArgument
     from turbosock.client.client import Client
     from turbosock.client.exchange import ClientExchange
-    from turbosock.client.request import Headers
+    from turbosock.client.flow import Flow
+    from turbosock.client.request import Headers, PreparedRequest
     from turbosock.client.response import Response
     from turbosock.client.session import Session
     from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
@@ -48,8 +49,6 @@ _monotonic_ns = time.monotonic_ns
 # What is asked for, by what is written.
 _SCHEMES: Final = {"ws": "http", "wss": "https", "ws+unix": "http+unix"}
 
-DeflateArgument = DeflateOptions | bool
-
 
 class OpeningOptions(TypedDict, total=False):
     """What the request that opens a WebSocket may be told beside its headers, as any other; see `Client.request`."""
@@ -64,7 +63,7 @@ class OpeningOptions(TypedDict, total=False):
 
 
 class WebSocketOptions:
-    """What of the arguments of `Client.websocket` is not of the request, checked.
+    """What of the arguments of `Client.websocket` is not of the request; what the handshake does not check is checked.
 
     Raises:
         InvalidOption: naming the argument.
@@ -82,21 +81,14 @@ class WebSocketOptions:
         ping_timeout: float,
         close_timeout: float,
     ) -> None:
-        if isinstance(deflate, bool):
-            self.deflate = DeflateOptions() if deflate else None
-        elif isinstance(deflate, DeflateOptions):
-            self.deflate = deflate
-        else:
-            raise InvalidOption(f"deflate={deflate!r}: give True, False or DeflateOptions")
         if type(max_message) is not int or not 1 <= max_message < 1 << 63:
             raise InvalidOption(f"max_message={max_message!r}: give a number of bytes, 1 or more")
-        if origin is not None and not isinstance(origin, str):
-            raise InvalidOption(f"origin={origin!r}: give a str such as 'https://host', or None")
         check_seconds("ping_interval", ping_interval, optional=True)
         check_seconds("ping_timeout", ping_timeout)
         check_seconds("close_timeout", close_timeout)
         self.subprotocols = subprotocols
         self.origin = origin
+        self.deflate = deflate
         self.max_message = max_message
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
@@ -123,10 +115,9 @@ def open_websocket(
     """
     if cancel is not None and not isinstance(cancel, CancelToken):
         raise InvalidOption(f"cancel: a {type(cancel).__name__} was given; give a CancelToken")
-    handshake = ClientHandshake(subprotocols=options.subprotocols, deflate=options.deflate, origin=options.origin)
-    given = checked_extra_fields(HeaderList(headers or ()))
-    fields = [(name.decode("ascii"), value.decode("latin-1")) for name, value in (*given.raw, *handshake.fields)]
-    prepared, _, flow, _ = session.request("GET", http_url(url), headers=fields, upgrades=True, **request)
+    handshake, prepared, flow = prepare_opening(
+        session, url, options.subprotocols, options.origin, options.deflate, headers, **request
+    )
     assert flow is not None, "a request with ways of its own has one"
     if cancel is not None:
         response.make_cancellable()
@@ -148,7 +139,7 @@ def open_websocket(
             tune(transport.socket, keep_alive=True)
         websocket = WebSocket(
             client,
-            _websocket_url(response.prepared.url.safe),
+            websocket_url(response.prepared.url.safe),
             endpoint,
             transport,
             leftover,
@@ -169,6 +160,27 @@ def open_websocket(
     return websocket
 
 
+def prepare_opening(
+    session: Session,
+    url: str,
+    subprotocols: Iterable[str],
+    origin: str | None,
+    deflate: DeflateArgument,
+    headers: Headers | None,
+    **request: Unpack[OpeningOptions],
+) -> tuple[ClientHandshake, PreparedRequest, Flow | None]:
+    """The request that opens a WebSocket, ready to be sent, and what its answer is held against.
+
+    Raises:
+        InvalidOption: an argument cannot work; the message names it.
+    """
+    handshake = ClientHandshake(subprotocols=subprotocols, deflate=deflate, origin=origin)
+    given = checked_extra_fields(HeaderList(headers or ()))
+    fields = [(name.decode("ascii"), value.decode("latin-1")) for name, value in (*given.raw, *handshake.fields)]
+    order = session.request("GET", http_url(url), headers=fields, upgrades=True, **request)
+    return handshake, order.prepared, order.flow
+
+
 def _agreed(
     response: Response, handshake: ClientHandshake, keys: MaskKeys, options: WebSocketOptions
 ) -> tuple[Transport | SharedHttp2OpeningStream, WebSocketEndpoint, bytes]:
@@ -180,7 +192,7 @@ def _agreed(
         handshake.sent_with(connection.key)
     try:
         agreement = handshake.check(response.head.status_code, response.head.headers)
-        endpoint = WebSocketEndpoint(True, agreement, keys, options.deflate, max_message=options.max_message)
+        endpoint = WebSocketEndpoint(True, agreement, keys, handshake.deflate, max_message=options.max_message)
     except TurbosockError as error:
         response.drop_connection()
         raise response.explained(error) from error.__cause__
@@ -239,7 +251,7 @@ def http_url(url: str) -> str:
     return f"{known}://{rest}"
 
 
-def _websocket_url(url: str) -> str:
-    """As it is shown."""
+def websocket_url(url: str) -> str:
+    """The URL of a WebSocket, as it is shown, by that of the request that opened it."""
     scheme, separator, rest = url.partition("://")
     return f"{'wss' if scheme == 'https' else 'ws' + scheme[4:]}{separator}{rest}"

@@ -40,7 +40,8 @@ class WebSocketConnection(MessageConnection):
     """One WebSocket; see the module, and MessageConnection for what all connections have.
 
     Args:
-        services, owner, address: as for MessageConnection.
+        services, owner: as for MessageConnection.
+        address: the peer's, or the URL of one that was opened from here.
         bounds: what it may take.
         endpoint: the WebSocket's protocol, opened.
         frames: makes frames of what is sent.

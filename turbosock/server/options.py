@@ -10,7 +10,7 @@ from turbosock.protocol.framing.choice import FramingArgument
 
 if TYPE_CHECKING:
     # Not with the module: many loops have no WebSockets.
-    from turbosock.protocol.websocket.deflate import DeflateOptions
+    from turbosock.protocol.websocket.deflate import DeflateArgument
     from turbosock.protocol.websocket.server_handshake import Origins
 
 
@@ -43,7 +43,7 @@ class WebSocketOptions(TypedDict, total=False):
     path: str | None
     subprotocols: Iterable[str]
     origins: Origins
-    deflate: DeflateOptions | None
+    deflate: DeflateArgument
     tls: TlsServerConfig | None
     max_connections: int
     max_message: int

@@ -19,7 +19,7 @@ from turbosock import limits
 from turbosock.config import TlsServerConfig
 from turbosock.connection.websocket_connection import WebSocketConnection
 from turbosock.errors import InvalidOption
-from turbosock.protocol.websocket.deflate import DeflateOptions
+from turbosock.protocol.websocket.deflate import DeflateArgument
 from turbosock.protocol.websocket.server_handshake import Origins
 from turbosock.reactor.sockets import ListenAddress
 from turbosock.server.carrier import PLAIN_TEXT, status_text
@@ -93,7 +93,7 @@ class WebSocketListener(HttpListener):
         path: str | None = None,
         subprotocols: Iterable[str] = (),
         origins: Origins = None,
-        deflate: DeflateOptions | None = None,
+        deflate: DeflateArgument = None,
         max_message: int = limits.MAX_WEBSOCKET_MESSAGE_BYTES,
         quota: int = limits.MESSAGE_QUOTA_BYTES,
         max_unsent: int = limits.MAX_UNSENT_BYTES,

@@ -20,7 +20,7 @@ from turbosock.connection.websocket_connection import DeflatingConnection, WebSo
 from turbosock.connection.websocket_frames import DeflatedFrames, PlainFrames
 from turbosock.connection.websocket_limits import WebSocketLimits
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
-from turbosock.protocol.websocket.deflate import DeflateOptions
+from turbosock.protocol.websocket.deflate import DeflateArgument
 from turbosock.protocol.websocket.handshake import checked_extra_fields
 from turbosock.protocol.websocket.masking import prepare
 from turbosock.protocol.websocket.server_handshake import Origins, ServerHandshake
@@ -39,7 +39,7 @@ class WebSocketSettings:
         subprotocols: what can be spoken, most wanted first.
         origins: which pages may connect: those of the host that is asked (None), a list as ("https://example.com",),
             all of them ("*",), or a function that decides. Programs, which say no origin, may always.
-        deflate: how messages are compressed where the client can; None: not.
+        deflate: whether messages are compressed where the client can, or how: DeflateOptions.
         max_message: bytes of a message, received or sent; a longer one that comes is answered with 1009.
         quota: memory that received messages of one connection may take before it is left unread.
         max_unsent: bytes that may wait for one client before `send()` says FULL.
@@ -54,14 +54,14 @@ class WebSocketSettings:
         InvalidOption: an argument cannot work; the message names it.
     """
 
-    __slots__ = ("_deflate", "_handshake", "bounds")
+    __slots__ = ("_handshake", "bounds")
 
     def __init__(
         self,
         *,
         subprotocols: Iterable[str] = (),
         origins: Origins = None,
-        deflate: DeflateOptions | None = None,
+        deflate: DeflateArgument = None,
         max_message: int = limits.MAX_WEBSOCKET_MESSAGE_BYTES,
         quota: int = limits.MESSAGE_QUOTA_BYTES,
         max_unsent: int = limits.MAX_UNSENT_BYTES,
@@ -74,7 +74,6 @@ class WebSocketSettings:
     ) -> None:
         # What takes long is done here, and in no tick.
         prepare()
-        self._deflate = deflate
         self._handshake = ServerHandshake(subprotocols=subprotocols, deflate=deflate, origins=origins)
         self.bounds = WebSocketLimits(
             max_message=max_message,
@@ -107,7 +106,7 @@ class WebSocketSettings:
         assert agreement is not None, "the answer opens one"
         bounds = self.bounds
         services.rings.make_room_for(bounds.quota)
-        endpoint = WebSocketEndpoint(False, agreement, None, self._deflate, max_message=bounds.max_message)
+        endpoint = WebSocketEndpoint(False, agreement, None, self._handshake.deflate, max_message=bounds.max_message)
         frames = services.plain_frames
         if frames is None:
             frames = services.plain_frames = PlainFrames()

@@ -175,7 +175,7 @@ def test_closing_the_loop_waits_for_nobody_who_takes_nothing(tmp_path: Path) -> 
         {"path": "room"},
         {"subprotocols": "chat"},
         {"origins": ("example",)},
-        {"deflate": True},
+        {"deflate": 1},
         {"max_message": 0},
         {"quota": 1},
         {"ping_interval_s": 0},

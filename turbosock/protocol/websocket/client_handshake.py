@@ -16,7 +16,7 @@ from turbosock.protocol.http1.framing import has_member
 from turbosock.protocol.http1.grammar import checked_value, shown
 from turbosock.protocol.http1.headers import Field, HeaderList
 from turbosock.protocol.websocket import deflate as permessage_deflate
-from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateOptions
+from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateArgument, deflate_of
 from turbosock.protocol.websocket.extensions import parse_extensions
 from turbosock.protocol.websocket.handshake import VERSION, Agreement, accept_value, checked_subprotocols, new_key
 
@@ -26,34 +26,35 @@ class ClientHandshake:
 
     Args:
         subprotocols: what may be spoken, most wanted first.
-        deflate: how messages are compressed where the server can; None does not offer it.
+        deflate: how messages are compressed where the server can; see DeflateArgument.
         origin: the origin of the page or program on whose behalf this is, as browsers say it; None says nothing.
         extended: whether an extended CONNECT asks (HTTP/2), instead of a GET.
         random_bytes: returns so many bytes that nobody can foresee.
 
     Attributes:
+        deflate: the options that `deflate` means, or None.
         fields: of the request, beside Host and whatever else the owner sends.
 
     Raises:
-        InvalidOption: a subprotocol is no token, or repeated.
+        InvalidOption: a subprotocol is no token, or repeated; another argument has a wrong type.
         InvalidHeader: the origin cannot stand in a field.
     """
 
-    __slots__ = ("_accept", "_deflate", "_extended", "_subprotocols", "fields")
+    __slots__ = ("_accept", "_extended", "_subprotocols", "deflate", "fields")
 
     def __init__(
         self,
         *,
         subprotocols: Iterable[str] = (),
-        deflate: DeflateOptions | None = None,
+        deflate: DeflateArgument = None,
         origin: str | None = None,
         extended: bool = False,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        if deflate is not None and not isinstance(deflate, DeflateOptions):
-            raise InvalidOption(f"deflate={deflate!r}: give DeflateOptions or None")
+        if origin is not None and not isinstance(origin, str):
+            raise InvalidOption(f"origin={origin!r}: give a str such as 'https://host', or None")
         self._subprotocols = checked_subprotocols(subprotocols)
-        self._deflate = deflate
+        self.deflate = options = deflate_of(deflate)
         self._extended = extended
         self._accept = b""
         fields: list[Field] = []
@@ -64,8 +65,8 @@ class ClientHandshake:
         fields.append((b"Sec-WebSocket-Version", VERSION))
         if self._subprotocols:
             fields.append((b"Sec-WebSocket-Protocol", ", ".join(self._subprotocols).encode("ascii")))
-        if deflate is not None:
-            fields.append((b"Sec-WebSocket-Extensions", permessage_deflate.offers(deflate).encode("ascii")))
+        if options is not None:
+            fields.append((b"Sec-WebSocket-Extensions", permessage_deflate.offers(options).encode("ascii")))
         if origin is not None:
             fields.append((b"Origin", checked_value(b"Origin", origin)))
         self.fields: tuple[Field, ...] = tuple(fields)
@@ -116,7 +117,7 @@ class ClientHandshake:
         extensions = parse_extensions(headers.joined(b"sec-websocket-extensions"))
         if not extensions:
             return None
-        options = self._deflate
+        options = self.deflate
         for extension in extensions:
             if extension.name != permessage_deflate.NAME or options is None:
                 raise ProtocolError(

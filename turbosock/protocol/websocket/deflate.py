@@ -12,7 +12,7 @@ to the second.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from turbosock.errors import InvalidOption, ProtocolError
 from turbosock.limits import MAX_DECODE_RATIO, MIN_DEFLATED_MESSAGE_BYTES
@@ -74,6 +74,23 @@ class DeflateOptions:
                 raise InvalidOption(f"{name}={value!r}: give an int from {least} to {most}")
         if not isinstance(self.max_ratio, (int, float)) or isinstance(self.max_ratio, bool) or not self.max_ratio >= 1:
             raise InvalidOption(f"max_ratio={self.max_ratio!r}: give a number, 1 or more")
+
+
+# How messages are to be compressed: True, by the defaults; False and None, not at all.
+DeflateArgument: TypeAlias = DeflateOptions | bool | None
+
+
+def deflate_of(deflate: DeflateArgument) -> DeflateOptions | None:
+    """The options that a `deflate=` argument means; None: no compression.
+
+    Raises:
+        InvalidOption: it is neither options nor a bool.
+    """
+    if deflate is None or isinstance(deflate, DeflateOptions):
+        return deflate
+    if not isinstance(deflate, bool):
+        raise InvalidOption(f"deflate={deflate!r}: give True, False or DeflateOptions")
+    return DeflateOptions() if deflate else None
 
 
 class DeflateAgreement(NamedTuple):

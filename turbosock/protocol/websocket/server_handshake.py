@@ -18,7 +18,7 @@ from turbosock.protocol.http1.framing import has_member
 from turbosock.protocol.http1.grammar import is_token
 from turbosock.protocol.http1.headers import Field, HeaderList
 from turbosock.protocol.websocket import deflate as permessage_deflate
-from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateOptions
+from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateArgument, deflate_of
 from turbosock.protocol.websocket.extensions import parse_extensions
 from turbosock.protocol.websocket.handshake import KEY_BYTES, VERSION, Agreement, accept_value, checked_subprotocols
 
@@ -56,26 +56,27 @@ class ServerHandshake:
 
     Args:
         subprotocols: what can be spoken, most wanted first.
-        deflate: how messages are compressed where the client can; None declines it.
+        deflate: how messages are compressed where the client can; see DeflateArgument.
         origins: which pages may connect, as `https://example.com`; see Origins.
+
+    Attributes:
+        deflate: the options that `deflate` means, or None.
 
     Raises:
         InvalidOption: an argument has a wrong type or value.
     """
 
-    __slots__ = ("_deflate", "_is_welcome", "_origins", "_subprotocols")
+    __slots__ = ("_is_welcome", "_origins", "_subprotocols", "deflate")
 
     def __init__(
         self,
         *,
         subprotocols: Iterable[str] = (),
-        deflate: DeflateOptions | None = None,
+        deflate: DeflateArgument = None,
         origins: Origins = None,
     ) -> None:
-        if deflate is not None and not isinstance(deflate, DeflateOptions):
-            raise InvalidOption(f"deflate={deflate!r}: give DeflateOptions or None")
         self._subprotocols = checked_subprotocols(subprotocols)
-        self._deflate = deflate
+        self.deflate = deflate_of(deflate)
         self._is_welcome: Callable[[str], bool] | None = None
         self._origins: frozenset[str] | None = None
         if callable(origins):
@@ -143,8 +144,8 @@ class ServerHandshake:
     def _agreed_deflate(self, value: bytes | None) -> tuple[DeflateAgreement | None, str]:
         """What comes of the first offer that we can accept, and the field that says so."""
         for extension in parse_extensions(value):
-            if extension.name == permessage_deflate.NAME and self._deflate is not None:
-                agreed = permessage_deflate.answer(extension, self._deflate)
+            if extension.name == permessage_deflate.NAME and self.deflate is not None:
+                agreed = permessage_deflate.answer(extension, self.deflate)
                 if agreed is not None:
                     return agreed
         return None, ""

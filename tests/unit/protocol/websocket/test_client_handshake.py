@@ -163,7 +163,9 @@ def test_other_options_that_cannot_be_are_refused() -> None:
     with pytest.raises(InvalidHeader, match="Origin"):
         handshake(origin="https://a.test\r\nX: y")
     with pytest.raises(InvalidOption, match="deflate"):
-        handshake(deflate=True)
+        handshake(deflate=1)
+    with pytest.raises(InvalidOption, match="origin=5"):
+        handshake(origin=5)
 
 
 @pytest.mark.parametrize("key", sorted(OWN_KEYS))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from turbosock.errors import InvalidOption, ProtocolError
-from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateOptions, accept, answer, offers
+from turbosock.protocol.websocket.deflate import DeflateAgreement, DeflateOptions, accept, answer, deflate_of, offers
 from turbosock.protocol.websocket.extensions import Extension, parse_extensions
 from turbosock.protocol.websocket.inflater import TAIL
 
@@ -184,3 +184,16 @@ def test_options_at_the_ends_of_their_ranges_are_taken() -> None:
 def test_wrong_option_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(InvalidOption, match=name):
         DeflateOptions(**{name: value})  # type: ignore[arg-type]  # that is the test
+
+
+def test_argument_is_options_or_whether_there_are_any() -> None:
+    options = DeflateOptions(level=1)
+    assert deflate_of(options) is options
+    assert deflate_of(True) == DeflateOptions()
+    assert deflate_of(False) is deflate_of(None) is None
+
+
+@pytest.mark.parametrize("deflate", [1, "yes", DeflateOptions])
+def test_argument_that_is_none_of_these_is_refused(deflate: object) -> None:
+    with pytest.raises(InvalidOption, match="deflate="):
+        deflate_of(deflate)  # type: ignore[arg-type]  # that is the test

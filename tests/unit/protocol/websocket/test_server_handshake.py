@@ -223,7 +223,7 @@ def test_compression_that_is_not_wanted_is_declined() -> None:
     found = answer({"Sec-WebSocket-Extensions": "permessage-deflate"})
     assert found.agreement == Agreement(None, None)
     with pytest.raises(InvalidOption, match="deflate"):
-        ServerHandshake(deflate=True)  # type: ignore[arg-type]  # that is the test
+        ServerHandshake(deflate=1)  # type: ignore[arg-type]  # that is the test
 
 
 @pytest.mark.parametrize("extended", [False, True])
