@@ -556,6 +556,7 @@ class Loop:
         Raises:
             InvalidOption: an argument cannot work; the message names it.
             TlsError: there is no TLS engine for `tls`.
+            LimitError: the reactor has no timer for it.
             ClientClosed: after `close()`, or in the child of a fork.
         """
         if self.closed:

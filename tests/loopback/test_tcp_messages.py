@@ -302,6 +302,13 @@ def test_wrong_argument_of_connect_is_named(address: Any, options: dict[str, Any
 # Broadcasts
 
 
+def test_connection_for_which_there_is_no_timer_is_refused_and_leaves_nothing(loop: Loop) -> None:
+    loop.reactor.timers._max_timers = 0
+    with pytest.raises(LimitError, match="timers"):
+        loop.connect(("127.0.0.1", 9))
+    assert loop.stats().messages.open == 0 and loop.stats().dials == 0
+
+
 def test_broadcast_reaches_all_and_tells_who_had_no_room(loop: Loop) -> None:
     log = Log(loop)
     listener = loop.listen(LOCAL, protocol="tcp", framing=FOUR, max_unsent=1000)

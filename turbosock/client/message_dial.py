@@ -151,7 +151,11 @@ def connect(
     connection = outgoing.connection = MessageConnection(
         services, outgoing, bounds, framing.reader(bounds.max_message), FrameWriter(framing), address
     )
-    outgoing.begin(key, secure)
+    try:
+        outgoing.begin(key, secure)
+    except TurbosockError:
+        services.connections.discard(connection)
+        raise
     return connection
 
 
