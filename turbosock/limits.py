@@ -292,6 +292,9 @@ MOVED_FILE_BYTES = 128 * KIB
 MOVED_STEP_BYTES = 4 * MIB
 # A body that a serializer writes: as much as one that is gathered.
 MAX_SERIALIZED_BYTES = 1024 * MIB
+# What is put together for one send, where it would be several, or several TLS records: a record has room for so much,
+# and a copy is cheaper than a record, or an address, of its own for a head.
+JOINED_SEND_BYTES = 16 * KIB
 # A piece of a multipart form that is put together with its neighbours; what is longer is sent from where it lies.
 JOINED_PART_BYTES = 16 * KIB
 # Buffers that an encoder grew, and that it keeps for the next values: as many as connections at once, of the size of a
@@ -503,6 +506,8 @@ MAX_QUEUED_MESSAGES = 1024
 MESSAGES_PER_STEP = 64
 # Bytes that wait for one peer before send() says FULL; WRITABLE follows when half of them have left.
 MAX_UNSENT_BYTES = 1 * MIB
+# What a quota, or MAX_UNSENT_BYTES, may be told at most: beyond a tebibyte it is a slip, no number.
+MAX_QUOTA_BYTES = 1024 * 1024 * MIB
 # Frames that wait for one peer, however short.
 MAX_UNSENT_FRAMES = 4096
 # Memory of one Loop for messages that were given in memory of the caller's, or reserved, and wait to be sent.
@@ -525,8 +530,12 @@ MAX_QUEUED_DATAGRAMS = 256
 MAX_DATAGRAM_SESSIONS = 10_000
 # Datagrams of one host at once where there is a rate: a tick's of a few players behind one address.
 DATAGRAM_BURST = 64
-# Hosts whose rate is remembered: 10 MB.
+# Hosts whose rate is remembered: 10 MB, ...
 MAX_LIMITED_ADDRESSES = 65_536
+# ... and at most: as many as a /8 of IPv4 has, 2.5 GB.
+MAX_LIMITED_ADDRESSES_CAP = 1 << 24
+# A socket's buffer, as far as one may be asked for; the system has a bound of its own (net.core.rmem_max).
+MAX_SOCKET_BUFFER_BYTES = 1024 * MIB
 # Time for a message to arrive whole from its first byte on, and for a peer to say something at all.
 MESSAGE_TIMEOUT_S = 30.0
 MESSAGE_IDLE_TIMEOUT_S = 300.0

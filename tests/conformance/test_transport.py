@@ -39,7 +39,7 @@ from turbosock.testing.memory_peer import MemoryPeer
 from turbosock.testing.memory_socket import MemorySocket
 from turbosock.testing.memory_transport import MemoryTransport
 from turbosock.tls import DONE, WANTS_READ, WANTS_WRITE, TlsSession, provider_for
-from turbosock.transport.tls_transport import LONG_RECORD_BYTES, MAX_JOINED_BYTES, TlsTransport
+from turbosock.transport.tls_transport import LONG_RECORD_BYTES, TlsTransport
 from turbosock.transport.transport import SaeaTransport
 
 MS = 1_000_000
@@ -719,7 +719,7 @@ def test_tls_vector_that_is_small_is_one_record_and_a_large_one_begins_with_its_
     # One header of a record, and no more than one.
     assert int.from_bytes(record[3:5], "big") == len(record) - 5
     assert wire.server.decrypt(record) == b"head\r\nbody"
-    large = bytes(MAX_JOINED_BYTES)
+    large = bytes(limits.JOINED_SEND_BYTES)
     context.set_vector([b"head\r\n", large], len(large) + 6)
     assert not tls.send(context)
     assert context.bytes_transferred == 6

@@ -38,8 +38,8 @@ class MessageLimits:
         write_timeout_s: float = limits.SERVER_WRITE_TIMEOUT_S,
     ) -> None:
         check_count("max_message", max_message, 1, limits.MAX_MESSAGE_BYTES_CAP)
-        check_count("quota", quota, limits.MESSAGE_RING_BYTES, 2**40)
-        check_count("max_unsent", max_unsent, 1, 2**40)
+        check_count("quota", quota, limits.MESSAGE_RING_BYTES, limits.MAX_QUOTA_BYTES)
+        check_count("max_unsent", max_unsent, 1, limits.MAX_QUOTA_BYTES)
         check_seconds("message_timeout_s", message_timeout_s)
         check_seconds("idle_timeout_s", idle_timeout_s, optional=True)
         check_seconds("write_timeout_s", write_timeout_s)

@@ -36,7 +36,6 @@ LINGERING: Final = 4
 CLOSED: Final = 5
 
 _NO_COPY_BYTES: Final = limits.JOINED_FRAME_BYTES
-_JOINED_BYTES: Final = 16 * limits.KIB
 
 
 class SendingHalf:
@@ -362,7 +361,7 @@ class SendingHalf:
                 size = outbox.unsent
                 outbox.locked = 1
             elif secure:
-                frame = outbox.join(_JOINED_BYTES)
+                frame = outbox.join(limits.JOINED_SEND_BYTES)
                 size = len(frame)
             elif count <= limits.MAX_GATHERED_FRAMES:
                 vector = frames

@@ -54,9 +54,6 @@ if TYPE_CHECKING:
 # What a client of HTTP/2 says first (RFC 9113 §3.4); not imported from where it is at home, to import no HTTP/2 here.
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Content up to this size is joined to its head: one copy is cheaper than a gathering send.
-MAX_JOINED_BYTES: Final = 16 * limits.KIB
-
 OPEN: Final = 0
 ENDING: Final = 1
 LINGERING: Final = 2
@@ -415,7 +412,7 @@ class HttpSession(Carrier):
         connection.end_answer()
         if not data:
             connection.send(raw)
-        elif size <= MAX_JOINED_BYTES:
+        elif size <= limits.JOINED_SEND_BYTES:
             connection.send(b"".join((raw, data)))
         elif connection.send_parts([raw, data], len(raw) + size):
             self.listener.reactor.requeue(self, OUT)
@@ -438,7 +435,7 @@ class HttpSession(Carrier):
             return Send.FULL
         if framing == CHUNKED:
             prefix = chunk_prefix(size)
-            if size <= MAX_JOINED_BYTES:
+            if size <= limits.JOINED_SEND_BYTES:
                 connection.send(b"".join((prefix, data, b"\r\n")))
                 return self._sent()
             more = connection.send_parts([prefix, data, b"\r\n"], len(prefix) + size + 2)

@@ -145,7 +145,7 @@ class UdpListener:
         dual_stack: bool = False,
     ) -> None:
         check_count("max_datagram", max_datagram, 1, limits.MAX_UDP_PAYLOAD_BYTES)
-        check_count("quota", quota, 1, 2**40)
+        check_count("quota", quota, 1, limits.MAX_QUOTA_BYTES)
         check_seconds("session_timeout_s", session_timeout_s, optional=True)
         check_count("max_sessions", max_sessions, 1, limits.MAX_TIMERS // 2)
         if rate_per_s is not None and (
@@ -155,9 +155,9 @@ class UdpListener:
         ):
             raise InvalidOption(f"rate_per_s={rate_per_s!r}: give a number above 0, or None for no bound")
         check_count("burst", burst, 1, limits.MAX_LIMITER_COUNT)
-        check_count("max_hosts", max_hosts, 1, 2**24)
+        check_count("max_hosts", max_hosts, 1, limits.MAX_LIMITED_ADDRESSES_CAP)
         if buffer_bytes is not None:
-            check_count("buffer_bytes", buffer_bytes, 1, 2**30)
+            check_count("buffer_bytes", buffer_bytes, 1, limits.MAX_SOCKET_BUFFER_BYTES)
         self._services = services
         self.reactor = services.reactor
         self._max_datagram = max_datagram

@@ -33,8 +33,6 @@ from turbosock.transport.transport import SaeaTransport
 if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
 
-# Vectors up to one record's size are joined: a copy is cheaper than a record of its own for the head.
-MAX_JOINED_BYTES: Final = 16 * limits.KIB
 
 # Records of a long body have 16 KiB, or 4 where servers tune for latency; an answer that is whole has less.
 LONG_RECORD_BYTES: Final = 4 * limits.KIB
@@ -284,6 +282,6 @@ class TlsTransport(SaeaTransport):
 
 def _joined(vector: Sequence[Buffer], count: int) -> Buffer:
     """What of a vector goes into one send: all of it if it is small, else its first buffer."""
-    if len(vector) == 1 or count > MAX_JOINED_BYTES:
+    if len(vector) == 1 or count > limits.JOINED_SEND_BYTES:
         return vector[0]
     return b"".join(vector)
