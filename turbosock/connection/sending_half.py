@@ -235,6 +235,8 @@ class SendingHalf:
         outbox = self._outbox
         if outbox.unsent and not self._has_room(size, key):
             return self._refuse()
+        if not frame:
+            return Send.OK
         if key is None:
             outbox.frames.append(frame)
             outbox.unsent += len(frame)

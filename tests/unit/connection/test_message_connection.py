@@ -560,6 +560,18 @@ def test_broadcast_frame_is_shared(stage: MessageStage) -> None:
     ]
 
 
+def test_nothing_without_framing_is_nothing_however_it_is_sent(tmp_path: Path) -> None:
+    with make(tmp_path, framing=None) as stage:
+        client, connection = stage.client()
+        assert connection.send(b"") is Send.OK
+        assert stage.loop.broadcast([connection], b"").ok == 1
+        assert stage.loop.broadcast([connection], b"", key="k").ok == 1
+        assert connection._outbox.frames == [] and connection.messages_out == 0
+        connection.send(b"something")
+        stage.loop.flush()
+        assert client.take() == b"something"
+
+
 # Ends
 
 
