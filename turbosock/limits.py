@@ -617,6 +617,9 @@ MAX_REMEMBERED_ANSWERS = 64
 MAX_SHOWN_COUNT = 10**9
 # A line of the input of `turbosock ws`: a longer one is no line that anybody typed.
 MAX_WS_LINE_BYTES = 16 * MIB
+# Silence of a server after which `turbosock ws` closes behind an input that has ended: an answer takes a way there and
+# back, a third of a second around the world, and the server's own time.
+WS_WAIT_S = 1.0
 # What `turbosock demo --seconds` takes: with its start, its counts and its end the demo stays below 20 s.
 MAX_DEMO_S = 12.0
 # Bots of one `turbosock arena`: as many as its server has room for, players and onlookers.

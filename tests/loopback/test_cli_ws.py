@@ -20,6 +20,7 @@ from support.websocket_server import (
     accept,
     close_frame,
     echo,
+    expect_silence,
     fields_of,
     note_frame,
     note_until_close,
@@ -52,7 +53,7 @@ def test_message_is_a_line_that_nothing_in_it_can_break() -> None:
 def test_lines_are_sent_as_binary_messages_where_that_is_asked_for() -> None:
     seen: list[Frame] = []
     script = (accept(), note_frame(seen), note_until_close(seen), send(close_frame()))
-    assert run(script, "--binary", typed=b"\xff\n").returncode == 0
+    assert run(script, "--binary", "--wait", "0", typed=b"\xff\n").returncode == 0
     assert seen == [(BINARY, b"\xff"), (CLOSE, b"\x03\xe8")]
 
 
@@ -61,7 +62,7 @@ def test_options_reach_the_opening() -> None:
         done = subprocess.run(
             [
                 *COMMAND, server.url("/x").replace("http", "ws"), "-v", "--subprotocol", "a", "--subprotocol", "b",
-                "--origin", "http://o", "--compressed", "-H", "X-Own: yes", "-u", "user:pw",
+                "--origin", "http://o", "--compressed", "--wait", "0", "-H", "X-Own: yes", "-u", "user:pw",
             ],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=GUARD_S, check=False,
         )  # fmt: skip
@@ -84,6 +85,21 @@ def test_count_ends_it() -> None:
             assert process.stdout is not None
             assert process.stdout.read() == b"x\nx\n"
             assert process.wait(GUARD_S) == 0
+
+
+@pytest.mark.parametrize("option", [("--wait", "60"), ("--count", "2")])
+def test_answer_comes_before_the_close_behind_an_input_that_has_ended(option: tuple[str, str]) -> None:
+    seen: list[Frame] = []
+    answers = server_frame(TEXT, b"x") + server_frame(TEXT, b"y") + close_frame()
+    done = run((accept(), note_frame(seen), expect_silence, send(answers)), *option, typed=b"a\n")
+    assert (done.stdout, done.stderr, done.returncode, seen) == (b"x\ny\n", b"", 0, [(TEXT, b"a")])
+
+
+@pytest.mark.parametrize("wait", ["0", "0.01"])
+def test_silence_behind_an_input_that_has_ended_closes_it(wait: str) -> None:
+    seen: list[Frame] = []
+    assert run((accept(), note_until_close(seen), send(close_frame())), "--wait", wait, typed=b"a\n").returncode == 0
+    assert seen == [(TEXT, b"a"), (CLOSE, b"\x03\xe8")]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 
-from support.scripted_server import Peer, Step, Stopped, read_head, send
+from support.scripted_server import STEP_DEADLINE_S, Peer, Step, Stopped, read_head, send
 from support.websocket import frame, masked
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -94,6 +94,17 @@ def note_frame(seen: list[Frame]) -> Step:
         seen.append((opcode, payload))
 
     return step
+
+
+def expect_silence(peer: Peer) -> None:
+    """Fail where a byte comes within a moment."""
+    peer.socket.settimeout(0.3)
+    try:
+        came = peer.received or peer.socket.recv(1)
+    except TimeoutError:
+        came = b""
+    peer.socket.settimeout(STEP_DEADLINE_S)
+    assert not came, came
 
 
 def note_until_close(seen: list[Frame]) -> Step:

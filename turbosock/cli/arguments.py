@@ -55,6 +55,11 @@ def seconds(text: str) -> float:
     return value
 
 
+def seconds_or_zero(text: str) -> float:
+    """A time in seconds that the library takes, or 0."""
+    return 0.0 if text == "0" else seconds(text)
+
+
 def seconds_up_to(maximum_s: float) -> Callable[[str], float]:
     """The type of a time in seconds of at most `maximum_s`."""
 

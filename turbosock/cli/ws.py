@@ -1,7 +1,8 @@
 """`turbosock ws URL`: a WebSocket, whose messages are lines: those of standard input are sent, what comes is printed.
 
-At the end of the input the WebSocket is closed, and what the peer sends before it has answered that is still printed: a
-server that answers each line has answered all of them by then. At a terminal the input ends with ctrl-D.
+At the end of the input the WebSocket is closed when the peer has been silent for a moment, because many servers answer
+nothing once they were told that it ends. With --count it is not closed before that many messages came. At a terminal
+the input ends with ctrl-D, and the WebSocket with it: who typed has seen the answers.
 
 Lines are read in a thread of their own, past Python's buffer for standard input: a thread that sleeps inside that would
 hold its lock when the interpreter ends.
@@ -19,7 +20,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from turbosock import limits
-from turbosock.cli.arguments import count_up_to, header, seconds, text
+from turbosock.cli.arguments import count_up_to, header, seconds, seconds_or_zero, text
 from turbosock.cli.credentials import credentials
 from turbosock.cli.escapes import ESCAPES
 from turbosock.cli.exit_status import ExitStatus
@@ -39,7 +40,9 @@ _BYTE_ESCAPES: Final = {i: f"\\x{i:02x}" for i in (*range(0x20), *range(0x7F, 0x
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `ws`."""
-    parser.add_argument("url", metavar="URL", type=text, help="wss://host/path, ws://…, or ws+unix://%%2Fto.sock/path")
+    parser.add_argument(
+        "url", metavar="URL", type=text, help="wss://host/path, ws://…, or ws+unix://%%2Fpath%%2Fto.sock/path"
+    )
     parser.add_argument(
         "--subprotocol", metavar="NAME", action="append", default=[], help="offer to speak this; may be repeated"
     )
@@ -48,11 +51,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compressed", action="store_true", help="offer to compress messages")
     parser.add_argument(
         "--max-message", metavar="BYTES", type=count_up_to(limits.MAX_GATHERED_BODY_BYTES),
-        default=limits.MAX_WEBSOCKET_MESSAGE_BYTES, help="of a message that comes; a mebibyte if not given",
+        default=limits.MAX_WEBSOCKET_MESSAGE_BYTES,
+        help="end where a message that comes has more than this; 1048576 if not given",
     )  # fmt: skip
     parser.add_argument(
         "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT), help="end after N messages printed"
     )
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=seconds_or_zero,
+        help="at the end of the input, close when nothing came for so long; "
+        f"{limits.WS_WAIT_S:g} if not given, and 0 at a terminal. With -n wait for the N messages",
+    )  # fmt: skip
     parser.add_argument(
         "--ping-interval", metavar="SECONDS", type=seconds, default=limits.WEBSOCKET_PING_INTERVAL_S,
         help=f"ask a silent server for a sign of life; {limits.WEBSOCKET_PING_INTERVAL_S:g} if not given",
@@ -104,7 +113,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         )
         if arguments.verbose:
             say(_opening_line(ws, time.monotonic() - started_s))
-        typist = _Typist(ws, arguments.binary)
+        typist = _Typist(ws, arguments)
         try:
             _print(ws, output, arguments, started_s)
         except WebSocketClosed as error:
@@ -152,9 +161,11 @@ class _Typist:
         error: what went wrong with a line, or None.
     """
 
-    def __init__(self, ws: WebSocket, binary: bool) -> None:
+    def __init__(self, ws: WebSocket, arguments: argparse.Namespace) -> None:
         self._ws = ws
-        self._binary = binary
+        self._binary: bool = arguments.binary
+        self._wait_s: float | None = arguments.wait
+        self._counts = arguments.count is not None
         self.error: TurbosockError | None = None
         threading.Thread(target=self._type, daemon=True).start()
 
@@ -169,6 +180,10 @@ class _Typist:
         except (OSError, ValueError, AttributeError):
             # There is no standard input to read.
             pass
+        else:
+            if self._counts:
+                return
+            self._wait_for_silence()
         self._ws.close(wait=False)
 
     def _send_lines(self, fd: int) -> None:
@@ -182,6 +197,16 @@ class _Typist:
                 raise LimitError(f"a line of the input has more than {limits.MAX_WS_LINE_BYTES} bytes")
         if pending:
             self._send(bytes(pending))
+
+    def _wait_for_silence(self) -> None:
+        """Return when nothing has come for the time that `--wait` says, or the WebSocket has ended."""
+        wait_s = self._wait_s
+        if wait_s is None:
+            wait_s = 0.0 if sys.stdin.isatty() else limits.WS_WAIT_S
+        came = -1
+        while came != self._ws.bytes_received and not self._ws.closed:
+            came = self._ws.bytes_received
+            time.sleep(wait_s)
 
     def _send(self, line: bytes) -> None:
         line = line.removesuffix(b"\r")

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from turbosock.cli.arguments import Parser, count_up_to, header, seconds, seconds_up_to, text
+from turbosock.cli.arguments import Parser, count_up_to, header, seconds, seconds_or_zero, seconds_up_to, text
 
 
 def make_parser() -> Parser:
@@ -25,6 +25,12 @@ def test_seconds_of_a_usable_time_are_that_time(argument: str) -> None:
 def test_seconds_of_anything_else_are_refused(argument: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="seconds"):
         seconds(argument)
+
+
+def test_seconds_or_zero_take_both_and_nothing_below() -> None:
+    assert [seconds_or_zero("0"), seconds_or_zero("1.5")] == [0.0, 1.5]
+    with pytest.raises(argparse.ArgumentTypeError, match="more than 0"):
+        seconds_or_zero("-1")
 
 
 def test_seconds_up_to_a_maximum_take_it_and_no_more() -> None:
