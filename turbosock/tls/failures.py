@@ -41,7 +41,11 @@ VERIFICATION: Final = {
     10: _EXPIRED,
     11: _CRL,
     12: _CRL,
-    18: Finding("self_signed", "the certificate signed itself", "give it with ca_file, or pin it, if you trust it"),
+    18: Finding(
+        "self_signed",
+        "the certificate signed itself",
+        "give it with ca_file, or pin it with verify=False, if you trust it",
+    ),
     19: Finding("untrusted_root", "the chain ends in an authority that is not trusted", _UNTRUSTED),
     20: Finding(
         "untrusted_root",
@@ -118,7 +122,9 @@ HANDSHAKE: Final = (
     ("alert access denied", Finding("client_certificate_refused", _CERTIFICATE_ALERT + ": access denied", _ASK)),
     (
         "alert no application protocol",
-        Finding("no_application_protocol", "the peer speaks none of the protocols in alpn", "offer another"),
+        Finding(
+            "no_application_protocol", "the peer speaks none of the protocols in alpn or http_versions", "offer another"
+        ),
     ),
     ("unrecognized name", Finding("unrecognized_name", "the peer has no certificate for this name", "check the name")),
     ("alert protocol version", Finding("protocol_version", "the peer refused our TLS versions", _VERSIONS)),

@@ -444,7 +444,9 @@ def load_certificate(native: ssl.SSLContext, certificate: TlsCertificate) -> Non
     """Load a chain and its key. Without a password OpenSSL would ask the terminal: an empty one is given instead."""
     password = certificate.key_password or ""
     load("cert_file", certificate.cert_file, open_nothing, certificate.cert_file)
-    if certificate.key_file is not None:
+    if certificate.key_file is None:
+        load("cert_file", certificate.cert_file, look_for_key, certificate.cert_file)
+    else:
         load("key_file", certificate.key_file, open_nothing, certificate.key_file)
     load(
         "cert_file, key_file or key_password",
@@ -460,6 +462,13 @@ def open_nothing(path: str) -> None:
     """Raise what opening `path` raises: OpenSSL's own message does not say which of two files is missing."""
     with open(path, "rb"):
         return
+
+
+def look_for_key(path: str) -> None:
+    """Raise where no private key is in the PEM file at `path`: OpenSSL's own message says `PEM lib`."""
+    with open(path, "rb") as file:
+        if b"PRIVATE KEY-----" not in file.read():
+            raise ValueError("no private key in it; give key_file")
 
 
 def load(field: str, path: object, function: Callable[..., object], *arguments: object) -> None:
