@@ -73,7 +73,7 @@ def test_get_https_from_an_unknown_authority_fails_and_writes_nothing(
     before = os.listdir(tmp_path)
     assert main(["get", server.url(), "-o", os.fspath(tmp_path / "file")]) == ExitStatus.TLS
     captured = capfd.readouterr()
-    assert captured.out == "" and "ca_file" in captured.err and captured.err.count("\n") == 1
+    assert captured.out == "" and "--cacert" in captured.err and captured.err.count("\n") == 1
     assert os.listdir(tmp_path) == before
     assert server.listener.stats().requests == 0
 
@@ -124,10 +124,10 @@ def test_get_https_from_a_server_that_speaks_plain_http_fails_in_tls(capfd: pyte
     ("options", "named"),
     [
         (["--key", "key.pem"], "--key"),
-        (["--pin", "abc"], "pins"),
-        (["--cacert", ""], "ca_file"),
-        (["--cacert", "/nowhere/ca.pem"], "ca_file"),
-        (["--cert", "/nowhere/cert.pem"], "cert_file"),
+        (["--pin", "abc"], "--pin:"),
+        (["--cacert", ""], "--cacert="),
+        (["--cacert", "/nowhere/ca.pem"], "--cacert="),
+        (["--cert", "/nowhere/cert.pem"], "--cert="),
     ],
 )
 def test_get_option_of_tls_that_cannot_work_is_named_with_status_2(

@@ -108,7 +108,11 @@ def test_silence_behind_an_input_that_has_ended_closes_it(wait: str) -> None:
         ((accept(), send(close_frame(1001)), note_until_close([])), ExitStatus.OK, b""),
         ((accept(), send(close_frame(4001, b"go away")), note_until_close([])), ExitStatus.NETWORK, b"4001, 'go away'"),
         ((accept(), send(b"\x83\x00"), note_until_close([])), ExitStatus.PROTOCOL, b"reserved opcode"),
-        ((accept(), send(server_frame(BINARY, bytes(11))), note_until_close([])), ExitStatus.LIMIT, b"max_message=10"),
+        (
+            (accept(), send(server_frame(BINARY, bytes(11))), note_until_close([])),
+            ExitStatus.LIMIT,
+            b"--max-message=10",
+        ),
         ((accept(), close), ExitStatus.NETWORK, b"without a word"),
         ((read_head, answer(b"no", b"HTTP/1.1 403 No\r\n"), await_close), ExitStatus.HTTP_STATUS, b"403 No"),
         ((read_head, send(b"HTTP/1.1 101 No\r\n\r\n"), await_close), ExitStatus.PROTOCOL, b"Upgrade"),

@@ -40,7 +40,7 @@ MEANINGS: Final = {
     ExitStatus.RESOLVE: "the host name has no usable address",
     ExitStatus.CONNECT: "no address of the host accepted a connection",
     ExitStatus.TIMEOUT: "a time limit passed",
-    ExitStatus.NETWORK: "the connection broke",
+    ExitStatus.NETWORK: "the connection broke, or the address cannot be listened on",
     ExitStatus.PROTOCOL: "the server broke the rules of HTTP, ended its answer early, or redirects in a wrong way",
     ExitStatus.TLS: "TLS failed",
     ExitStatus.LIMIT: "the answer exceeds a limit, or redirects go on without end",

@@ -15,6 +15,7 @@ from turbosock.cli.arguments import Parser
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
 from turbosock.cli.input_file import Unreadable
+from turbosock.cli.option_names import in_options
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # argparse has said what there is to say: usage, help or version.
         status = end.code if isinstance(end.code, int) else ExitStatus.OK
     except TurbosockError as error:
-        status = _complain(status_of(error), str(error))
+        status = _complain(status_of(error), in_options(str(error)))
     except KeyboardInterrupt:
         status = _complain(ExitStatus.INTERRUPTED, "interrupted")
     except BrokenPipeError:
