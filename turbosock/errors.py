@@ -71,7 +71,7 @@ class Phase(enum.Enum):
     RESOLVE = "resolving the name"
     CONNECT = "connecting"
     PROXY = "going through the proxy"
-    TLS = "the TLS handshake"
+    TLS = "in the TLS handshake"
     SEND = "sending the request"
     HEAD = "waiting for the response head"
     BODY = "reading the response body"

@@ -224,6 +224,8 @@ def refusal_words(answer: ClientExchange) -> str:
     words = f"the server refused the WebSocket with the status {answer.status_code}"
     if answer.reason:
         words += f" {answer.reason}"
+    if 200 <= answer.status_code < 300:
+        words += "; what answers at this URL is no WebSocket: check the path"
     if answer.is_redirect:
         words += "; it redirects: give follow_redirects=True, or the new URL"
     return words

@@ -393,7 +393,7 @@ def _refuse_status_line(line: bytes) -> NoReturn:
     elif line.startswith(b"SSH-"):
         hint = "; the peer is an SSH server"
     elif len(line) >= 9 and line[3] == 4 and line[:3] < b"\x00\x40\x01":
-        hint = "; the peer speaks HTTP/2"
+        hint = "; the peer speaks HTTP/2, as http_versions=('HTTP/2',) does"
     raise ProtocolError(f"the response begins with {shown(line)}, which is not HTTP/1{hint}", code="not_http")
 
 

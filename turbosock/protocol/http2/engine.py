@@ -288,7 +288,9 @@ class Engine(HeaderSections):
         expected = self._preface_left
         if not expected:
             if not self.remote_known and ring.peek(7) == b"HTTP/1.":
-                raise Http2Error("the server answered in HTTP/1", PROTOCOL_ERROR, code="http1_answer")
+                raise Http2Error(
+                    "the server answered in HTTP/1; allow it in http_versions", PROTOCOL_ERROR, code="http1_answer"
+                )
             kind = ring.storage[ring.start + 3]
             if not self.remote_known:
                 self._check_turn(kind, 0, 0)
