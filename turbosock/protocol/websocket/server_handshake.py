@@ -130,7 +130,7 @@ class ServerHandshake:
             return bool(self._is_welcome(origin))
         if self._origins is None:
             return _is_same_host(origin, host)
-        return _ANY in self._origins or origin.lower() in self._origins
+        return _ANY in self._origins or _as_browsers_say(origin.lower()) in self._origins
 
     def _chosen_subprotocol(self, value: bytes | None) -> str | None:
         """The first of ours that the client offers, or None."""
@@ -203,4 +203,9 @@ def _checked_origins(origins: Iterable[str]) -> frozenset[str]:
         scheme, separator, authority = name.partition("://")
         if name not in (_ANY, "null") and (not scheme or not separator or not authority or "/" in authority):
             raise InvalidOption(f"origins: {name!r} is no origin; give it as 'https://example.com', or '*' for all")
-    return frozenset(name.lower() for name in names)
+    return frozenset(_as_browsers_say(name.lower()) for name in names)
+
+
+def _as_browsers_say(origin: str) -> str:
+    """An origin without the port that its scheme has anyway (RFC 6454 §6.2)."""
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], ""))

@@ -162,6 +162,8 @@ def test_origin_must_be_the_host_that_is_asked_unless_told_otherwise(
     ("origins", "welcome", "unwelcome"),
     [
         (["https://a.test", "null"], ["https://a.test", "null", "HTTPS://A.test"], ["https://server.example.com"]),
+        (["https://a.test:443", "http://a.test"], ["https://a.test", "http://a.test:80"], ["https://a.test:80"]),
+        (["https://a.test:8443"], ["https://a.test:8443"], ["https://a.test"]),
         (["*"], ["https://a.test", "null", "x"], []),
         ([], [], ["https://server.example.com"]),
         (lambda origin: origin.endswith(".a.test"), ["https://b.a.test"], ["https://a.test", "null"]),
