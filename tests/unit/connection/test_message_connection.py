@@ -14,6 +14,7 @@ from support.forks import NEEDS_FORK, in_child
 from support.loop_peer import MODE_NAMES, MODES
 from support.message_stage import MessageStage, RawClient
 from turbosock import EventKind, MessageConnection, Send, limits
+from turbosock.connection import receiving_half
 from turbosock.errors import (
     ClientClosed,
     ConnectionClosed,
@@ -26,8 +27,10 @@ from turbosock.errors import (
     WriteTimeout,
 )
 from turbosock.poll_result import Stop
+from turbosock.protocol.framing import framing
 from turbosock.protocol.framing.delimiter import Delimited
 from turbosock.protocol.framing.length import LengthPrefixed
+from turbosock.protocol.websocket import outcomes
 
 TWO = LengthPrefixed(2)
 FOUR = LengthPrefixed(4)
@@ -48,6 +51,12 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MessageSta
 def make(tmp_path: Path, **options: Any) -> MessageStage:
     options.setdefault("framing", TWO)
     return MessageStage(tmp_path / "s", **options)
+
+
+def test_readers_of_every_kind_mean_the_same_by_their_codes() -> None:
+    for name in ("NEED_BYTES", "MESSAGE", "NEED_MEMORY", "FAILED"):
+        assert getattr(framing, name) == getattr(outcomes, name)
+    assert receiving_half.AGAIN == outcomes.AGAIN
 
 
 # Events

@@ -1,4 +1,7 @@
-"""What `next` of a receiver returns: what it came to in the bytes that it has."""
+"""What `next` of a receiver returns: what it came to in the bytes that it has.
+
+Where readers of framed messages return the same (`protocol/framing/framing.py`), the numbers are the same.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ AGAIN: Final = 6
 # The peer broke the rules, or a bound; after that, and after CLOSE, whatever comes is dropped.
 FAILED: Final = 7
 ENDED: Final = 8
-
-NAMES: Final = ("NEED_BYTES", "MESSAGE", "PING", "PONG", "CLOSE", "NEED_MEMORY", "AGAIN", "FAILED", "ENDED")
 
 # Inside a receiver, between the steps of `next`: the frame goes on, or another one.
 GO_ON: Final = -1

@@ -11,7 +11,7 @@ written once may be sent to many.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from turbosock.errors import StateError
 from turbosock.protocol.websocket.deflater import Deflater
@@ -34,9 +34,6 @@ from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, mask, prepare,
 Payload: TypeAlias = bytes | bytearray | memoryview
 
 _from_bytes = int.from_bytes
-
-# What zlib adds at most, with the smallest memory (deflateBound), and what a flush adds.
-_DEFLATE_MARGIN_BYTES: Final = 64
 
 
 class MessageWriter:
@@ -67,12 +64,6 @@ class MessageWriter:
     def size(self, length: int) -> int:
         """Bytes of the frame that `write` makes of `length` bytes of payload."""
         return length + header_size(length, self._keys is not None)
-
-    def max_size(self, length: int) -> int:
-        """Bytes of the frame, at most, for what `encode` makes of `length` bytes of payload."""
-        if self._deflater is not None:
-            length += (length >> 3) + (length >> 6) + _DEFLATE_MARGIN_BYTES
-        return self.size(length)
 
     def encode(self, opcode: int, payload: Payload, fin: bool = True) -> Payload:
         """What goes on the wire for a message, or for one fragment of it; `first` tells how its frame begins.

@@ -151,20 +151,6 @@ def test_fragments_are_compressed_as_one_message_marked_once() -> None:
     assert zlib.decompressobj(wbits=-15).decompress(data + TAIL) == b"x" + MESSAGE + b"y"
 
 
-@pytest.mark.parametrize("memory_level", [1, 5, 9])
-@pytest.mark.parametrize("level", [0, 1, 6, 9])
-def test_encoded_message_never_exceeds_what_max_size_tells(level: int, memory_level: int) -> None:
-    chance = random.Random(level)
-    plain = MessageWriter(None)
-    for takeover in (True, False):
-        writer = MessageWriter(None, Deflater(takeover=takeover, level=level, memory_level=memory_level, min_bytes=0))
-        for size in (0, 1, 10, 1000, 20_000, 100_000):
-            payload = chance.randbytes(size)
-            assert plain.max_size(size) == plain.size(size)
-            for opcode, fin in ((BINARY, True), (BINARY, False), (CONTINUATION, True)):
-                assert writer.size(len(writer.encode(opcode, payload, fin))) <= writer.max_size(size)
-
-
 @pytest.mark.parametrize("is_client", [True, False])
 @pytest.mark.parametrize("takeover", [True, False])
 def test_what_is_written_is_received(is_client: bool, takeover: bool) -> None:
