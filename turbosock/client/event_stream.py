@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from turbosock.client.past_answer import PastAnswer
@@ -70,6 +71,10 @@ _NS_PER_MS: Final = 1_000_000
 _PASSING_ERRORS: Final = (NetworkError, ProtocolError, DeadlineError, TlsError, PoolExhausted)
 _FINAL_PROXY_CODES: Final = frozenset(("proxy_auth", "proxy_refused", "proxy_unsupported"))
 _TOKEN_VERSION: Final = "1"
+# What stands around a field's value and is no part of it (RFC 9110 section 5.5).
+_FIELD_SPACES: Final = " \t"
+# What no id of an event has: the ends of its line, NUL, which makes it none, and halves of characters.
+_NEVER_TOLD: Final = re.compile("[\0\r\n\ud800-\udfff]")
 
 # `reconnect=` of a stream: a policy, True for the default one, False for none, None for what suits the method.
 ReconnectArgument = ReconnectPolicy | bool | None
@@ -263,7 +268,7 @@ class EventStream:
             WriteError: its body cannot be sent again.
         """
         options: dict[str, Any] = dict(self._options)
-        value = self.last_event_id.strip().encode()
+        value = self.last_event_id.strip(_FIELD_SPACES).encode()
         fields = self._fields
         if value and _is_sendable(value):
             fields = [*fields, ("Last-Event-ID", value.decode("latin-1"))]
@@ -486,22 +491,22 @@ def _is_sendable(value: bytes) -> bool:
 
 def _beginning(settings: EventStreamSettings) -> tuple[str, int | None]:
     """The id and the reconnection time that a stream begins with."""
-    last_id, retry_ms = settings.last_event_id, None
+    last_id = settings.last_event_id
     if settings.resume is not None:
         if last_id is not None:
             raise InvalidOption("last_event_id, resume: give one of them")
-        last_id, retry_ms = _read_token(settings.resume)
+        return _read_token(settings.resume)
     if last_id is None:
         return "", None
     if not isinstance(last_id, str):
         raise InvalidOption(f"last_event_id: a {type(last_id).__name__} was given; give a str")
     try:
-        value = last_id.strip().encode()
+        value = last_id.strip(_FIELD_SPACES).encode()
     except UnicodeEncodeError as error:
         raise InvalidOption("last_event_id: it holds a lone surrogate, which is half a character") from error
     if len(value) > MAX_SSE_FIELD_BYTES or not _is_sendable(value):
         raise InvalidOption(f"last_event_id: give at most {MAX_SSE_FIELD_BYTES} bytes without control characters")
-    return last_id, retry_ms
+    return last_id, None
 
 
 def _read_token(token: object) -> tuple[str, int | None]:
@@ -509,6 +514,8 @@ def _read_token(token: object) -> tuple[str, int | None]:
         version, _, rest = token.partition(";")
         retry, separator, last_id = rest.partition(";")
         digits = retry.isascii() and retry.isdigit() and len(retry) <= len(str(MAX_SSE_RETRY_MS))
-        if version == _TOKEN_VERSION and separator and (digits or not retry):
+        # An id that an event may have had, whether or not a field can carry it.
+        told = len(last_id) <= MAX_SSE_FIELD_BYTES and not _NEVER_TOLD.search(last_id)
+        if version == _TOKEN_VERSION and separator and (digits or not retry) and told:
             return last_id, min(int(retry), MAX_SSE_RETRY_MS) if retry else None
     raise InvalidOption("resume: it is no resume token; give what `resume_token` of a stream was")
