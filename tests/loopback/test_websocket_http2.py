@@ -182,11 +182,13 @@ def test_first_websocket_without_a_connection_is_opened_by_http_1_1(two: Two) ->
 
 def test_refusal_is_a_closed_event_with_the_answer_and_the_connection_goes_on(two: Two) -> None:
     two.fetch()
+    timers = two.client.stats().timers
     ws = two.websocket("/forbidden")
     two.until(lambda: two.of(ws, CLOSED))
     error = two.of(ws, CLOSED)[0]
     assert isinstance(error, StatusError)
     assert "403" in str(error)
+    assert two.client.stats().timers == timers, "a stream that serves nobody any more waits for nothing"
     assert two.fetch() == 200
     assert two.client.stats().connections.opened == 1
 

@@ -180,8 +180,9 @@ class Http2Stream(Stream):
 
     @property
     def fd(self) -> int:
-        """The connection's descriptor; -1 once it is closed."""
-        return self.session.transport.fd
+        """The connection's descriptor; -1 once that is closed, or the stream serves nobody any more."""
+        session = self.session
+        return session.transport.fd if self in session.streams else -1
 
     @property
     def answered(self) -> bool:
