@@ -63,7 +63,7 @@ def listen(services: ListeningServices, address: ListenAddress, protocol: str, o
         InvalidOption: there is no such protocol or option, or a value cannot work; the message names it.
         TlsError, NetworkError: as the listener.
     """
-    if protocol not in _PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in _PROTOCOLS:
         raise InvalidOption(f"protocol={protocol!r}: give one of {', '.join(_PROTOCOLS)}")
     known, make = _PROTOCOLS[protocol]
     unknown = options.keys() - known
