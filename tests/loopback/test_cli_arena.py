@@ -27,7 +27,9 @@ from turbosock.tls.selfsigned import make_self_signed
 
 COMMAND = [sys.executable, "-m", "turbosock", "arena"]
 GUARD_S = 60.0
-ADDRESS = re.compile(r"the arena is open at (https?://127\.0\.0\.1:\d+/); end it with ctrl-C\n")
+ADDRESS = re.compile(
+    r"the arena is open at (https?://127\.0\.0\.1:\d+/)(?:, and at port \d+ of [a-z' ]+)?; end it with ctrl-C\n"
+)
 
 
 @contextlib.contextmanager
@@ -119,6 +121,11 @@ def test_arena_shows_the_certificate_and_keeps_scores_where_it_is_told_to(tmp_pa
             while not points:
                 loop.poll(GUARD_S)
     assert points.keys() <= {"bot 1", "bot 2"}
+
+
+def test_arena_at_every_address_says_one_that_a_browser_opens() -> None:
+    with arena("--host", "0.0.0.0") as (_, url), Client(Config(trust_env=False)) as client:
+        assert client.get(url).status_code == 200
 
 
 def test_arena_that_cannot_listen_says_so(capsys: pytest.CaptureFixture[str]) -> None:

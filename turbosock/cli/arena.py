@@ -38,7 +38,6 @@ BOTS_BUDGET_S: Final = 0.004
 _LOOK_S: Final = 0.25
 
 EXAMPLES: Final = """\
-examples:
   turbosock arena                           open http://127.0.0.1:8360/ in a browser, and play
   turbosock arena --bots 8                  against eight bots
   turbosock arena --host 0.0.0.0            with whoever is on the same network
@@ -67,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bots", metavar="N", type=count_up_to(limits.MAX_ARENA_BOTS), default=0, help="let N bots play along"
     )
-    parser.add_argument("--seed", metavar="N", type=count_up_to(2**32 - 1), help="of all that is left to chance")
+    parser.add_argument("--seed", metavar="N", type=count_up_to(2**32 - 1), help="decides all that is left to chance")
     parser.add_argument("--tls", action="store_true", help="https and wss, with a certificate made for this run")
     parser.add_argument("--cert", metavar="FILE", help="https and wss, with this certificate and its chain, PEM")
     parser.add_argument("--key", metavar="FILE", help="the key of --cert, PEM, not encrypted")
@@ -78,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
     parser.usage = "%(prog)s [options]\n       %(prog)s bot URL [options]"
     commands = parser.add_subparsers(
-        title="commands", metavar="bot", prog=parser.prog, required=False, parser_class=Parser
+        title="commands", metavar="COMMAND", prog=parser.prog, required=False, parser_class=Parser
     )
     bot_help = "play by itself, in an arena that runs elsewhere"
     epilog = f"{BOT_EXAMPLES}\nexit status:\n{exit_status.table()}"
@@ -88,7 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--count", metavar="N", type=count_up_to(limits.MAX_ARENA_BOTS), default=DEFAULT_BOTS,
         help=f"how many; {DEFAULT_BOTS} if not given",
     )  # fmt: skip
-    bot.add_argument("--seed", metavar="N", type=count_up_to(2**32 - 1), help="of all that is left to chance")
+    bot.add_argument("--seed", metavar="N", type=count_up_to(2**32 - 1), help="decides all that is left to chance")
     bot.add_argument("--seconds", metavar="SECONDS", type=seconds, help="end after this time")
     add_tls(bot)
     bot.set_defaults(run=run_bots)
@@ -118,7 +117,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         if arguments.bots:
             own = stack.enter_context(Loop(Config(trust_env=False)))
             swarm = Swarm(own, arena.inside_url, arguments.bots, seed=seed)
-        sys.stdout.write(f"the arena is open at {arena.url}; end it with ctrl-C\n")
+        sys.stdout.write(f"the arena is open at {_where(arena, arguments.host)}; end it with ctrl-C\n")
         sys.stdout.flush()
         line = StatusLine(sys.stderr)
         end_ns = _end_ns(arguments)
@@ -180,6 +179,15 @@ def _certificate(arguments: argparse.Namespace, files: ExitStack) -> TlsServerCo
     made = make_self_signed(*dict.fromkeys(("localhost", "127.0.0.1", arguments.host)))
     say("the certificate was made for this run: browsers warn of it\n")
     return TlsServerConfig(made.write(files.enter_context(tempfile.TemporaryDirectory(prefix="turbosock-"))))
+
+
+def _where(arena: Arena, host: str) -> str:
+    """What to open in a browser; no browser opens the address that stands for every address."""
+    every = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)
+    if every is None:
+        return arena.url
+    port = arena.url.rstrip("/").rpartition(":")[2]
+    return f"{arena.url.partition('://')[0]}://{every}:{port}/, and at port {port} of this machine's other addresses"
 
 
 def _arena_line(arena: Arena) -> str:
