@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from turbosock import limits
 from turbosock.config import check_seconds
@@ -25,15 +26,22 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        # Of nested commands the innermost one's is what stays.
+        self.set_defaults(parser=self)
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2, saying where the help is: the usage of a command with forty options would hide it."""
+        self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help says what it takes\n")
 
     def parse_strictly(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """The parsed arguments; ends the program with status 2, as argparse does, where they cannot be used."""
         arguments, stray = self.parse_known_args(argv)
         if stray:
+            parser: Parser = arguments.parser
             options = [_option_of(word) for word in stray if word.startswith("-")]
             if options:
-                self.error(f"not an option here: {', '.join(options)}")
-            self.error(f"{len(stray)} argument(s) too many; quote values that hold spaces")
+                parser.error(f"not an option here: {', '.join(options)}")
+            parser.error(f"{len(stray)} argument(s) too many; quote values that hold spaces")
         return arguments
 
 

@@ -32,6 +32,12 @@ from turbosock.errors import AuditError, InvalidOption, TurbosockError
 
 _FILES: Final = ("flamegraph", "json", "html")
 
+EXAMPLES: Final = """\
+  turbosock audit http://127.0.0.1:8080/                  requests, one after the other
+  turbosock audit --in-flight 100 http://127.0.0.1:8080/
+  turbosock audit --max-mallocs 0.1 game.world:step       a function of yours; fail above a bound
+"""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `audit`."""

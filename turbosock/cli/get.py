@@ -38,6 +38,13 @@ INSECURE: Final = (
     "turbosock: --insecure: the server's certificate is not checked; anybody on the way can read and change all of it\n"
 )
 
+EXAMPLES: Final = """\
+  turbosock get https://example.com/                      print the body
+  turbosock get -v -o page.html https://example.com/      store it, and show what was said on the way
+  turbosock get --json '{"name": "Ada"}' https://example.com/players
+  turbosock get --http2-prior-knowledge http://127.0.0.1:8080/
+"""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `get`."""

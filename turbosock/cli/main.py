@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final, Protocol
 
 from turbosock.cli import arena, audit, exit_status, get, sse, ws
 from turbosock.cli.arguments import Parser
@@ -20,27 +21,35 @@ from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 
 
+class _Command(Protocol):
+    """The module of a command. Its examples parse, and are lines of their own in its help."""
+
+    @property
+    def EXAMPLES(self) -> str: ...  # noqa: N802  # a constant of a module
+
+    def add_options(self, parser: Parser) -> None: ...
+
+
+_COMMANDS: Final[tuple[tuple[str, _Command, str], ...]] = (
+    ("get", get, "fetch one URL"),
+    ("sse", sse, "follow a stream of server-sent events"),
+    ("ws", ws, "open a WebSocket, send lines and print messages"),
+    ("arena", arena, "serve a small game for many, which is played in a browser"),
+    ("audit", audit, "count what a request, message, event or tick takes from memory"),
+    ("demo", demo, "show the engine at work against a server of its own on loopback"),
+)
+
+
 def make_parser() -> Parser:
     """The parser of the whole command line."""
     epilog = f"exit status:\n{exit_status.table()}"
     parser = Parser("turbosock", "Synchronous, zero-copy networking.", epilog)
     parser.add_argument("--version", action="version", version=f"turbosock {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    get_help = "fetch one URL"
-    get.add_options(commands.add_parser("get", help=get_help, description=f"{get_help}.", epilog=epilog))
-    sse_help = "follow a stream of server-sent events"
-    sse.add_options(commands.add_parser("sse", help=sse_help, description=f"{sse_help}.", epilog=epilog))
-    ws_help = "open a WebSocket, send lines and print messages"
-    ws.add_options(commands.add_parser("ws", help=ws_help, description=f"{ws_help}.", epilog=epilog))
-    arena_help = "serve a small game for many, which is played in a browser"
-    arena_parser = commands.add_parser(
-        "arena", help=arena_help, description=f"{arena_help}.", epilog=f"{arena.EXAMPLES}\n{epilog}"
-    )
-    arena.add_options(arena_parser)
-    audit_help = "count what a request, message, event or tick takes from memory"
-    audit.add_options(commands.add_parser("audit", help=audit_help, description=f"{audit_help}.", epilog=epilog))
-    demo_help = "show the engine at work against a server of its own on loopback"
-    demo.add_options(commands.add_parser("demo", help=demo_help, description=f"{demo_help}.", epilog=epilog))
+    for name, module, what in _COMMANDS:
+        examples = f"examples:\n{module.EXAMPLES}\n"
+        description = f"{what[0].upper()}{what[1:]}."
+        module.add_options(commands.add_parser(name, help=what, description=description, epilog=examples + epilog))
     return parser
 
 

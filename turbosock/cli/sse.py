@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from contextlib import ExitStack
+from typing import Final
 
 from turbosock import limits
 from turbosock.cli.arguments import count_up_to, header, seconds, text
@@ -30,6 +31,11 @@ from turbosock.client.quantity import time_text
 from turbosock.client.reconnect import ReconnectPolicy
 from turbosock.config import Config, Timeouts
 from turbosock.protocol.sse.event import ServerSentEvent
+
+EXAMPLES: Final = """\
+  turbosock sse https://example.com/events                a line for each event, until ctrl-C
+  turbosock sse -v --json -n 10 https://example.com/events
+"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

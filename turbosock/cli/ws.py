@@ -37,6 +37,12 @@ _BLOCK_BYTES: Final = 64 * limits.KIB
 # Bytes of a binary message that are no text: as escapes, so that what is printed can be told from a text.
 _BYTE_ESCAPES: Final = {i: f"\\x{i:02x}" for i in (*range(0x20), *range(0x7F, 0x100))} | {0x5C: "\\\\"}
 
+EXAMPLES: Final = """\
+  turbosock ws wss://example.com/chat                     type lines; ctrl-D ends it
+  printf 'one\\ntwo\\n' | turbosock ws ws://127.0.0.1:8765/
+  echo hello | turbosock ws -n 1 ws://127.0.0.1:8765/     send a message, and wait for one
+"""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `ws`."""

@@ -69,7 +69,7 @@ def test_text_with_bytes_that_are_not_utf_8_is_refused() -> None:
 
 def test_parser_stray_option_is_named_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        make_parser().parse_strictly(["--heade=token: secret", "url"])
+        make_parser().parse_strictly(["--heade=token:secret", "url"])
     assert raised.value.code == 2
     said = capsys.readouterr().err
     assert "--heade" in said

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from turbosock.cli import arena, get
+from turbosock.cli import arena, audit, get, sse, ws
+from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main, make_parser
 from turbosock.errors import InvalidOption
@@ -120,7 +123,7 @@ def test_main_with_both_streams_closed_still_tells_by_its_status() -> None:
 
 
 def test_main_help_of_the_arena_teaches_by_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["arena", "--help"]) == 0
+    assert main(["arena", "--help"]) == ExitStatus.OK
     said = capsys.readouterr().out
     assert said.startswith("usage: turbosock arena [options]\n       turbosock arena bot URL [options]\n")
     examples = [line.split("  ")[1].split() for line in arena.EXAMPLES.splitlines() if "  turbosock" in line]
@@ -128,3 +131,37 @@ def test_main_help_of_the_arena_teaches_by_examples_that_parse(capsys: pytest.Ca
     for program, *argv in examples:
         assert program == "turbosock"
         assert make_parser().parse_strictly(argv).run in (arena.run, arena.run_bots)
+
+
+@pytest.mark.parametrize("module", [get, sse, ws, arena, audit, demo])
+def test_main_examples_of_a_command_parse_and_are_in_its_help(
+    module: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = module.EXAMPLES.partition("turbosock ")[2].split()[0]
+    assert main([command, "--help"]) == ExitStatus.OK
+    assert f"\nexamples:\n{module.EXAMPLES}\n" in capsys.readouterr().out
+    lines = [line for line in module.EXAMPLES.splitlines() if "turbosock " in line]
+    assert lines
+    for line in lines:
+        argv = shlex.split(line[line.index("turbosock ") :].partition("   ")[0])[1:]
+        assert argv[0] == command and make_parser().parse_strictly(argv).run is not None
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        ([], "turbosock"),
+        (["help"], "turbosock"),
+        (["get"], "turbosock get"),
+        (["get", "http://host/", "--slow"], "turbosock get"),
+        (["ws", "ws://host/", "one", "two"], "turbosock ws"),
+        (["arena", "bot", "http://host/", "-x"], "turbosock arena bot"),
+    ],
+)
+def test_main_wrong_argument_is_told_in_two_lines_with_the_way_to_the_help(
+    argv: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == ExitStatus.USAGE
+    wrong, way = capsys.readouterr().err.splitlines()
+    assert wrong.startswith(f"{command}: error: ")
+    assert way == f"{command} --help says what it takes"

@@ -36,6 +36,10 @@ LEGS: Final[tuple[Leg, ...]] = (
     AllocationsLeg(),
 )
 DEFAULT_SECONDS: Final = 6.0
+EXAMPLES: Final = """\
+  turbosock demo
+  turbosock demo --seconds 2                              sooner, and less exact
+"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
