@@ -16,6 +16,7 @@ _OPTIONS: Final = {
     "no_proxy": "--noproxy",
     "pins": "--pin",
     "verify=False": "--insecure",
+    "websocket()": "`turbosock ws`",
 }
 _FOR_PROGRAMS: Final = "; see `response` of this error"
 # Whole words, and none inside a URL or a path.

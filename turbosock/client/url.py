@@ -58,6 +58,10 @@ class Url:
         if not separator or not scheme.replace("+", "").isalnum():
             # Without one, what stands there may be a password: it is not shown.
             raise InvalidUrl("url: it has no scheme; begin with 'http://'")
+        if scheme in ("ws", "wss", "ws+unix"):
+            raise InvalidUrl(
+                f"url: {scheme}:// is for WebSockets; open it with websocket(), or write {'http' + scheme[2:]}://"
+            )
         if scheme not in DEFAULT_PORTS:
             raise InvalidUrl(f"url: the scheme {scheme[:20]!r} is not known here; use {' or '.join(DEFAULT_PORTS)}")
         rest, mark, fragment = rest.partition("#")

@@ -19,6 +19,7 @@ from turbosock.cli.option_names import in_options
         ("as http_versions=('HTTP/2',) does", "as --http2-prior-knowledge does"),
         ("it redirects: give follow_redirects=True, or", "it redirects: give --location, or"),
         ("the status 403; see `response` of this error", "the status 403"),
+        ("open it with websocket(), or", "open it with `turbosock ws`, or"),
         ("no private key in it; give key_file", "no private key in it; give --key"),
     ],
 )

@@ -76,6 +76,7 @@ REFUSED: list[tuple[Any, str]] = [
     ("http:/host", "no scheme"),
     (" http://host/", "no scheme"),
     ("ftp://host/", "'ftp'"),
+    ("wss://host/", r"open it with websocket\(\), or write https://"),
     ("https+x://host/", "'https\\+x'"),
     ("http://", "no host"),
     ("http:///path", "no host"),
