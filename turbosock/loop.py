@@ -96,6 +96,9 @@ if TYPE_CHECKING:
 
 
 FORKED = "the loop is another process's, of which this one is a fork: {} a Loop made here; make a new one"
+# Bound once: before 3.12 each look-up of an enum's member makes an object.
+_IDLE: Final = Stop.IDLE
+
 NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
 
 
@@ -196,8 +199,8 @@ class Loop:
         # Whether poll() or flush() runs.
         self._turning = False
         self._thread = threading.get_ident()
-        self._bytes_in = 0
-        self._bytes_out = 0
+        self._bytes_in = 0.0
+        self._bytes_out = 0.0
         # Last, because nobody would close it if something failed after it.
         self.reactor = self.messages.reactor = Reactor(config.poller, clock, config.resolver)
         self.closed = False
@@ -689,7 +692,7 @@ class Loop:
                     left_ns = end_ns - reactor.clock.now_ns()
                     reactor.collect(timeout)
                     end_ns = reactor.clock.now_ns() + left_ns
-            stop = Stop.IDLE
+            stop = _IDLE
             line = reactor.line
             messages.now_ns = reactor.clock.now_ns()
             if line:
@@ -710,17 +713,17 @@ class Loop:
             raise
         finally:
             self._turning = False
-        if stop is Stop.IDLE:
+        if stop is _IDLE and self.pool.connections:
             # Whatever was readable in the beginning has been served; what stands in line came there by itself.
             self.pool.quiet_ns = reactor.clock.now_ns()
         result = self._result
         result.delivered = 0 if self.closed else len(events) - before
         result.backlog = reactor.backlog
-        result.bytes_in = reactor.bytes_in - self._bytes_in
-        result.bytes_out = reactor.bytes_out - self._bytes_out
+        result.bytes_in = int(reactor.bytes_in - self._bytes_in)
+        result.bytes_out = int(reactor.bytes_out - self._bytes_out)
         self._bytes_in = reactor.bytes_in
         self._bytes_out = reactor.bytes_out
-        if (self.starved or messages.starving) and stop is Stop.IDLE:
+        if (self.starved or messages.starving) and stop is _IDLE:
             stop = Stop.EVENTS if events.is_full else Stop.POOL
         if end_ns is not None:
             overrun_ns = reactor.clock.now_ns() - end_ns
@@ -793,10 +796,10 @@ class Loop:
             # flood cannot hold the caller here.
             waiting = events.waiting
             last_event = events.max_queued
-            for _ in range(len(line)):
-                if not line:
-                    # A handler closed the loop.
-                    break
+            left = len(line)
+            # Empty too soon where a handler closed the loop.
+            while left and line:
+                left -= 1
                 # As reactor.step(): a call saved for every ready connection.
                 handler = line.popleft()
                 handler.queued = False
@@ -807,7 +810,7 @@ class Loop:
                     if len(waiting) >= last_event:
                         events.full_count += 1
                         return Stop.EVENTS
-            return Stop.IDLE
+            return _IDLE
         step = reactor.step
         now_ns = reactor.clock.now_ns
         last_event = events.max_queued
@@ -883,7 +886,9 @@ class Loop:
         try:
             reactor = self.reactor
             self.messages.now_ns = reactor.clock.now_ns()
-            end_ns = self.messages.now_ns + int(max_time * NS_PER_S)
+            end_ns = self.messages.now_ns
+            if max_time:
+                end_ns += int(max_time * NS_PER_S)
             if self._dials:
                 self._start_dials(end_ns if max_time else None)
             before = reactor.bytes_out
@@ -893,7 +898,7 @@ class Loop:
                 reactor.flush_writable()
                 if reactor.bytes_out == sent or reactor.clock.now_ns() >= end_ns:
                     break
-            return reactor.bytes_out - before
+            return int(reactor.bytes_out - before)
         except BaseException:
             self._mend()
             raise
@@ -942,8 +947,8 @@ class Loop:
             overruns=self._overruns,
             longest_overrun_s=self._longest_overrun_ns / NS_PER_S,
             messages=self.messages.stats(),
-            bytes_in=reactor.bytes_in,
-            bytes_out=reactor.bytes_out,
+            bytes_in=int(reactor.bytes_in),
+            bytes_out=int(reactor.bytes_out),
             connections=connections,
             rings=self.rings.stats(),
             buffers=self.buffers.stats(),

@@ -32,7 +32,7 @@ class BlockingExchange(ClientExchange):
     __slots__ = ("_bytes_seen", "_client", "_lock", "_quiet_since_ns", "closed", "waiter")
 
     # As of ClientExchange, `Response.forget()` sets every slot.
-    _bytes_seen: int
+    _bytes_seen: float
     _client: Client
     _lock: threading.Lock | None
     _quiet_since_ns: int

@@ -149,7 +149,7 @@ class ChainedExchange(Chained, Exchange):
             # A link cancelled it.
             return True
         self.forget_answer()
-        self._bytes_moved = 0
+        self._bytes_moved = 0.0
         # In a later step, even without a delay: an origin that fails at once must not hold the loop.
         self._hold_until(now_ns + max(delay_ns, 1))
         return True

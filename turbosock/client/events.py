@@ -157,7 +157,7 @@ class ConnectionEvent(Event):
     exchange: Final = None
 
     def __init__(self) -> None:
-        self.kind = EventKind.OPEN
+        self.kind = _OPEN
         self.connection: Any = None
         self.data: Any = None
         self.error: TurbosockError | None = None
@@ -243,6 +243,7 @@ class EventQueue:
         "_delivered",
         "_exchanges",
         "_free",
+        "_held",
         "_make",
         "_max_free",
         "_message",
@@ -275,6 +276,7 @@ class EventQueue:
         )
         # Events of connections that wait for their next use. No ObjectPool: each message would cost two calls more.
         self._free: deque[ConnectionEvent] = deque()
+        self._held: ConnectionEvent | None = None
         self._make: type[ConnectionEvent] = GuardedConnectionEvent if diagnostics else ConnectionEvent
         self._max_free = limits.MAX_IDLE_EVENTS if pooling and REUSE_IS_SAFE and not diagnostics else 0
         self.max_queued = limits.MAX_QUEUED_EVENTS
@@ -366,9 +368,15 @@ class EventQueue:
             event = delivered.pop()
             if isinstance(event, ConnectionEvent):
                 event.forget()
-                # As in an ObjectPool: what somebody still holds is not used again.
-                if len(self._free) < self._max_free and getrefcount(event) <= UNSHARED_REFERENCES:
-                    self._free.append(event)
+                # As in an ObjectPool: what somebody still holds is not used again. The last one is held by the variable
+                # of its user's loop, until that names the first one of this turn: it is looked at once more.
+                if len(self._free) < self._max_free:
+                    if getrefcount(event) <= UNSHARED_REFERENCES:
+                        self._free.append(event)
+                        continue
+                    held, self._held = self._held, event
+                    if held is not None and getrefcount(held) <= UNSHARED_REFERENCES:
+                        self._free.append(held)
             elif isinstance(event, DataEvent):
                 self._pool.give_back(event)
             elif not event.gathers:  # type: ignore[attr-defined]  # what is no DataEvent is an Exchange
@@ -384,4 +392,5 @@ class EventQueue:
             if isinstance(event, (DataEvent, ConnectionEvent)):
                 event.forget()
         self._free.clear()
+        self._held = None
         self._pool.clear()

@@ -58,7 +58,7 @@ class ExchangeBody(ClientExchange):
 
     # As of ClientExchange, `Exchange.forget()` sets every slot.
     connection: TickedConnection | None
-    _bytes_moved: int
+    _bytes_moved: float
     _gatherer: Gatherer | None
     _loop: LoopServices
     _now_ns: Callable[[], int]

@@ -111,7 +111,7 @@ class Exchange(ExchangeBody, Event):
         self.finished_ns = 0
         self.flow = None
         self.deadline_ns = 0
-        self._bytes_moved = 0
+        self._bytes_moved = 0.0
         self._quiet_since_ns = 0
         self.dial: TickingDial | None = None
         self._gatherer = None
@@ -422,7 +422,7 @@ class Exchange(ExchangeBody, Event):
         if not self.done:
             self._let_connection_go()
             self.forget_answer()
-            self._bytes_moved = 0
+            self._bytes_moved = 0.0
         # In a later step, even without a delay: an origin that answers at once must not hold the loop.
         if not self.done:
             self._hop = hop

@@ -163,7 +163,7 @@ class LoopHttp2Session(Http2Session):
         self.queued = False
         self._again: deque[LoopHttp2Stream] = deque()
         # What had come when the timer was set, and whether a sign of life was asked for since.
-        self._bytes_in = 0
+        self._bytes_in = 0.0
         self._pinged = False
         self.timer = services.reactor.timers.idle(self)
         super().__init__(

@@ -87,7 +87,7 @@ class Response(ResponseBody):
         self.finished_ns = 0
         self.flow = None
         self.deadline_ns = 0
-        self._bytes_seen = 0
+        self._bytes_seen = 0.0
         self._quiet_since_ns = 0
         self._encoding = None
         self.on_informational = None

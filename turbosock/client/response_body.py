@@ -55,7 +55,7 @@ class ResponseBody(BlockingExchange):
     _replayed: int
     _view: memoryview | None
 
-    def _await_body(self, connection: PooledConnection, view: memoryview, bytes_before: int) -> int:
+    def _await_body(self, connection: PooledConnection, view: memoryview, bytes_before: float) -> int:
         reader = connection.decoded or connection
         transport = connection.transport
         self._bytes_seen = transport.bytes_in

@@ -72,12 +72,12 @@ class WebSocket(WebSocketReceiving):
     @property
     def bytes_received(self) -> int:
         """Bytes of the connection so far, its opening included, decrypted."""
-        return self._duplex.bytes_in
+        return int(self._duplex.bytes_in)
 
     @property
     def bytes_sent(self) -> int:
         """As `bytes_received`."""
-        return self._duplex.bytes_out
+        return int(self._duplex.bytes_out)
 
     def __iter__(self) -> WebSocket:
         return self

@@ -141,7 +141,7 @@ class WebSocketBase:
         # Whether a view of the ring or of lent memory may be looked at.
         self._viewed = False
         # What had come when it was last seen that nothing comes, and since when.
-        self._quiet_bytes = -1
+        self._quiet_bytes = -1.0
         self._quiet_since_ns = 0
         ring = client.rings.rent()
         ring.belongs_to(origin)

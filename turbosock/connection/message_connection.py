@@ -139,12 +139,12 @@ class MessageConnection(ReceivingHalf):
     @property
     def bytes_in(self) -> int:
         """Bytes received, of all kinds."""
-        return 0 if self.transport is None else self.transport.bytes_in
+        return 0 if self.transport is None else int(self.transport.bytes_in)
 
     @property
     def bytes_out(self) -> int:
         """Bytes that have left, of all kinds."""
-        return 0 if self.transport is None else self.transport.bytes_out
+        return 0 if self.transport is None else int(self.transport.bytes_out)
 
     @property
     def tls(self) -> TlsInfo | None:

@@ -59,7 +59,7 @@ class RingOwner(Taker, Protocol):
         ring_bytes: memory that they take.
     """
 
-    ring_bytes: int
+    ring_bytes: float
 
 
 class MessageRing(RingBuffer):
@@ -115,7 +115,8 @@ class MessageRings:
         self._diagnostics = diagnostics
         self._max_lent_bytes = max_lent_bytes
         self._made = 0
-        self.lent_bytes = 0
+        # A float, whose freed ones CPython keeps for the next.
+        self.lent_bytes = 0.0
         self.refused = 0
 
     def rent(self, size: int, owner: RingOwner, origin: object) -> MessageRing | None:

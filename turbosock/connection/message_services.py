@@ -108,6 +108,7 @@ class MessageServices:
         "diagnostics",
         "pool_hits",
         "pooling",
+        "put_message",
         "quota_hits",
         "reactor",
         "replaced",
@@ -121,6 +122,8 @@ class MessageServices:
 
     def __init__(self, events: EventSink, *, pooling: bool = True, diagnostics: bool = False) -> None:
         self.events = events
+        # Bound once.
+        self.put_message = events.put_message
         self.pooling = pooling
         self.diagnostics = diagnostics
         self.rings = MessageRings(pooling=pooling, diagnostics=diagnostics)
@@ -148,10 +151,10 @@ class MessageServices:
     def flush(self, end_ns: int | None = None) -> bool:
         """Send what waits in connections; whether `end_ns` came before all had their turn. One at least has it."""
         dirty = self.dirty
-        for _ in range(len(dirty)):
-            if not dirty:
-                # A framing that is a function has closed the loop.
-                break
+        left = len(dirty)
+        # Empty too soon where a framing that is a function has closed the loop.
+        while left and dirty:
+            left -= 1
             connection = dirty.popleft()
             connection.busy = True
             connection.flush()
@@ -184,7 +187,7 @@ class MessageServices:
             unsent=sum(connection.unsent > 0 for connection in connections),
             messages_in=self.messages_in + sum(connection.messages_in for connection in connections),
             messages_out=self.messages_out + sum(connection.messages_out for connection in connections),
-            lent_bytes=self.rings.lent_bytes,
+            lent_bytes=int(self.rings.lent_bytes),
             quota_hits=self.quota_hits,
             pool_hits=self.pool_hits,
             full=self.full,

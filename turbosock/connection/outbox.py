@@ -113,10 +113,14 @@ class Outbox:
         self.unsent = left
         self.locked = 0
         if not left:
-            done = len(frames)
+            # Nobody counts on from here: an int that grows would be made anew for each message.
+            self._first = 0
             frames.clear()
-            if self._keys is not None:
+            if self._keys:
                 self._keys.clear()
+            leases = self._leases
+            while leases:
+                leases.popitem()[1].release()
         else:
             done = 0
             while count >= len(frames[done]):
@@ -127,12 +131,12 @@ class Outbox:
                 self.locked = 1
             if done:
                 del frames[:done]
-        if self._leases:
-            for sequence in range(self._first, self._first + done):
-                lease = self._leases.pop(sequence, None)
-                if lease is not None:
-                    lease.release()
-        self._first += done
+                if self._leases:
+                    for sequence in range(self._first, self._first + done):
+                        lease = self._leases.pop(sequence, None)
+                        if lease is not None:
+                            lease.release()
+                self._first += done
 
     def mark(self) -> int:
         """The place behind the last frame; for `has_left`. Never 0 where there is a frame."""
@@ -140,7 +144,7 @@ class Outbox:
 
     def has_left(self, mark: int) -> bool:
         """Whether everything before that place has left."""
-        return self._first >= mark
+        return not self.frames or self._first >= mark
 
     def gather(self, memory: memoryview) -> int:
         """Copy as many whole frames as fit into `memory`, from the first one on; how many bytes that is."""

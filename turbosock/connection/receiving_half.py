@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 AGAIN: Final = 6
 
+# A float, whose freed ones CPython keeps for the next; as are other counts that grow with each message.
+_QUANTUM_BYTES: Final = float(limits.TURN_QUANTUM_BYTES)
+
 # What `next` may end with where the ring is in order.
 _FOUND: Final = (NEED_BYTES, MESSAGE)
 
@@ -68,7 +71,7 @@ class ReceivingHalf(SendingHalf):
         self.paused = False
         self.held = False
         self._in = 0.0
-        self.ring_bytes = 0
+        self.ring_bytes = 0.0
         self.untaken = 0
         self.mask = 0
         self.queued = False
@@ -117,10 +120,10 @@ class ReceivingHalf(SendingHalf):
         services = self._services
         reader = self._reader
         next_message = self._next
-        put_message = services.events.put_message
+        put_message = services.put_message
         bounds = self._bounds
         messages_left = limits.MESSAGES_PER_STEP
-        bytes_left = limits.TURN_QUANTUM_BYTES
+        bytes_left = _QUANTUM_BYTES
         ring = self._ring
         self._unread = False
         while True:
@@ -175,7 +178,7 @@ class ReceivingHalf(SendingHalf):
                     self._end_of_stream(transport)
                     return
                 if reader.lent is None:
-                    ring.length += received
+                    ring.length = ring.length + received if ring.length else received
                 else:
                     reader.received(ring, received)  # type: ignore[attr-defined]  # one that borrows has it
                 bytes_left -= received

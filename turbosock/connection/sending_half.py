@@ -35,7 +35,12 @@ ENDING: Final = 3
 LINGERING: Final = 4
 CLOSED: Final = 5
 
+# Bound once: before 3.12 each look-up of an enum's member makes an object.
+_OK: Final = Send.OK
+
 _NO_COPY_BYTES: Final = limits.JOINED_FRAME_BYTES
+# A float, whose freed ones CPython keeps for the next; as are other counts that grow with each message.
+_QUANTUM_BYTES: Final = float(limits.TURN_QUANTUM_BYTES)
 
 
 class SendingHalf:
@@ -144,7 +149,7 @@ class SendingHalf:
         self._out += 1.0
         if not self._dirty:
             self._mark_dirty()
-        return Send.OK
+        return _OK
 
     def reserve(self, size: int) -> memoryview | None:
         """Memory in which the next message can be built in place; `commit()` sends it.
@@ -215,7 +220,7 @@ class SendingHalf:
         self._out += 1.0
         if not self._dirty:
             self._mark_dirty()
-        return Send.OK
+        return _OK
 
     # For the machinery around
 
@@ -245,7 +250,7 @@ class SendingHalf:
         self._out += 1.0
         if not self._dirty:
             self._mark_dirty()
-        return Send.OK
+        return _OK
 
     @property
     def writer(self) -> MessageWriter:
@@ -351,7 +356,7 @@ class SendingHalf:
         if self._full and not outbox.unsent and self.state == OPEN:
             # Only memory was missing.
             self._tell_of_room()
-        share = limits.TURN_QUANTUM_BYTES
+        share = _QUANTUM_BYTES
         secure = transport.tls is not None or transport.keeps_unsent
         while outbox.unsent and context.state != PENDING:
             frames = outbox.frames

@@ -81,7 +81,7 @@ class WebSocketConnection(MessageConnection):
         # When the next Ping is due or the present one is out of time, what had come by its beginning; and when the
         # peer must have said Close.
         self._ask_ns = 0
-        self._asked_bytes = 0
+        self._asked_bytes = 0.0
         self._close_ns = 0
 
     def open_as(self, endpoint: WebSocketEndpoint, frames: Frames) -> None:

@@ -102,8 +102,9 @@ class Reactor:
         self._deferred: deque[Handler] = deque()
         self.handshakes_left = limits.MAX_HANDSHAKES_PER_TURN
         self.timers = TimerHeap()
-        self.bytes_in = 0
-        self.bytes_out = 0
+        # As a transport's.
+        self.bytes_in = 0.0
+        self.bytes_out = 0.0
         try:
             with contextlib.ExitStack() as opened:
                 self._poller = opened.enter_context(contextlib.closing(make_poller(poller)))

@@ -145,7 +145,7 @@ class Http2ServerSession(Http2Connection):
         self._unfinished_due_ns = NEVER
         # By what progress is seen: bytes that had left, frames that had come, the header section that is not whole, the
         # last request, and whether there were streams.
-        self._out_before = 0
+        self._out_before = 0.0
         self._frames = 0
         self._head_of = 0
         self._last_stream = 0

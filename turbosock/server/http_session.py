@@ -110,13 +110,13 @@ class HttpSession(Carrier):
         self._request: Request | None = None
         # The body being gathered, or None where none is.
         self._content: bytearray | None = None
-        self._bytes_left = 0
+        self._bytes_left = 0.0
         self._lingering: Lingering | None = None
         self._in_head = False
         # Whether the deadline is that of a client which does not read.
         self._stalled = False
         # What had been sent when the client of a kept exchange was last looked for.
-        self._out_before = 0
+        self._out_before = 0.0
         self._body_error: TurbosockError | None = None
         reactor = listener.reactor
         # Armed for as long as the session lives, so that no later wait can fail for want of a timer.

@@ -274,8 +274,8 @@ class StreamListener:
     def forget(self, session: Session, transport: SaeaTransport | None) -> None:
         """For sessions: one has closed."""
         assert transport is not None, "a listener's connections stand"
-        self._gone_bytes_in += transport.bytes_in
-        self._gone_bytes_out += transport.bytes_out
+        self._gone_bytes_in += int(transport.bytes_in)
+        self._gone_bytes_out += int(transport.bytes_out)
         self._sessions.discard(session)
         self.after_close()
 

@@ -123,8 +123,9 @@ class Transport:
         self.readable = True
         self.receive_budget_ns = -1
         self.send_budget_ns = -1
-        self.bytes_in = 0
-        self.bytes_out = 0
+        # Floats, whose freed ones CPython keeps for the next: each operation counts.
+        self.bytes_in = 0.0
+        self.bytes_out = 0.0
         self.burst_bytes = 1
         self.tls: TlsInfo | None = None
 
