@@ -125,6 +125,8 @@ GATHER_DOUBLING_BYTES = 8 * MIB
 
 # Events taken from one epoll call. 42 × 12 bytes stay inside pymalloc's 512; the default mallocs 12 KiB.
 POLL_BATCH = 42
+# The same while fewer than so many are ready: the array is made anew for each call.
+FEW_POLL_BATCH = 8
 # Bytes that one connection may take from its socket in one turn before it goes to the back of the line.
 TURN_QUANTUM_BYTES = 256 * KIB
 # Connections that a listener accepts in one turn: a burst of players must not cost a frame.
@@ -446,6 +448,8 @@ MAX_UNANSWERED_PINGS = 1000
 WEBSOCKET_STEP_FRAMES = 64
 # Masking keys drawn from the system at once: a call for each would cost more than the masking of a small message.
 MASK_KEY_BATCH_BYTES = 4 * KIB
+# Keys as numpy takes them that wait to be used again: one for each thread that masks a large message at once.
+MAX_IDLE_MASK_WORDS = 16
 # Text that is checked at once: the text that the check makes is thrown away, and is four times as large at most.
 UTF8_STEP_BYTES = 16 * KIB
 # A message below this size is sent as it is, even where compression was agreed: what it could save is less than the
@@ -723,6 +727,7 @@ def check_relations() -> None:
     assert HTTP2_CONNECTION_WINDOW_BYTES > 4 * 16_384, "a frame cannot overrun the window before it is filled up"
     assert HTTP2_CONNECTION_WINDOW_BYTES < 2**31, "RFC 9113 knows no larger window"
     assert MESSAGE_RING_BYTES < RECEIVE_RING_BYTES < MESSAGE_QUOTA_BYTES < MAX_MESSAGE_MEMORY_BYTES, "quotas hold rings"
+    assert FEW_POLL_BATCH < POLL_BATCH, "few are less"
     assert POLL_BATCH * 12 <= 512, "the epoll array stays inside pymalloc"
 
 

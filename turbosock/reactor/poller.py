@@ -31,7 +31,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 from turbosock.errors import InvalidOption, LimitError
-from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
+from turbosock.limits import FEW_POLL_BATCH, MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.clock import NS_PER_MS, NS_PER_S
 from turbosock.reactor.sockets import local_error
 from turbosock.reactor.waker import Waker
@@ -62,8 +62,8 @@ class Poller(Protocol):
     """A set of descriptors with interests.
 
     `tokens` maps every registered descriptor to what was registered with it; read it freely, change it only through
-    the methods. `batch` is the most that one `wait` reports: a list of that length may not be all, so wait again
-    with timeout 0.
+    the methods. `batch` is the most that the last `wait` could report: a list of that length may not be all, so wait
+    again with timeout 0.
     """
 
     tokens: dict[int, Any]
@@ -99,13 +99,13 @@ if sys.platform == "linux":
     class EpollPoller:
         """Readiness by epoll: the list that `wait` returns is epoll's own."""
 
-        __slots__ = ("_epoll", "_masks", "batch", "tokens")
+        __slots__ = ("_epoll", "_masks", "_next_batch", "batch", "tokens")
 
         def __init__(self) -> None:
             self._epoll = select.epoll()
             self._masks: dict[int, int] = {}
             self.tokens: dict[int, Any] = {}
-            self.batch = POLL_BATCH
+            self.batch = self._next_batch = FEW_POLL_BATCH
 
         def register(self, fd: int, read: bool, write: bool, token: object) -> None:
             """Watch `fd`, which must not be registered yet."""
@@ -149,9 +149,13 @@ if sys.platform == "linux":
 
         def wait(self, timeout_s: float) -> Ready:
             """Wait until something is ready or `timeout_s` seconds passed; CPython rounds up to milliseconds."""
+            self.batch = batch = self._next_batch
             if timeout_s <= 0:
-                return self._epoll.poll(0, POLL_BATCH)
-            return self._epoll.poll(timeout_s if timeout_s < MAX_POLL_WAIT_S else MAX_POLL_WAIT_S, POLL_BATCH)
+                ready = self._epoll.poll(0, batch)
+            else:
+                ready = self._epoll.poll(timeout_s if timeout_s < MAX_POLL_WAIT_S else MAX_POLL_WAIT_S, batch)
+            self._next_batch = FEW_POLL_BATCH if len(ready) < FEW_POLL_BATCH else POLL_BATCH
+            return ready
 
         def close(self) -> None:
             """Close the epoll descriptor; a second call does nothing."""

@@ -319,7 +319,7 @@ def test_epoll_returns_its_own_list_of_plain_pairs(pair: Pair) -> None:
     poller = make_poller("epoll")
     poller.register(pair[0].fileno(), False, True, None)
     ready = poller.wait(0)
-    assert type(ready) is list and type(ready[0]) is tuple and poller.batch == POLL_BATCH
+    assert type(ready) is list and type(ready[0]) is tuple and poller.batch <= POLL_BATCH
     poller.close()
 
 
