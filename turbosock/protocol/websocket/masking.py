@@ -16,10 +16,12 @@ Above it numpy is used where it is installed (the extra `fast-mask`), and the ta
 from __future__ import annotations
 
 import importlib
-import sys
+from collections import deque
 from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
+
+from turbosock.limits import MAX_IDLE_MASK_WORDS
 
 SMALL_BYTES: Final = 448
 # What is masked at once by tables: two such blocks stay in a first-level cache.
@@ -64,26 +66,51 @@ def prepare() -> None:
 
 def numpy_mask(numpy: Any) -> LargeMask:
     """`mask` for large payloads by numpy, an optional dependency, whose types may not be there: hence Any."""
-    read_word = Struct(">Q").unpack_from
-    write_word = Struct(">Q").pack_into
+    read_key = Struct(">I").unpack_from
+    write_key = Struct(">I").pack_into
+    write_twice = Struct(">II").pack_into
     frombuffer = numpy.frombuffer
     bitwise_xor = numpy.bitwise_xor
-    uint64 = numpy.uint64
+    uint32 = numpy.uint32
+    # Keys as numpy takes them, beside the memory of each: an int would be made into an array each time. Whoever masks
+    # takes one, because there may be many threads.
+    idle: deque[tuple[bytearray, Any]] = deque(maxlen=MAX_IDLE_MASK_WORDS)
+    take = idle.pop
+    keep = idle.append
+
+    def make() -> tuple[bytearray, Any]:
+        memory = bytearray(8)
+        return memory, frombuffer(memory, uint32, 1).reshape(())
 
     def mask_by_numpy(view: memoryview, start: int, stop: int, key: int) -> None:
-        # Off a multiple of eight numpy copies everything aside, so the ends are done as two ints that overlap the rest.
-        head = -start & 7
+        try:
+            pair = take() if idle else make()
+        except IndexError:
+            # Another thread took the last one.
+            pair = make()
+        memory, word = pair
+        write_twice(memory, 0, key, key)
+        # Off a multiple of four numpy copies everything aside, so the ends are done byte by byte.
+        head = -start & 3
         if head:
-            value = read_word(view, start)[0] ^ (key << 32 | key) >> 64 - 8 * head << 64 - 8 * head
-            write_word(view, start, value)
-            start += head
-            key = rotated(key, head)
-        words = stop - start >> 3
-        array = frombuffer(view, uint64, words, start)
-        bitwise_xor(array, uint64(int.from_bytes(key.to_bytes(4, "big") * 2, sys.byteorder)), array)
-        tail = stop - start & 7
+            at = 0
+            while at < head:
+                view[start] ^= memory[at]
+                start += 1
+                at += 1
+            write_key(memory, 0, read_key(memory, head)[0])
+        n = stop - start
+        array = frombuffer(view, uint32, n >> 2, start)
+        bitwise_xor(array, word, array)
+        tail = n & 3
         if tail:
-            write_word(view, stop - 8, read_word(view, stop - 8)[0] ^ (key << 32 | key) >> 64 - 8 * tail)
+            start = stop - tail
+            at = 0
+            while at < tail:
+                view[start] ^= memory[at]
+                start += 1
+                at += 1
+        keep(pair)
 
     return mask_by_numpy
 

@@ -7,6 +7,7 @@ long way, which knows why: both ways come to the same.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final
 
 from turbosock.buffers.ring import RingBuffer
@@ -23,6 +24,9 @@ _WHOLE: Final = (FIN | BINARY, _WHOLE_TEXT)
 _MASKED_LESS_HEADER: Final = MASKED - 6
 # The second byte of a frame whose length stands in the next two, less the mask bit.
 _LENGTH_IN_2: Final = 126
+
+_read_masked_middle = Struct(">HI").unpack_from
+_read_plain_middle = Struct(">H").unpack_from
 
 _from_bytes = int.from_bytes
 
@@ -50,7 +54,8 @@ class MessageReceiver(JoiningReceiver):
         """See JoiningReceiver."""
         length = ring.length
         start = ring.start
-        if length < 2 or self._busy or start + length > ring.capacity:
+        # A ring that begins at its front does not wrap.
+        if length < 2 or self._busy or (start and start + length > ring.capacity):
             return self._advance(ring) if length or self._busy else NEED_BYTES
         storage = ring.storage
         first = storage[start]
@@ -97,17 +102,26 @@ class MessageReceiver(JoiningReceiver):
         length = ring.length
         if length < 8:
             return self._advance(ring)
-        n = storage[start + 2] << 8 | storage[start + 3]
-        at = start + (8 if self._masked else 4)
-        stop = at + n
-        if n <= MAX_CONTROL_BYTES or n > self._max_message or stop > start + length:
+        key = 0
+        if self._masked:
+            n, key = _read_masked_middle(storage, start + 2)
+            at = start + 8
+            length -= n + 8
+        else:
+            n = _read_plain_middle(storage, start + 2)[0]
+            at = start + 4
+            length -= n + 4
+        if length < 0 or n <= MAX_CONTROL_BYTES or n > self._max_message:
             return self._advance(ring)
+        stop = at + n
         root = ring.root
         data: bytes | None = None
         if self._masked:
-            key = READ_MASKED[0](storage, start + 4)[0]
             if n <= SMALL_BYTES:
-                data = (_from_bytes(root[at:stop], "big") ^ key * REPEATS[n] >> SHIFTS[n]).to_bytes(n, "big")
+                key *= REPEATS[n]
+                if n & 3:
+                    key >>= SHIFTS[n]
+                data = (_from_bytes(root[at:stop], "big") ^ key).to_bytes(n, "big")
             else:
                 mask(root, at, stop, key)
         text: str | None = None
@@ -127,7 +141,6 @@ class MessageReceiver(JoiningReceiver):
         self._view = root
         self._start = at
         self._stop = stop
-        length -= stop - start
         ring.length = length
         ring.start = stop if length else 0
         return MESSAGE
