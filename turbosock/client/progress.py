@@ -64,6 +64,8 @@ class StatusLine:
         """Take away what is drawn."""
         if self._drawn:
             self._drawn = False
+            # What is drawn next is another thing, and shown at once.
+            self._last_s = -REDRAW_INTERVAL_S
             self._stream.write(_REWRITE)
             self._stream.flush()
 

@@ -50,6 +50,14 @@ def test_status_line_cleared_leaves_an_empty_line() -> None:
     assert stream.getvalue() == "\r\x1b[Kone\r\x1b[K"
 
 
+def test_status_line_that_was_cleared_is_due_at_once() -> None:
+    line = StatusLine(FakeTerminal(), Seconds())
+    line.draw("one")
+    assert not line.is_due()
+    line.clear()
+    assert line.is_due()
+
+
 def test_status_line_is_due_at_once_and_then_at_its_interval() -> None:
     clock = Seconds()
     line = StatusLine(FakeTerminal(), clock)
