@@ -94,8 +94,10 @@ class ReceivingHalf(SendingHalf):
         return int(self._in)
 
     def pause(self) -> None:
-        """Receive and deliver nothing more until `resume()`: the peer's sends back up."""
-        self.paused = True
+        """Receive and deliver nothing more until `resume()`: the peer's sends back up. After `close()` without effect."""
+        if self.state <= OPEN:
+            # Who closes delivers nothing anyway, and waits for the peer's answer.
+            self.paused = True
 
     def resume(self) -> None:
         """Receive again."""

@@ -304,13 +304,16 @@ def test_our_close_follows_what_waits_and_ends_with_the_answer(tmp_path: Path) -
         assert stage.errors == [None]
 
 
-def test_close_of_a_paused_connection_reads_the_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_close_of_a_paused_connection_reads_the_answer(tmp_path: Path, again: bool) -> None:
     with WebSocketStage(tmp_path / "s") as stage:
         client, connection = stage.client()
         connection.pause()
         client.send(frame(2, b"unread" * 1000))
         stage.turn()
         connection.close()
+        if again:
+            connection.pause()
         stage.turn()
         client.send(close_frame(1000))
         stage.turn()
