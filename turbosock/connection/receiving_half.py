@@ -94,7 +94,7 @@ class ReceivingHalf(SendingHalf):
         return int(self._in)
 
     def pause(self) -> None:
-        """Receive and deliver nothing more until `resume()`: the peer's sends back up. After `close()` without effect."""
+        """Receive and deliver nothing more until `resume()`: the peer's sends back up. Nothing after `close()`."""
         if self.state <= OPEN:
             # Who closes delivers nothing anyway, and waits for the peer's answer.
             self.paused = True
