@@ -118,8 +118,7 @@ class Http2ServerSession(Http2Connection):
         engine.local.enable_connect_protocol = listener.messages is not None
         reactor = listener.reactor
         now_ns = reactor.clock.now_ns()
-        # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
-        self._timer = reactor.timers.add(now_ns + listener.idle_ns, self)
+        self._timer = reactor.timers.idle(self)
         super().__init__(transport, listener.rings, engine)
         self.origin = listener
         self.listener = listener
@@ -150,6 +149,8 @@ class Http2ServerSession(Http2Connection):
         self._head_of = 0
         self._last_stream = 0
         self._busy = False
+        # Armed for as long as the session lives; as in HttpSession.
+        self._timer.move(now_ns + listener.idle_ns)
         self.begin()
         # Its first step takes what is here already, and watches for more.
         reactor.requeue(self, IN)

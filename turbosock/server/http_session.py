@@ -119,8 +119,7 @@ class HttpSession(Carrier):
         self._out_before = 0.0
         self._body_error: TurbosockError | None = None
         reactor = listener.reactor
-        # Armed for as long as the session lives, so that no later wait can fail for want of a timer.
-        self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.idle_ns, self)
+        self._timer = reactor.timers.idle(self)
         transport.receive_context.completed = self._on_readable
         transport.send_context.completed = self._on_sent
         self.connection = Http1ServerConnection(
@@ -130,6 +129,9 @@ class HttpSession(Carrier):
             max_head_bytes=listener.max_head_bytes,
             max_head_fields=listener.max_head_fields,
         )
+        # Armed for as long as the session lives, so that no later wait can fail for want of a timer; and only now, when
+        # it is whole: an interrupt in these lines must not leave half of one to be called.
+        self._timer.move(reactor.clock.now_ns() + listener.idle_ns)
         self.connection.arm()
 
     @property

@@ -228,6 +228,10 @@ class StreamListener:
             self._exhausted += 1
             transport.close()
             return False
+        except BaseException:
+            # An interrupt: nobody else has it.
+            transport.close()
+            raise
         self._sessions.add(session)
         return True
 
@@ -272,10 +276,10 @@ class StreamListener:
             logger.error("no certificate could be chosen for a client", exc_info=error.__cause__)
 
     def forget(self, session: Session, transport: SaeaTransport | None) -> None:
-        """For sessions: one has closed."""
-        assert transport is not None, "a listener's connections stand"
-        self._gone_bytes_in += int(transport.bytes_in)
-        self._gone_bytes_out += int(transport.bytes_out)
+        """For sessions: one has closed; without a transport where an interrupt kept it from standing."""
+        if transport is not None:
+            self._gone_bytes_in += int(transport.bytes_in)
+            self._gone_bytes_out += int(transport.bytes_out)
         self._sessions.discard(session)
         self.after_close()
 

@@ -911,6 +911,28 @@ def test_interrupt_in_a_step_ends_that_connection_and_no_other(tmp_path: Path) -
         assert stage.messages() == [b"still here"]
 
 
+def test_interrupt_while_a_client_is_accepted_costs_that_client_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: MessageConnection, transport: object) -> None:
+        raise KeyboardInterrupt
+
+    with make(tmp_path) as stage:
+        with monkeypatch.context() as patched:
+            patched.setattr(MessageConnection, "begin", interrupted)
+            lost = RawClient(stage.listener.address)
+            stage.clients.append(lost)
+            with pytest.raises(KeyboardInterrupt):
+                stage.loop.poll()
+        assert lost.at_end()
+        client, connection = stage.client()
+        client.send(framed(b"abc"))
+        assert stage.messages() == [b"abc"]
+        # The half of a connection is no obstacle to the end.
+        stage.loop.close()
+        assert not connection.open
+
+
 def test_interrupt_while_sending_ends_that_connection_and_the_others_send(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,3 +293,22 @@ def test_listener_of_no_loop_cannot_upgrade(tmp_path: Path) -> None:
         stage.listener = listener
         assert status(stage.ask(handshake())[1]) == 500
         assert "loop.listen" in str(errors[0])
+
+
+def test_interrupt_while_a_session_is_made_leaves_no_half_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with WebSocketStage(tmp_path / "s", handshake_timeout_s=5) as stage:
+        with monkeypatch.context() as patched:
+            patched.setattr("turbosock.server.http_session.Http1ServerConnection", interrupted)
+            lost = stage.raw()
+            with pytest.raises(KeyboardInterrupt):
+                stage.loop.poll()
+        assert lost.at_end()
+        stage.clock.advance(10)
+        assert stage.turn() == []
+        assert stage.loop.stats().timers == 0
+        stage.client()
