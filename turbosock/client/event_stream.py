@@ -289,7 +289,8 @@ class EventStream:
         """Look at an answer; False: it ends the stream for good, and is no error (204).
 
         Raises:
-            StatusError: it has another status; ProtocolError: it has another content type.
+            StatusError: it has another status; ProtocolError: it has another content type; DecodingError: it is in a
+                coding that cannot be undone here.
         """
         status_code = head.status_code
         if status_code == 204:
@@ -310,6 +311,8 @@ class EventStream:
                     f"the answer is {content_type[:64]!r}, and {MEDIA_TYPE} was expected; ask for what is served so",
                     code="not_an_event_stream",
                 )
+            elif head.coded:
+                error = _unreadable_coding(head)
         if error is not None:
             raise error.during(Phase.HEAD, prepared.method, prepared.url.safe)
         reconnection = self._reconnection
@@ -457,6 +460,20 @@ class EventStream:
     def __repr__(self) -> str:
         # Without the URL, whose query may be a secret.
         return f"<{type(self).__name__} {self.method} {self.state.value} events={int(self.parser.events)}>"
+
+
+def _unreadable_coding(head: ResponseHead) -> DecodingError | None:
+    # Not with the module, for the time that its import takes.
+    from turbosock.protocol.content.registry import decoder_for
+
+    value = head.headers.joined(b"content-encoding") or b""
+    try:
+        decoder = decoder_for(value.decode("latin-1"), max_bytes=1)
+    except DecodingError as error:
+        return error
+    if decoder is not None:
+        decoder.close()
+    return None
 
 
 def _with_read(timeouts: Timeouts, read_s: float) -> Timeouts:

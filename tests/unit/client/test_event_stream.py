@@ -313,6 +313,13 @@ def test_wrong_type_ends_the_stream(face: str, content_type: str) -> None:
     assert isinstance(reading.error, ProtocolError)
 
 
+def test_coding_that_cannot_be_undone_ends_the_stream(face: str) -> None:
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: made-up\r\n\r\n")
+    reading = read_all(face, EventPeer(Part(head + b"data: a\n\n", STAY)))
+    assert reading.told == []
+    assert isinstance(reading.error, DecodingError) and reading.error.code == "unknown_coding"
+
+
 def test_redirect_that_is_not_followed_ends_the_stream(face: str) -> None:
     peer = EventPeer(status("302 There", "Location: /other"))
     reading = read_all(face, peer, follow_redirects=False)
