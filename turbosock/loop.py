@@ -102,6 +102,16 @@ _IDLE: Final = Stop.IDLE
 NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
 
 
+class _Here(threading.local):
+    """Which thread this is: the same object each time, where get_ident() makes an int."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
+_here: Final = _Here()
+
+
 class Loop:
     """A ticking engine: requests, and listeners, driven by `poll()`.
 
@@ -198,7 +208,7 @@ class Loop:
         self._under_way = 0
         # Whether poll() or flush() runs.
         self._turning = False
-        self._thread = threading.get_ident()
+        self._thread = _here.thread
         self._bytes_in = 0.0
         self._bytes_out = 0.0
         # Last, because nobody would close it if something failed after it.
@@ -599,7 +609,7 @@ class Loop:
 
     def cancel_later(self, exchange: Exchange) -> None:
         """For exchanges: end a cancelled one in this thread."""
-        if threading.get_ident() == self._thread:
+        if _here.thread == self._thread:
             exchange.end_cancelled()
         else:
             self.attend_later(exchange)
@@ -607,7 +617,7 @@ class Loop:
     def attend_later(self, attended: Attended) -> None:
         """For exchanges and event streams: look after one in the next turn; from any thread."""
         self._called.append(attended)
-        if threading.get_ident() != self._thread:
+        if _here.thread != self._thread:
             self.reactor.waker.wake()
 
     def take_back(self, exchange: Exchange) -> None:
@@ -658,7 +668,7 @@ class Loop:
             raise StateError(NESTED.format("poll"))
         self._turning = True
         try:
-            self._thread = threading.get_ident()
+            self._thread = _here.thread
             self._dials_left = limits.MAX_DIALS_PER_TURN
             self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
             events = self.events
@@ -699,7 +709,7 @@ class Loop:
                 stop = self._work(end_ns, max_events, max_bytes)
             if messages.dirty and messages.flush(end_ns):
                 stop = Stop.TIME
-            if not self.closed and reactor.expire_timers(end_ns):
+            if not self.closed and reactor.expire_timers(end_ns, messages.now_ns):
                 stop = Stop.TIME
             if not self.closed and reactor.resolver.pending:
                 reactor.resolver.deliver()
@@ -719,8 +729,8 @@ class Loop:
         result = self._result
         result.delivered = 0 if self.closed else len(events) - before
         result.backlog = reactor.backlog
-        result.bytes_in = int(reactor.bytes_in - self._bytes_in)
-        result.bytes_out = int(reactor.bytes_out - self._bytes_out)
+        result.moved_in = reactor.bytes_in - self._bytes_in
+        result.moved_out = reactor.bytes_out - self._bytes_out
         self._bytes_in = reactor.bytes_in
         self._bytes_out = reactor.bytes_out
         if (self.starved or messages.starving) and stop is _IDLE:

@@ -24,19 +24,29 @@ class PollResult:
     Attributes:
         delivered: events put into `loop.events` by this turn.
         backlog: connections that were ready and not served: poll again soon.
-        bytes_in, bytes_out: moved since the last turn ended.
         stop: IDLE: nothing was left to do. TIME, EVENTS, BYTES: that budget was spent. POOL: memory ran out, and
             reading resumes when it is back.
     """
 
-    __slots__ = ("backlog", "bytes_in", "bytes_out", "delivered", "stop")
+    __slots__ = ("backlog", "delivered", "moved_in", "moved_out", "stop")
 
     def __init__(self) -> None:
         self.delivered = 0
         self.backlog = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
+        # The loop's to write: floats, whose freed ones CPython keeps for the next.
+        self.moved_in = 0.0
+        self.moved_out = 0.0
         self.stop = Stop.IDLE
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received since the last turn ended."""
+        return int(self.moved_in)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes sent since the last turn ended."""
+        return int(self.moved_out)
 
     def __repr__(self) -> str:
         return (

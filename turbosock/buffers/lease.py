@@ -62,7 +62,8 @@ class PooledBuffer:
         self.root = memoryview(storage)
         self.size = size
         self.view = self.root if size == self.capacity else self.root[:size]
-        self.generation = 0
+        # A float, whose freed ones CPython keeps for the next.
+        self.generation = 0.0
 
     def __len__(self) -> int:
         return self.size

@@ -47,6 +47,11 @@ class Clearing(enum.Enum):
     ON_RETURN = "on_return"
 
 
+# Bound once: before 3.12 each look-up of an enum's member makes an object.
+_ON_RENT: Final = Clearing.ON_RENT
+_ON_RETURN: Final = Clearing.ON_RETURN
+
+
 class PoolStats(NamedTuple):
     """Counts of a pool since it was made, its buckets' and its unpooled buffers' together.
 
@@ -147,7 +152,8 @@ class BufferPool:
         self._unpooled_bytes = 0
         self._leaks: deque[Leak] = deque(maxlen=MAX_RECORDED_LEAKS)
         self._max_outstanding_bytes = max_outstanding_bytes or 0
-        self._outstanding_bytes = 0
+        # A float, whose freed ones CPython keeps for the next.
+        self._outstanding_bytes = 0.0
         # Reentrant, because a leaked lease may be collected while this thread is inside.
         self._lock = threading.RLock()
         self._bounded = max_outstanding_bytes is not None
@@ -208,7 +214,7 @@ class BufferPool:
             if buffer is None:
                 buffer = self._make(bucket, capacity, size)
             else:
-                if self.clearing is Clearing.ON_RENT:
+                if self.clearing is _ON_RENT:
                     bucket.clear_memory(buffer)
                 if buffer.size != size:
                     buffer.view = buffer.root if size == capacity else buffer.root[:size]
@@ -244,7 +250,7 @@ class BufferPool:
         if isinstance(buffer, GuardedBuffer):
             self._retire(buffer)
             return
-        if self.clearing is Clearing.ON_RETURN:
+        if self.clearing is _ON_RETURN:
             bucket.clear_memory(buffer)
         bucket.idle.append(buffer)
         if self._bounded or bucket is self._unpooled:
@@ -342,23 +348,32 @@ class BufferPool:
         warnings.warn(message, ResourceWarning, stacklevel=2)
 
     def _reserve(self, bucket: Bucket, capacity: int) -> None:
-        with self._lock:
+        # A `with` would bind the lock's two methods, which are objects.
+        lock = self._lock
+        lock.acquire()
+        try:
             outstanding = self._outstanding_bytes + capacity
             if self._bounded and outstanding > self._max_outstanding_bytes:
                 raise PoolExhausted(self._describe_exhaustion(capacity))
             self._outstanding_bytes = outstanding
             if bucket is self._unpooled:
                 self._unpooled_bytes += capacity
+        finally:
+            lock.release()
 
     def _unreserve(self, bucket: Bucket, capacity: int) -> None:
-        with self._lock:
+        lock = self._lock
+        lock.acquire()
+        try:
             self._outstanding_bytes -= capacity
             if bucket is self._unpooled:
                 self._unpooled_bytes -= capacity
+        finally:
+            lock.release()
 
     def _describe_exhaustion(self, capacity: int) -> str:
         return (
-            f"{self.name}: cannot lend {capacity} bytes, {self._outstanding_bytes} of max_outstanding_bytes ="
+            f"{self.name}: cannot lend {capacity} bytes, {self._outstanding_bytes:.0f} of max_outstanding_bytes ="
             f" {self._max_outstanding_bytes} are lent: return some, or raise the bound"
         )
 

@@ -80,8 +80,12 @@ class FrameWriter:
         self._check(payload)
         return self._header(len(payload))
 
-    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
-        """Make a frame of the payload in `memory[at:at + size]`, where it lies; from where to where the frame is.
+    def head_size(self, size: int) -> int:
+        """Room to leave before a payload of so many bytes."""
+        return self.head_bytes
+
+    def seal(self, memory: memoryview, at: int, size: int) -> int:
+        """Make a frame of the payload in `memory[at:at + size]`, where it lies; returns where the frame begins.
 
         Raises:
             InvalidOption: as `frame`.
@@ -93,4 +97,4 @@ class FrameWriter:
         memory[start:at] = header
         if self.tail_bytes:
             memory[stop : stop + self.tail_bytes] = self.trailer
-        return start, stop + self.tail_bytes
+        return start

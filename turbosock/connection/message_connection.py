@@ -20,8 +20,9 @@ The reader, one for each connection, finds messages in a ring (`FrameReader` in 
 The writer (`FrameWriter` in `frame_writer.py`) may serve many connections:
 - `payload(data)` makes bytes-like of what is not bytes; `frame(payload)` makes a whole frame, an object of its own, of
   a small message; `header(payload)` what stands before one that is sent from where it lies, with `trailer` behind it,
-  or None where that is not possible; `seal(memory, at, size)` frames in place, with `head_bytes` before and
-  `tail_bytes` behind, and returns from where to where. All of them raise InvalidOption for what cannot be sent.
+  or None where that is not possible; `seal(memory, at, size)` frames in place, with `head_bytes` before, or
+  `head_size(size)` of a size that is known, and `tail_bytes` behind, and returns where the frame begins. All of them
+  raise InvalidOption for what cannot be sent.
 - `shares`: a frame is the same for all connections of the writer, and is made once for a broadcast. `replaces`: a frame
   that has not left may be replaced by a newer one.
 

@@ -66,7 +66,9 @@ class Outbox:
                 self._leases = {}
             self._leases[self._first + len(self.frames)] = lease
         self.frames.append(frame)
-        self.unsent += len(frame)
+        # Each sum, and each length, is another int: those are taken that are there.
+        size = lease.size if lease is not None and frame is lease.view else len(frame)
+        self.unsent = self.unsent + size if self.unsent else size
 
     def waiting(self, key: object) -> int:
         """The length of the frame that a message with this key would replace, or -1."""

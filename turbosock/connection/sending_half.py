@@ -144,7 +144,7 @@ class SendingHalf:
                 outbox.unsent += len(frame)
             else:
                 outbox.put_keyed(key, frame)
-        elif not self._put_long(payload, key):
+        elif not self._put_long(payload, size, key):
             return self._refuse()
         self._out += 1.0
         if not self._dirty:
@@ -176,7 +176,7 @@ class SendingHalf:
         self._drop_reservation()
         writer = self._writer
         at = writer.head_bytes
-        lease = self._rent(at + size + writer.tail_bytes)
+        lease = self._rent(max(at + size + writer.tail_bytes, 1))
         if lease is None:
             self._refuse()
             return None
@@ -211,7 +211,10 @@ class SendingHalf:
             size = self._reserved
         elif isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= self._reserved:
             raise InvalidOption(f"size={size!r}: give 0 to the {self._reserved} bytes that were reserved")
-        start, stop = self._writer.seal(lease.view, self._writer.head_bytes, size)
+        writer = self._writer
+        at = writer.head_bytes
+        start = writer.seal(lease.view, at, size)
+        stop = at + size + writer.tail_bytes
         self._lease = None
         if start == stop:
             lease.release()
@@ -287,7 +290,7 @@ class SendingHalf:
 
     def _rent(self, size: int) -> PooledBuffer | None:
         try:
-            return self._services.buffers.rent(max(size, 1))
+            return self._services.buffers.rent(size)
         except PoolExhausted:
             return None
 
@@ -297,11 +300,10 @@ class SendingHalf:
         else:
             self._outbox.put_keyed(key, frame, lease)
 
-    def _put_long(self, payload: Data, key: object) -> bool:
-        """Take a message that is not small: from where it lies, or in pooled memory; False: there is none."""
+    def _put_long(self, payload: Data, size: int, key: object) -> bool:
+        """Take a message of `size` bytes, not a few: from where it lies, or in pooled memory; False: there is none."""
         writer = self._writer
         outbox = self._outbox
-        size = len(payload)
         if type(payload) is bytes and (key is None or not writer.head_bytes):
             header = writer.header(payload)
             if header is not None:
@@ -315,17 +317,19 @@ class SendingHalf:
                     if trailer:
                         outbox.put(trailer)
                     return True
-        at = writer.head_bytes
-        lease = self._rent(at + size + writer.tail_bytes)
+        at = writer.head_size(size)
+        stop = at + size
+        lease = self._rent(stop + writer.tail_bytes if writer.tail_bytes else stop)
         if lease is None:
             return False
-        lease.view[at : at + size] = payload
+        view = lease.view
+        view[at:stop] = payload
         try:
-            start, stop = writer.seal(lease.view, at, size)
+            start = writer.seal(view, at, size)
         except BaseException:
             lease.release()
             raise
-        self._put(lease.view[start:stop], key, lease)
+        self._put(view[start:] if start else view, key, lease)
         return True
 
     def _drop_reservation(self) -> None:

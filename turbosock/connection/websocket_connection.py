@@ -365,6 +365,6 @@ class DeflatingConnection(WebSocketConnection):
         self._frames.plain = self._takeover and key is not None  # type: ignore[attr-defined]  # as it was made
         return super().send(data, key)
 
-    def _put_long(self, payload: Data, key: object) -> bool:
+    def _put_long(self, payload: Data, size: int, key: object) -> bool:
         self._put(self._writer.frame(payload), key, None)
         return True

@@ -67,7 +67,8 @@ class Frames:
 
     shares: ClassVar[bool] = False
     replaces: ClassVar[bool] = True
-    head_bytes: ClassVar[int] = MAX_HEADER_BYTES
+    # A multiple of four, where a payload is masked without a detour.
+    head_bytes: ClassVar[int] = -(-MAX_HEADER_BYTES // 4) * 4
     tail_bytes: ClassVar[int] = 0
     trailer: ClassVar[bytes] = b""
 
@@ -89,6 +90,8 @@ class Frames:
             except UnicodeEncodeError:
                 raise InvalidOption("data: holds half of a surrogate pair, which UTF-8 cannot say") from None
             return payload
+        if type(data) is memoryview and data.c_contiguous and data.format == "B" and data.ndim == 1:
+            return data
         if isinstance(data, bytearray):
             return data
         try:
@@ -96,6 +99,10 @@ class Frames:
         except TypeError:
             what = type(data).__name__
             raise InvalidOption(f"data: a {what} was given; give str, bytes, or a contiguous buffer of bytes") from None
+
+    def head_size(self, size: int) -> int:
+        """Bytes of the header of a payload of so many bytes, with its key."""
+        return header_size(size, self.masks)
 
     def forget(self) -> None:
         """What `payload` made is not sent."""
@@ -141,11 +148,11 @@ class PlainFrames(Frames):
         """What stands before a payload that is sent from where it lies."""
         return _header(FIN | self._opcode(payload), len(payload))
 
-    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
-        """Make a frame of the payload in `memory[at:at + size]`, where it lies; from where to where the frame is."""
+    def seal(self, memory: memoryview, at: int, size: int) -> int:
+        """Make a frame of the payload in `memory[at:at + size]`, where it lies; returns where the frame begins."""
         start = at - header_size(size, False)
         write_header(memory, start, FIN | self._opcode_in_place(), size)
-        return start, at + size
+        return start
 
 
 class MaskedFrames(Frames):
@@ -178,9 +185,9 @@ class MaskedFrames(Frames):
         """A masked frame is not sent from where its payload lies."""
         return
 
-    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
+    def seal(self, memory: memoryview, at: int, size: int) -> int:
         """As PlainFrames'."""
-        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size), at + size
+        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size)
 
 
 class DeflatedFrames(Frames):
@@ -217,9 +224,9 @@ class DeflatedFrames(Frames):
         """What is compressed is not sent from where it lies."""
         return
 
-    def seal(self, memory: memoryview, at: int, size: int) -> tuple[int, int]:
+    def seal(self, memory: memoryview, at: int, size: int) -> int:
         """As PlainFrames': what was built in place is not compressed."""
-        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size), at + size
+        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size)
 
 
 def _header(first: int, n: int) -> bytes:

@@ -264,13 +264,16 @@ class Reactor:
             else:
                 handler.queued = False
 
-    def expire_timers(self, end_ns: int | None = None) -> bool:
-        """Call the targets of the timers that are due; whether `end_ns` came before all were called."""
+    def expire_timers(self, end_ns: int | None = None, begun_ns: int | None = None) -> bool:
+        """Call the targets of the timers that are due; whether `end_ns` came before all were called.
+
+        Without `end_ns` those that were due when the turn began, if `begun_ns` tells that.
+        """
         timers = self.timers
-        now_ns = self.clock.now_ns()
         if end_ns is None:
-            timers.expire(now_ns)
+            timers.expire(self.clock.now_ns() if begun_ns is None else begun_ns)
             return False
+        now_ns = self.clock.now_ns()
         due_ns = timers.next_deadline_ns()
         while due_ns is not None and due_ns <= now_ns:
             timers.expire(now_ns, 1)

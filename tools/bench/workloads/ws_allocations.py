@@ -64,7 +64,7 @@ def echoing(loop: Any, peer: socket.socket, frames: bytes, back: int) -> Run:
     kind = turbosock.EventKind.MESSAGE
     buffer = bytearray(back)
     view = memoryview(buffer)
-    send, receive = peer.send, peer.recv_into
+    send, receive = peer.sendall, peer.recv_into
     poll, events, flush = loop.poll, loop.events, loop.flush
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -78,7 +78,7 @@ def echoing(loop: Any, peer: socket.socket, frames: bytes, back: int) -> Run:
                     if event.kind is kind:
                         event.connection.send(event.data)
                 flush()
-                there += receive(view[there:] if there else buffer)
+                there = receive(buffer) if not there else there + receive(view[there:])
 
     return run
 

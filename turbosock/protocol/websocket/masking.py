@@ -32,6 +32,7 @@ _BY_WORDS: Final = tuple(sum(1 << 32 * word for word in range(words)) for words 
 REPEATS: Final = tuple(_BY_WORDS[(n + 3) // 4] for n in range(SMALL_BYTES + 1))
 SHIFTS: Final = tuple(-n % 4 * 8 for n in range(SMALL_BYTES + 1))
 
+# Of a view, from where on, how many bytes, the key.
 LargeMask = Callable[[memoryview, int, int, int], None]
 
 
@@ -45,10 +46,15 @@ def mask(view: memoryview, start: int, stop: int, key: int) -> None:
     """Mask `view[start:stop]`, writable bytes, in place; the byte at `start` meets the first byte of `key`."""
     n = stop - start
     if n > SMALL_BYTES:
-        _large_mask(view, start, stop, key)
+        _large_mask(view, start, n, key)
     else:
         repeated = key * REPEATS[n] >> SHIFTS[n]
         view[start:stop] = (int.from_bytes(view[start:stop], "big") ^ repeated).to_bytes(n, "big")
+
+
+def mask_large(view: memoryview, start: int, n: int, key: int) -> None:
+    """Mask the `n` bytes of `view` from `start` on, more than SMALL_BYTES, as `mask` does."""
+    _large_mask(view, start, n, key)
 
 
 def prepare() -> None:
@@ -82,29 +88,30 @@ def numpy_mask(numpy: Any) -> LargeMask:
         memory = bytearray(8)
         return memory, frombuffer(memory, uint32, 1).reshape(())
 
-    def mask_by_numpy(view: memoryview, start: int, stop: int, key: int) -> None:
+    def mask_by_numpy(view: memoryview, start: int, n: int, key: int) -> None:
         try:
             pair = take() if idle else make()
         except IndexError:
             # Another thread took the last one.
             pair = make()
-        memory, word = pair
+        memory = pair[0]
         write_twice(memory, 0, key, key)
         # Off a multiple of four numpy copies everything aside, so the ends are done byte by byte.
-        head = -start & 3
+        # Of small ints, which are there already.
+        head = 4 - (start & 3) & 3
         if head:
+            n -= head
             at = 0
             while at < head:
                 view[start] ^= memory[at]
                 start += 1
                 at += 1
             write_key(memory, 0, read_key(memory, head)[0])
-        n = stop - start
         array = frombuffer(view, uint32, n >> 2, start)
-        bitwise_xor(array, word, array)
+        bitwise_xor(array, pair[1], array)
         tail = n & 3
         if tail:
-            start = stop - tail
+            start += n - tail
             at = 0
             while at < tail:
                 view[start] ^= memory[at]
@@ -115,8 +122,9 @@ def numpy_mask(numpy: Any) -> LargeMask:
     return mask_by_numpy
 
 
-def mask_by_tables(view: memoryview, start: int, stop: int, key: int) -> None:
+def mask_by_tables(view: memoryview, start: int, n: int, key: int) -> None:
     """`mask` for large payloads without numpy."""
+    stop = start + n
     tables = [_table(byte) for byte in key.to_bytes(4, "big")]
     while start < stop:
         end = min(start + _TABLE_BLOCK_BYTES, stop)

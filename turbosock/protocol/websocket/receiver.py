@@ -14,7 +14,7 @@ from turbosock.buffers.ring import RingBuffer
 from turbosock.limits import MAX_WEBSOCKET_FRAGMENTS, MAX_WEBSOCKET_MESSAGE_BYTES, UTF8_STEP_BYTES
 from turbosock.protocol.websocket.frame import BINARY, FIN, MASKED, MAX_CONTROL_BYTES, READ_MASKED, READ_PLAIN, TEXT
 from turbosock.protocol.websocket.joining_receiver import JoiningReceiver
-from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask
+from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask_large
 from turbosock.protocol.websocket.outcomes import MESSAGE, NEED_BYTES
 
 # The first byte of a message in one frame.
@@ -25,8 +25,7 @@ _MASKED_LESS_HEADER: Final = MASKED - 6
 # The second byte of a frame whose length stands in the next two, less the mask bit.
 _LENGTH_IN_2: Final = 126
 
-_read_masked_middle = Struct(">HI").unpack_from
-_read_plain_middle = Struct(">H").unpack_from
+_read_length = Struct(">H").unpack_from
 
 _from_bytes = int.from_bytes
 
@@ -102,28 +101,23 @@ class MessageReceiver(JoiningReceiver):
         length = ring.length
         if length < 8:
             return self._advance(ring)
-        key = 0
-        if self._masked:
-            n, key = _read_masked_middle(storage, start + 2)
-            at = start + 8
-            length -= n + 8
-        else:
-            n = _read_plain_middle(storage, start + 2)[0]
-            at = start + 4
-            length -= n + 4
-        if length < 0 or n <= MAX_CONTROL_BYTES or n > self._max_message:
-            return self._advance(ring)
+        filled = start + length if start else length
+        n = _read_length(storage, start + 2)[0]
+        at = start + (8 if self._masked else 4)
         stop = at + n
+        if n <= MAX_CONTROL_BYTES or n > self._max_message or stop > filled:
+            return self._advance(ring)
         root = ring.root
         data: bytes | None = None
         if self._masked:
+            key = READ_MASKED[0](storage, start + 4)[0]
             if n <= SMALL_BYTES:
                 key *= REPEATS[n]
                 if n & 3:
                     key >>= SHIFTS[n]
                 data = (_from_bytes(root[at:stop], "big") ^ key).to_bytes(n, "big")
             else:
-                mask(root, at, stop, key)
+                mask_large(root, at, n, key)
         text: str | None = None
         if storage[start] == _WHOLE_TEXT:
             if n <= UTF8_STEP_BYTES:
@@ -141,6 +135,7 @@ class MessageReceiver(JoiningReceiver):
         self._view = root
         self._start = at
         self._stop = stop
+        length = filled - stop
         ring.length = length
         ring.start = stop if length else 0
         return MESSAGE

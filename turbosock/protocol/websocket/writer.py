@@ -29,7 +29,7 @@ from turbosock.protocol.websocket.frame import (
     write_header,
 )
 from turbosock.protocol.websocket.mask_keys import MaskKeys
-from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, mask, prepare, rotated
+from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask, mask_large, prepare, rotated
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 
@@ -157,6 +157,10 @@ class MessageWriter:
         key = -1 if keys is None else keys.take()
         start = at - header_size(length, key >= 0)
         write_header(memory, start, first, length, key)
-        if key >= 0:
+        if key < 0:
+            return start
+        if length > SMALL_BYTES:
+            mask_large(memory, at, length, key)
+        else:
             mask(memory, at, at + length, key)
         return start
