@@ -60,7 +60,7 @@ def test_echo_over_tcp_mallocs_nothing(size: int) -> None:
         mallocs, python = measured(loop, turn)
         client.close()
     # One message in and one out, with a turn of the loop and a flush for them alone.
-    assert mallocs < 0.1 and python < (55 if size == 32 else 100)
+    assert mallocs < 0.1 and python < (25 if size == 32 else 45)
 
 
 def test_echo_over_udp_mallocs_nothing() -> None:
@@ -78,7 +78,7 @@ def test_echo_over_udp_mallocs_nothing() -> None:
             receive(received)
 
         mallocs, python = measured(loop, turn)
-    assert mallocs < 0.1 and python < 55
+    assert mallocs < 0.1 and python < 35
 
 
 def test_messages_of_one_turn_share_its_cost() -> None:
@@ -101,7 +101,7 @@ def test_messages_of_one_turn_share_its_cost() -> None:
         mallocs, python = measured(loop, turn)
         client.close()
     # An echo is two messages.
-    assert mallocs < 0.1 and python / (2 * count) <= 8
+    assert mallocs < 0.1 and python / (2 * count) <= 6
 
 
 def test_idle_connection_takes_less_than_four_kibibytes(tmp_path: Path) -> None:

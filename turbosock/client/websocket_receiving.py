@@ -216,7 +216,8 @@ class WebSocketReceiving(WebSocketSending):
                 if direct is not None:
                     receiver.took_direct(count)
                 else:
-                    ring.length += count
+                    # To nothing nothing is added: it would make another int.
+                    ring.length = ring.length + count if ring.length else count
             elif code == NEED_MEMORY:
                 endpoint.lend(self._client.buffers)
             elif code != AGAIN:

@@ -18,7 +18,7 @@ from turbosock import EventKind, LengthPrefixed, Loop
 from turbosock.audit.counting import allocations, usable_memray
 
 PAIRS = 16
-PROMISED = 16
+PROMISED = 10
 IDLE_BYTES = 4096
 
 

@@ -111,12 +111,11 @@ def numpy_mask(numpy: Any) -> LargeMask:
         bitwise_xor(array, pair[1], array)
         tail = n & 3
         if tail:
-            start += n - tail
-            at = 0
-            while at < tail:
-                view[start] ^= memory[at]
-                start += 1
-                at += 1
+            at = start + n
+            while tail:
+                tail -= 1
+                at -= 1
+                view[at] ^= memory[tail]
         keep(pair)
 
     return mask_by_numpy

@@ -127,7 +127,11 @@ class MessageWriter:
         at = write_header(memory, at, first, n, key)
         stop = at + n
         memory[at:stop] = payload
-        if key >= 0:
+        if key < 0:
+            return stop
+        if n > SMALL_BYTES:
+            mask_large(memory, at, n, key)
+        else:
             mask(memory, at, stop, key)
         return stop
 
