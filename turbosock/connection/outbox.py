@@ -7,7 +7,8 @@ cannot be put off for ever by its own successors. A frame that has begun to leav
 (`locked`), is not replaced.
 
 Invariants: keys can be hashed, which `check_key` sees to before anything is put; no frame is empty; `unsent` is the
-length of all of them; the one with the sequence number s is `frames[s - _first]`.
+length of all of them; the one with the sequence number s is `frames[s - _first]`. Numbers begin
+at 0 again when nothing waits.
 """
 
 from __future__ import annotations

@@ -96,6 +96,30 @@ def test_event_that_nobody_holds_is_used_again() -> None:
         assert id(next(loop.events)) == first
 
 
+def test_event_that_its_users_variable_still_names_is_used_again_a_turn_later() -> None:
+    with Loop(make_config(zero_alloc=True)) as loop:
+        queue = loop.events
+        seen = []
+        for number in range(6):
+            queue.put_open(number)
+            for event in queue:
+                seen.append(id(event))
+                assert event.connection == number
+            queue.recycle()
+        assert event.connection is None and len(set(seen)) == 2
+
+
+def test_event_of_a_connection_that_is_kept_is_not_used_again() -> None:
+    with Loop(make_config(zero_alloc=True)) as loop:
+        queue = loop.events
+        kept = []
+        for number in range(6):
+            queue.put_open(number)
+            kept += queue
+            queue.recycle()
+        assert len({id(event) for event in kept}) == 6
+
+
 def test_event_that_is_held_is_not_used_again(queue: EventQueue, pool: BufferPool, exchange: Exchange) -> None:
     put(queue, pool, exchange, b"held")
     held = next(queue)

@@ -64,6 +64,25 @@ def test_keys_of_frames_that_left_are_free() -> None:
     assert outbox.frames == [b"two"] and outbox.replaced == 0
 
 
+def test_mark_is_passed_when_what_stood_before_it_has_left() -> None:
+    outbox = Outbox()
+    for frame in (b"ab", b"cde"):
+        outbox.put(frame)
+    mark = outbox.mark()
+    outbox.put(b"behind")
+    outbox.sent(4)
+    assert not outbox.has_left(mark)
+    outbox.sent(1)
+    assert outbox.has_left(mark)
+    outbox.sent(6)
+    assert outbox.has_left(mark) and not outbox.has_left(_marked(outbox))
+
+
+def _marked(outbox: Outbox) -> int:
+    outbox.put(b"anew")
+    return outbox.mark()
+
+
 def test_keys_without_end_are_forgotten() -> None:
     outbox = Outbox()
     outbox.put(b"always something")

@@ -17,7 +17,7 @@ import pytest
 
 from support.forks import NEEDS_FORK, in_child
 from turbosock.errors import InvalidOption, LimitError, NetworkError, Origin
-from turbosock.limits import MAX_POLL_WAIT_S, POLL_BATCH
+from turbosock.limits import FEW_POLL_BATCH, MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.poller import (
     POLLER_VARIABLE,
     READABLE,
@@ -312,6 +312,27 @@ def test_select_refuses_a_descriptor_beyond_its_bound() -> None:
         poller.register(1024, True, False, None)
     assert poller.tokens == {} and poller.wait(0) == []
     poller.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+def test_epoll_is_asked_for_many_while_many_come_and_for_few_again() -> None:
+    poller = make_poller("epoll")
+    pairs = [socket.socketpair() for _ in range(FEW_POLL_BATCH + 5)]
+    try:
+        for left, right in pairs:
+            right.send(b"x")
+            poller.register(left.fileno(), True, False, None)
+        assert len(poller.wait(0)) == poller.batch == FEW_POLL_BATCH
+        assert len(poller.wait(0)) == len(pairs) < poller.batch == POLL_BATCH
+        for left, _ in pairs:
+            left.recv(1)
+        assert not poller.wait(0) and poller.batch == POLL_BATCH
+        assert not poller.wait(0) and poller.batch == FEW_POLL_BATCH
+    finally:
+        poller.close()
+        for left, right in pairs:
+            left.close()
+            right.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
