@@ -175,7 +175,10 @@ class MaskedFrames(Frames):
         n = len(payload)
         first = FIN | self._opcode(payload)
         key = self._keys.take()
-        masked = _from_bytes(payload, "big") ^ key * REPEATS[n] >> SHIFTS[n]
+        repeated = key * REPEATS[n]
+        if n & 3:
+            repeated >>= SHIFTS[n]
+        masked = _from_bytes(payload, "big") ^ repeated
         if n <= MAX_CONTROL_BYTES:
             head = _MASKED_TEXT_HEADS[n] if first == _WHOLE_TEXT else _MASKED_BINARY_HEADS[n]
             return ((head | key) << 8 * n | masked).to_bytes(n + 6, "big")
