@@ -19,6 +19,7 @@ from turbosock import limits
 from turbosock.connection.http2_session import Http2Session
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import ConnectionClosed
+from turbosock.protocol.http2.frames import HEADER_BYTES
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import READABLE, WRITABLE, WakeableWaiter
 from turbosock.reactor.sockets import local_error
@@ -61,6 +62,10 @@ class BatonWaiter:
         self.news = True  # type: ignore[misc]  # a slot of each kind
         if self.parked:
             self.wake()
+
+    def wanted_bytes(self) -> int:
+        """How much is worth being received before the thread, which reads, looks at what it has."""
+        return 0 if self.news else limits.TURN_QUANTUM_BYTES
 
     def wake(self) -> None:
         """Let the thread see for itself what there is."""
@@ -118,9 +123,10 @@ class BatonWaiter:
 class SharedHttp2Stream(BatonWaiter, Http2Stream):
     """A stream whose exchange a thread waits for."""
 
-    __slots__ = ("_filled", "_gate", "_over", "_target", "news", "parked")
+    __slots__ = ("_filled", "_gate", "_over", "_room", "_target", "news", "parked")
 
     session: SharedHttp2Session
+    takes_runs = True
 
     def __init__(self, session: SharedHttp2Session) -> None:
         super().__init__(session)
@@ -128,9 +134,10 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
         self.parked = False
         self._gate = threading.Lock()
         self._gate.acquire()
-        # Where the thread wants its payload, while it waits for it, and what is there already.
+        # Where the thread wants its payload, while it waits for it, what is there already, and what else has room.
         self._target: memoryview | None = None
         self._filled = 0
+        self._room = 0
         # A source that nothing is taken from any more.
         self._over: BodySource | None = None
 
@@ -206,22 +213,39 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
             return head
 
     def on_data(self, root: memoryview, start: int, count: int) -> None:
-        if self._target is not None:
-            taken = min(len(self._target) - self._filled, count)
-            if taken:
-                self.bytes_in += taken
-                # By no name of its own: the frames of an interrupt would hold memory that another thread reads into.
-                self._target[self._filled : self._filled + taken] = root[start : start + taken]
-                self._filled += taken
-                start += taken
-                count -= taken
-        if count:
-            super().on_data(root, start, count)
+        if count <= self._room:
+            self._copy_run(root, start, count, 1)
+            return
+        taken = self._room
+        if taken:
+            self._copy_run(root, start, taken, 1)
+        super().on_data(root, start + taken, count - taken)
+
+    def wanted_bytes(self) -> int:
+        return super().wanted_bytes() if self._target is None else self._room
+
+    def on_run(self, root: memoryview, start: int, count: int, times: int) -> None:
+        if count * times <= self._room:
+            self._copy_run(root, start, count, times)
+        else:
+            super().on_run(root, start, count, times)
+
+    def _copy_run(self, root: memoryview, start: int, count: int, times: int) -> None:
+        """Copy payload to where it is wanted, where there is room for it."""
+        before = filled = self._filled
+        for at in range(start, start + times * (count + HEADER_BYTES), count + HEADER_BYTES):
+            # By no name of its own: the frames of an interrupt would hold memory that another thread reads into.
+            self._target[filled : filled + count] = root[at : at + count]  # type: ignore[index]  # there is room in it
+            filled += count
+        self.bytes_in += filled - before
+        self._room -= filled - before
+        self._filled = filled
 
     def read_body(self, view: memoryview) -> int:
         with self.session.lock:
             filled = self._filled
             self._target = None
+            self._room = 0
             if filled:
                 # Into the same memory, which was asked for before.
                 self._filled = 0
@@ -230,6 +254,7 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
             count = super().read_body(view)
             if count < 0:
                 self._target = view
+                self._room = len(view)
             return count
 
     @property
@@ -270,6 +295,7 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
 
     def _let_go(self) -> None:
         self._target = None
+        self._room = 0
         self._filled = 0
         ring = self.ring
         if ring is not None:
@@ -372,6 +398,13 @@ class SharedHttp2Session(Http2Session):
         """Leave it to the wait that follows: of threads that come at once, the first there sends for all of them."""
 
     # The baton
+
+    def wanted_bytes(self) -> int:
+        reader = self.reader
+        if reader is None or len(self.engine.streams) != 1:
+            # It reads for others, too, or for none.
+            return limits.TURN_QUANTUM_BYTES
+        return reader.wanted_bytes()
 
     def prepare_wait(self, budget_ns: int) -> int:
         """For the reader, under the lock: how long it may wait for the socket without it, on behalf of all.

@@ -135,6 +135,7 @@ class SharedHttp2OpeningStream(SharedHttp2Stream):
         with self.session.lock:
             filled = self._filled
             self._target = None
+            self._room = 0
             self._filled = 0
             if filled:
                 self.take_note(filled)

@@ -34,6 +34,12 @@ _UNBOUNDED: Final = 2**63
 # Room for a frame behind what is in the receive ring, below which the content is moved to the front.
 _FRAME_ROOM: Final = DEFAULT_FRAME_BYTES + HEADER_BYTES
 
+# Bytes of one receive from which on it is a part of something long.
+_LONG_BYTES: Final = 2 * limits.TLS_RECORD_BYTES
+
+# Receives of something long in which nothing is looked for behind a short record, after there was nothing.
+_DOUBTS: Final = 16
+
 
 class Http2Connection:
     """See the module.
@@ -50,7 +56,7 @@ class Http2Connection:
         origin: whose bytes its memory holds; a ring that comes from another origin is wiped first.
     """
 
-    __slots__ = ("__weakref__", "_passing", "closed", "engine", "origin", "ring", "rings", "transport")
+    __slots__ = ("__weakref__", "_doubts", "_passing", "closed", "engine", "origin", "ring", "rings", "transport")
 
     def __init__(self, transport: SaeaTransport, rings: RingPool, engine: Engine) -> None:
         self.transport = transport
@@ -59,6 +65,8 @@ class Http2Connection:
         self.ring: ReceiveRing | None = None
         self.closed = False
         self.origin: object = None
+        # How many receives in a row have to bring much before more is believed to lie behind a short record.
+        self._doubts = 1
         # Whether a pass over the frames in `ring` is under way.
         self._passing = False
         transport.receive_context.completed = self.on_received
@@ -175,6 +183,8 @@ class Http2Connection:
     def receive(self) -> int:
         """Receive until the socket is drained, a quantum came or the ring is full; take the frames that are whole.
 
+        It ends sooner where whoever reads has all that it has room for: more would have to be kept, and copied twice.
+
         TLS gives one record at a time, and servers put each small answer into one of its own: they are gathered, as far
         as there is room, and taken in one pass.
 
@@ -186,6 +196,7 @@ class Http2Connection:
         if context.state == PENDING:
             context.disarm()
         moved = 0
+        wanted = self.wanted_bytes()
         while not self.closed and moved < limits.TURN_QUANTUM_BYTES:
             try:
                 ring = self.ring
@@ -194,7 +205,7 @@ class Http2Connection:
                 elif ring.start and ring.capacity - ring.start - ring.length < _FRAME_ROOM:
                     ring.make_contiguous()
                 before = ring.length
-                over = self._fill(ring)
+                over = self._fill(ring, wanted)
                 moved += ring.length - before
                 if ring.length:
                     self.take_frames()
@@ -208,21 +219,39 @@ class Http2Connection:
             if not transport.readable or (ring is self.ring and ring.length == ring.capacity):
                 # The second is full of frames that wait for room for their replies: the peer is pushed back.
                 break
+            wanted = self.wanted_bytes()
+            if wanted < limits.TLS_RECORD_BYTES:
+                break
+        if moved < _LONG_BYTES:
+            self._doubts = max(self._doubts, 1)
+        elif self._doubts:
+            self._doubts -= 1
         return moved
 
-    def _fill(self, ring: ReceiveRing) -> bool:
-        """Receive into the ring until it is full or nothing more is here; whether the connection is over."""
+    def wanted_bytes(self) -> int:
+        """How much there is room for at present, where bytes go when they were received."""
+        return limits.TURN_QUANTUM_BYTES
+
+    def _fill(self, ring: ReceiveRing, wanted: int) -> bool:
+        """Receive into the ring until it is full, has `wanted` or nothing more is here; whether the connection is over.
+
+        The ring is taken for full where a record has no room: the rest of one would be a receive of its own.
+        """
         transport = self.transport
         context = transport.receive_context
         end = ring.start + ring.length
         capacity = ring.capacity
+        tried = False
         while end < capacity:
-            context.buffer = view = ring.root[end:] if end else ring.root
+            context.buffer = ring.root[end:] if end else ring.root
             context.offset = 0
-            context.count = len(view)
+            context.count = capacity - end
             context.state = CONFIGURED
             if transport.receive(context):
                 context.disarm()
+                if tried:
+                    # The peer is slower than we are: to look in vain each time is dearer than to be told.
+                    self._doubts = _DOUBTS
                 return False
             count = context.bytes_transferred
             context.buffer = EMPTY
@@ -231,10 +260,13 @@ class Http2Connection:
             ring.length += count
             end += count
             if not transport.readable:
-                # A short record says nothing: while several streams are open, the next one is probably here.
-                if transport.tls is None or capacity - end < _FRAME_ROOM or len(self.engine.streams) < 2:
+                # A short record says nothing: while several streams are open, the next one is probably here; and in a
+                # long body each burst of its server's ends with one.
+                if transport.tls is None or (self._doubts and len(self.engine.streams) < 2):
                     return False
-                transport.readable = True
+                transport.readable = tried = True
+            if capacity - end < limits.TLS_RECORD_BYTES or ring.length >= wanted:
+                return False
         return False
 
     def _broken(self, context: IOContext) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from support.http2 import SETTINGS_ACK, frame, settings
-from turbosock import Config
+import pytest
+
+from support.http2 import SETTINGS_ACK, data, frame, headers, settings
+from turbosock import Config, limits
 from turbosock.client.shared_http2 import SharedHttp2Session
 from turbosock.connection.receive_ring import RingPool
 from turbosock.reactor.poller import READABLE, WRITABLE
@@ -50,4 +52,55 @@ def test_reader_of_a_peer_that_reads_no_replies_waits_until_it_does() -> None:
                 if sent.count(b"12345678") == asked:
                     break
             assert session.prepare_wait(WAIT_NS) == WAIT_NS and not session.ring and not session.closed
+            session.close()
+
+
+@pytest.mark.parametrize("room", [1, 500, 999, 1_000, 5_500, 12_000, 30_000])
+def test_payload_goes_where_it_is_wanted_as_far_as_there_is_room_and_waits_beyond(room: int) -> None:
+    ours, theirs = socket.socketpair()
+    body = bytes(range(250)) * 80
+    with theirs:
+        session = SharedHttp2Session(SaeaTransport(ours), RingPool(diagnostics=True), "http", Config())
+        with session.lock:
+            session.begin()
+            stream = session.vacate()
+            assert stream is not None
+            stream.start("GET", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            theirs.sendall(settings() + SETTINGS_ACK + headers(1))
+            session.take_ready(READABLE, False)
+            assert stream.read_head() is not None
+            found, memory = b"", memoryview(bytearray(room))
+            assert stream.read_body(memory) == -1
+            theirs.sendall(b"".join([data(1, body[at : at + 1_000]) for at in range(0, len(body), 1_000)]))
+            theirs.sendall(data(1, b"", end=True))
+            session.take_ready(READABLE, False)
+            while count := stream.read_body(memory):
+                found += memory[:count]
+            assert found == body and stream.complete
+            session.close()
+
+
+def test_reader_receives_no_more_than_it_has_room_for_before_it_takes_that() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        session = SharedHttp2Session(SaeaTransport(ours), RingPool(), "http", Config())
+        with session.lock:
+            session.begin()
+            stream = session.vacate()
+            assert stream is not None
+            session.reader = stream  # type: ignore[assignment]  # of the session's kind
+            # Nobody knows yet where it goes: as much as one turn may bring.
+            assert session.wanted_bytes() == limits.TURN_QUANTUM_BYTES
+            stream.start("GET", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            theirs.sendall(settings() + SETTINGS_ACK + headers(1))
+            session.take_ready(READABLE, False)
+            # The head is to be looked at first.
+            assert session.wanted_bytes() == 0
+            assert stream.read_head() is not None
+            assert stream.read_body(memoryview(bytearray(40_000))) == -1
+            assert session.wanted_bytes() == 40_000
+            theirs.sendall(data(1, bytes(10_000)))
+            session.take_ready(READABLE, False)
+            assert session.wanted_bytes() == 30_000
+            session.reader = None
             session.close()

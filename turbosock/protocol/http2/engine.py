@@ -234,6 +234,8 @@ class Engine(HeaderSections):
                     if count != length:
                         # Padding needs no memory.
                         self.consumed(stream, length - count)
+                    elif left > length and not flags and stream.takes_runs and length:
+                        self._take_run(ring, stream, length)
                     self._fresh = None
                     stream.on_news()
                 elif kind == HEADERS and flags & (END_HEADERS | _NEEDS_LOOK) == _HEADERS_WHOLE:
@@ -319,6 +321,36 @@ class Engine(HeaderSections):
             FRAME_SIZE_ERROR,
             code="frame_too_long",
         )
+
+    def _take_run(self, ring: RingBuffer, stream: Stream, length: int) -> None:
+        """Take the DATA that follows as far as its headers are the one before them: a download is little else.
+
+        What that one was judged by holds for them, but for the windows and the length, which are reckoned up at once.
+        """
+        start = at = ring.start
+        step = HEADER_BYTES + length
+        room = stream.receive_window
+        if 0 <= stream.remaining < room:
+            room = stream.remaining
+        end = at + min(ring.length // step, room // length) * step
+        startswith = ring.storage.startswith
+        header = bytes(ring.root[at - step : at - length])
+        while at < end and startswith(header, at):
+            at += step
+        if at == start:
+            return
+        times = (at - start) // step
+        ring.length -= at - start
+        ring.start = at if ring.length else 0
+        count = times * length
+        self.frames += times
+        self.receive_window -= count
+        if self.receive_window < self._credit_floor:
+            self._credit_connection()
+        stream.receive_window -= count
+        if stream.remaining > 0:
+            stream.remaining -= count
+        stream.on_run(ring.root, start + HEADER_BYTES, length, times)
 
     def _credit_connection(self) -> None:
         """Fill the connection's window up, which no frame can overrun: it is many times as large as one."""

@@ -17,6 +17,7 @@ from turbosock import limits
 from turbosock.errors import Http2Error
 from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http2.error_codes import ENHANCE_YOUR_CALM, PROTOCOL_ERROR
+from turbosock.protocol.http2.frames import HEADER_BYTES
 from turbosock.protocol.http2.stream_state import CLOSED, IDLE
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class Stream:
         "waits",
         "window",
     )
+
+    # Whether frames of payload that lie one behind the other may be told of together, by on_run() and one on_news().
+    takes_runs = False
 
     def __init__(self) -> None:
         self.begin(ORDINARY)
@@ -183,6 +187,12 @@ class Stream:
 
     def on_data(self, root: memoryview, start: int, count: int) -> None:
         """Payload lies at `root[start : start + count]`, for the time of this call; it is the subclass's to keep."""
+
+    def on_run(self, root: memoryview, start: int, count: int, times: int) -> None:
+        """As `on_data()`, for so many frames of `count` bytes, between which lies one header each."""
+        for _ in range(times):
+            self.on_data(root, start, count)
+            start += count + HEADER_BYTES
 
     def on_news(self) -> None:
         """Something changed: there is a head, there was payload, the peer has sent all, or `failure` is set."""

@@ -625,6 +625,51 @@ def test_data_beyond_the_streams_window_fails_it_alone() -> None:
     assert other.ended
 
 
+# Frames of one stream that lie one behind the other
+
+
+def _download(source: random.Random) -> bytes:
+    """DATA of two streams in runs of equal and unequal lengths; some of it beyond a window or an announced length."""
+    wire = [http2.headers(1, (*RESPONSE, (b"content-length", b"%d" % source.choice((300, 2_000))))), http2.headers(3)]
+    for _ in range(source.randrange(2, 9)):
+        number, length = source.choice((1, 3)), source.choice((1, 50, 100, 300))
+        wire += [http2.data(number, source.randbytes(length)) for _ in range(source.randrange(1, 8))]
+        if source.random() < 0.2:
+            wire.append(http2.padded_data(number, source.randbytes(length), 3))
+    return b"".join((*wire, http2.data(1, b"x", end=source.random() < 0.5), http2.data(3, b"", end=True)))
+
+
+@pytest.mark.parametrize("seed", seeds(60))
+def test_frames_that_are_told_of_together_are_what_they_are_one_by_one(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print("seed", seed)
+    wire = _download(random.Random(seed))
+    found = []
+    for runs in (False, True):
+        monkeypatch.setattr(Recorder, "takes_runs", runs)
+        side = Side(client=True, initial_window=2_000)
+        streams = side.request(), side.request()
+        sent = side.take(), side.feed(wire)
+        windows = [(stream.receive_window, stream.remaining, stream.state) for stream in streams]
+        found.append(
+            ([stream.story for stream in streams], windows, sent, side.engine.frames, side.engine.receive_window)
+        )
+    assert found[0] == found[1]
+
+
+def test_frames_that_lie_one_behind_the_other_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorder, "takes_runs", True)
+    side = Side(client=True)
+    stream = side.request()
+    side.take()
+    side.feed(http2.headers(1))
+    before = stream.news
+    side.feed(b"".join([http2.data(1, bytes([number]) * 500) for number in range(40)]))
+    assert stream.news == before + 1
+    assert stream.data == b"".join([bytes([number]) * 500 for number in range(40)])
+
+
 def test_window_is_filled_up_when_half_of_it_was_read() -> None:
     side = Side(client=True, initial_window=1_000)
     stream = side.request()
