@@ -185,8 +185,11 @@ def _line_of(one: object) -> str:
     if made_at is None:
         return ""
     for frame in reversed(made_at):
-        if not frame.filename.startswith((_PACKAGE, _STANDARD_LIBRARY, "<")) or "site-packages" in frame.filename:
-            return f"{frame.filename}:{frame.lineno}"
+        name = frame.filename
+        # What is installed lies in a folder of the standard library, this package perhaps among it.
+        of_python = name.startswith(_STANDARD_LIBRARY) and "site-packages" not in name
+        if not of_python and not name.startswith((_PACKAGE, "<")):
+            return f"{name}:{frame.lineno}"
     return f"{made_at[-1].filename}:{made_at[-1].lineno}"
 
 
