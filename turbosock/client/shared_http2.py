@@ -264,6 +264,7 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
     def finish(self) -> bool:
         with self.session.lock:
             free = super().finish()
+            self.session.take_rest()
         self._close_over()
         return free
 
@@ -274,6 +275,7 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
     def close(self) -> None:
         with self.session.lock:
             super().close()
+            self.session.take_rest()
         self._close_over()
 
     def abort(self) -> None:
@@ -460,6 +462,14 @@ class SharedHttp2Session(Http2Session):
         if self.receive():
             self._heard_ns = _monotonic_ns()
             self._pinged = False
+
+    def take_rest(self) -> None:
+        """An exchange is over: after the last one take what its reader left unread, or the ring is kept for it."""
+        if self.ring is None or self.engine.streams or self.reader is not None or self.closed:
+            return
+        if self.transport.readable:
+            self._take_all()
+        self.rest()
 
     def _ask_for_life(self, now_ns: int) -> None:
         self.look_at_socket()

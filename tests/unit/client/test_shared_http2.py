@@ -104,3 +104,29 @@ def test_reader_receives_no_more_than_it_has_room_for_before_it_takes_that() -> 
             assert session.wanted_bytes() == 30_000
             session.reader = None
             session.close()
+
+
+def test_what_the_last_reader_left_unread_keeps_no_memory() -> None:
+    ours, theirs = socket.socketpair()
+    rings = RingPool(diagnostics=True)
+    with theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        session = SharedHttp2Session(SaeaTransport(ours), rings, "http", Config())
+        session.begin()
+        stream, other = session.vacate(), session.vacate()
+        assert stream is not None and other is not None
+        stream.start("GET", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        theirs.sendall(settings() + SETTINGS_ACK + headers(1))
+        session.take_ready(READABLE, False)
+        assert stream.read_head() is not None
+        session.reader = stream  # type: ignore[assignment]  # of the session's kind
+        assert stream.read_body(memoryview(bytearray(20_000))) == -1
+        theirs.sendall(b"".join([data(1, bytes(16_000))] * 10))
+        session.take_ready(READABLE, False)
+        # It stopped inside a frame, with more to come.
+        session.reader = None
+        assert session.ring is not None and session.transport.readable
+        stream.close()
+        assert session.ring is None and not session.closed
+        session.close()
+    assert rings.stats().idle == rings.stats().made
