@@ -226,6 +226,10 @@ class Http2Connection:
             self._doubts = max(self._doubts, 1)
         elif self._doubts:
             self._doubts -= 1
+        ring = self.ring
+        if ring is not None and not ring.length and not self.engine.streams:
+            # Lent for what did not come any more.
+            self.release_memory()
         return moved
 
     def wanted_bytes(self) -> int:
