@@ -19,7 +19,7 @@ from typing import Any
 import turbosock
 
 PACKAGE = str(Path(turbosock.__file__).parent)
-# Behind these the interpreter looks; and where JUMP_BACKWARD leads, not at what stands behind it.
+# Behind these the interpreter looks; and where a JUMP_BACKWARD leads, if it came from there.
 LOOKING = ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
 
 
@@ -34,9 +34,18 @@ def signal_points(code: CodeType) -> frozenset[int]:
         if behind >= 0 and _handler(code, behind) == _handler(code, instruction.offset):
             points.add(instruction.offset)
         behind = instruction.offset if instruction.opname in LOOKING else -1
-        if instruction.opname == "JUMP_BACKWARD":
-            points.add(instruction.argval)
     return frozenset(points)
+
+
+@functools.cache
+def backward_jumps(code: CodeType) -> frozenset[int]:
+    """The offsets of the jumps in which a signal may be noticed."""
+    return frozenset(
+        instruction.offset
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "JUMP_BACKWARD"
+        and _handler(code, instruction.offset) == _handler(code, instruction.argval)
+    )
 
 
 @functools.cache
@@ -63,12 +72,15 @@ class Interrupter:
         self.where: str | None = None
         self.count = 0
         self._target = 0
+        # The identity of the frame whose last instruction was a jump that looks.
+        self._jumped = 0
 
     def run(self, call: Callable[[], object], target: int) -> None:
         """Call, and raise KeyboardInterrupt at place number `target`, counted from 1; 0 for none."""
         self.where = None
         self.count = 0
         self._target = target
+        self._jumped = 0
         before = sys.gettrace()
         # Python 3.12 traces instructions if any frame had asked for it when tracing began.
         sys._getframe().f_trace_opcodes = True
@@ -91,10 +103,14 @@ class Interrupter:
         return self._trace_instruction
 
     def _trace_instruction(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "opcode" and frame.f_lasti in signal_points(frame.f_code):
+        if event != "opcode":
+            return self._trace_instruction
+        code = frame.f_code
+        jumped = self._jumped == id(frame)
+        self._jumped = id(frame) if frame.f_lasti in backward_jumps(code) else 0
+        if jumped or frame.f_lasti in signal_points(code):
             self.count += 1
             if self.count == self._target:
-                code = frame.f_code
                 file = code.co_filename[len(PACKAGE) + 1 :]
                 self.where = f"{file}:{frame.f_lineno} in {code.co_name}"
                 raise KeyboardInterrupt
