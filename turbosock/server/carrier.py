@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from turbosock.errors import BodyTooLarge, HeadTooLarge, TurbosockError
-from turbosock.protocol.http1.serialize import REASONS
+from turbosock.errors import BodyTooLarge, HeadTooLarge, StateError, TurbosockError
+from turbosock.protocol.http1.serialize import REASONS, response_head
 
 if TYPE_CHECKING:
+    from turbosock.connection.message_strategy import MessageOwner
     from turbosock.connection.send import Send
     from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.protocol.http1.headers import HeaderItems, HeaderList
@@ -76,6 +77,26 @@ class Carrier:
         self, exchange: HttpExchange, settings: WebSocketSettings, headers: HeaderList
     ) -> WebSocketConnection | None:
         """As `HttpExchange.upgrade_websocket`."""
+        listener = self.listener
+        messages = listener.messages
+        if messages is None:
+            raise StateError("upgrade_websocket() needs a listener of a Loop: make it with loop.listen()")
+        answer = settings.answer(exchange.request)
+        if answer.agreement is None:
+            listener.refused += 1
+            exchange.respond(answer.status_code, (*answer.fields, *PLAIN_TEXT), answer.refusal.encode() + b"\n")
+            return None
+        head = response_head(answer.status_code, None, (*answer.fields, *headers.raw))
+        opened = settings.connection(messages, self._owner, answer, exchange.request)
+        return self._open_websocket(exchange, opened, head)
+
+    def _open_websocket(self, exchange: HttpExchange, opened: WebSocketConnection, head: bytes) -> WebSocketConnection:
+        """Send the head, and give the connection, or stream, over to the WebSocket; raises LimitError."""
+        raise AssertionError("as above")
+
+    @property
+    def _owner(self) -> MessageOwner:
+        """Whose a WebSocket will be that is opened here."""
         raise AssertionError("as above")
 
     def abort(self) -> None:

@@ -28,10 +28,8 @@ from turbosock.errors import (
     InvalidOption,
     LimitError,
     Origin,
-    StateError,
     TurbosockError,
 )
-from turbosock.protocol.http1.serialize import response_head
 from turbosock.protocol.http2.error_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from turbosock.protocol.http2.request_fields import fields_of_answer, trailer_fields
 from turbosock.protocol.http2.stream import ORDINARY, Stream
@@ -44,6 +42,7 @@ from turbosock.server.response_heads import UNSAID
 
 if TYPE_CHECKING:
     from turbosock.connection.message_connection import MessageConnection
+    from turbosock.connection.message_strategy import MessageOwner
     from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.protocol.http1.headers import Field, HeaderItems, HeaderList
     from turbosock.protocol.http1.serialize import Fields
@@ -455,20 +454,17 @@ class Http2ServerStream(Carrier, Stream):
         self, exchange: HttpExchange, settings: WebSocketSettings, headers: HeaderList
     ) -> WebSocketConnection | None:
         listener = self.listener
-        messages = listener.messages
-        if messages is None:
-            raise StateError("upgrade_websocket() needs a listener of a Loop: make it with loop.listen()")
-        if exchange.request.head.upgrade is None:
+        if listener.messages is not None and exchange.request.head.upgrade is None:
             listener.refused += 1
             exchange.respond(400, PLAIN_TEXT, b"over HTTP/2 a WebSocket is opened by an extended CONNECT (RFC 8441)\n")
             return None
-        answer = settings.answer(exchange.request)
-        if answer.agreement is None:
-            listener.refused += 1
-            exchange.respond(answer.status_code, (*answer.fields, *PLAIN_TEXT), answer.refusal.encode() + b"\n")
-            return None
-        head = response_head(answer.status_code, None, (*answer.fields, *headers.raw))
-        opened = settings.connection(messages, self, answer, exchange.request)
+        return super().upgrade_websocket(exchange, settings, headers)
+
+    @property
+    def _owner(self) -> MessageOwner:
+        return self
+
+    def _open_websocket(self, exchange: HttpExchange, opened: WebSocketConnection, head: bytes) -> WebSocketConnection:
         tunnel = Http2Tunnel(self.session, self, self._backlog, self._tunnel_closed)
         if self._lent:
             tunnel.took(self._root, self._start, self._lent)

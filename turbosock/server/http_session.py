@@ -30,10 +30,9 @@ from turbosock.errors import (
     LimitError,
     NetworkError,
     ProtocolError,
-    StateError,
     TurbosockError,
 )
-from turbosock.protocol.http1.serialize import LAST_CHUNK, Fields, chunk_prefix, last_chunk, response_head
+from turbosock.protocol.http1.serialize import LAST_CHUNK, Fields, chunk_prefix, last_chunk
 from turbosock.protocol.http1.state import IDLE
 from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
 from turbosock.reactor.sockets import has_left, tune
@@ -43,12 +42,12 @@ from turbosock.server.request import PeerAddress, Request, RequestTls
 from turbosock.server.response_heads import CHUNKED, CLOSES, PERSISTS, UNSAID, UNTIL_CLOSE
 
 if TYPE_CHECKING:
+    from turbosock.connection.message_strategy import MessageOwner
     from turbosock.connection.websocket_connection import WebSocketConnection
     from turbosock.protocol.http1.head import RequestHead
-    from turbosock.protocol.http1.headers import HeaderItems, HeaderList
+    from turbosock.protocol.http1.headers import HeaderItems
     from turbosock.reactor.context import IOContext
     from turbosock.server.http_listener import HttpListener
-    from turbosock.server.websocket_settings import WebSocketSettings
     from turbosock.transport.transport import SaeaTransport
 
 # What a client of HTTP/2 says first (RFC 9113 §3.4); not imported from where it is at home, to import no HTTP/2 here.
@@ -460,21 +459,12 @@ class HttpSession(Carrier):
     def abort(self) -> None:
         self.close()
 
-    def upgrade_websocket(
-        self, exchange: HttpExchange, settings: WebSocketSettings, headers: HeaderList
-    ) -> WebSocketConnection | None:
-        listener = self.listener
-        messages = listener.messages
-        if messages is None:
-            raise StateError("upgrade_websocket() needs a listener of a Loop: make it with loop.listen()")
-        answer = settings.answer(exchange.request)
-        if answer.agreement is None:
-            listener.refused += 1
-            exchange.respond(answer.status_code, (*answer.fields, *PLAIN_TEXT), answer.refusal.encode() + b"\n")
-            return None
-        head = response_head(answer.status_code, None, (*answer.fields, *headers.raw))
+    @property
+    def _owner(self) -> MessageOwner:
+        return self.listener
+
+    def _open_websocket(self, exchange: HttpExchange, opened: WebSocketConnection, head: bytes) -> WebSocketConnection:
         connection = self.connection
-        opened = settings.connection(messages, listener, answer, exchange.request)
         try:
             # The last step that may fail, for want of a timer.
             opened.begin(connection.transport)
@@ -486,6 +476,7 @@ class HttpSession(Carrier):
         opened.take(rest)
         self._phase = CLOSED
         self.mask = 0
+        listener = self.listener
         listener.reactor.timers.cancel(self._timer)
         exchange.started = exchange.done = True
         self.exchange = None
