@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 Payload = bytes | bytearray | memoryview
 
 
+def bytes_of(data: object, kinds: str) -> memoryview:
+    """The bytes of a contiguous buffer of any kind; raises InvalidOption, which names what may be given."""
+    try:
+        return memoryview(data).cast("B")  # type: ignore[arg-type]  # what it is not, it says
+    except TypeError:
+        what = type(data).__name__
+        raise InvalidOption(f"data: a {what} was given; give {kinds}, or a contiguous buffer of bytes") from None
+
+
 class FrameWriter:
     """Frames what is sent; the sending half of a strategy, see `message_connection.py`.
 
@@ -52,11 +61,7 @@ class FrameWriter:
             return data
         if isinstance(data, bytearray):
             return data
-        try:
-            return memoryview(data).cast("B")  # type: ignore[arg-type]  # what it is not, it says
-        except TypeError:
-            what = type(data).__name__
-            raise InvalidOption(f"data: a {what} was given; give bytes, or a contiguous buffer of bytes") from None
+        return bytes_of(data, "bytes")
 
     def frame(self, payload: Payload) -> bytes:
         """A whole frame in memory of its own.

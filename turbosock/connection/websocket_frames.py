@@ -13,6 +13,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from turbosock.connection.frame_writer import Payload, bytes_of
 from turbosock.errors import InvalidOption
 from turbosock.limits import JOINED_FRAME_BYTES
 from turbosock.protocol.websocket.frame import (
@@ -30,8 +31,6 @@ from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES
 if TYPE_CHECKING:
     from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.protocol.websocket.writer import MessageWriter
-
-Payload = bytes | bytearray | memoryview
 
 _WHOLE_BINARY: Final = FIN | BINARY
 _WHOLE_TEXT: Final = FIN | TEXT
@@ -94,11 +93,7 @@ class Frames:
             return data
         if isinstance(data, bytearray):
             return data
-        try:
-            return memoryview(data).cast("B")  # type: ignore[arg-type]  # what it is not, it says
-        except TypeError:
-            what = type(data).__name__
-            raise InvalidOption(f"data: a {what} was given; give str, bytes, or a contiguous buffer of bytes") from None
+        return bytes_of(data, "str, bytes")
 
     def head_size(self, size: int) -> int:
         """Bytes of the header of a payload of so many bytes, with its key."""
