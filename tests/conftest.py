@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,3 +33,15 @@ def leaks_are_found_where_they_are_made() -> Iterator[None]:
     """What a module's tests leave open in a cycle is told of at its end, not in a test of another."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def memray() -> Any:
+    """memray, for tests that count allocations."""
+    # Not with this module, which begins before the environment is what it has to be.
+    from turbosock.audit.counting import usable_memray
+
+    found = usable_memray()
+    if found is None:
+        pytest.skip("memray is not installed, or something else traces: pip install 'turbosock[test]'")
+    return found

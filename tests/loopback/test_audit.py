@@ -15,7 +15,6 @@ import pytest
 
 from support.peers import Peer, nginx, unused_port
 from turbosock.audit import AuditPlan, audit
-from turbosock.audit.counting import usable_memray
 from turbosock.cli.main import main
 from turbosock.errors import AuditError, ConnectError
 
@@ -85,13 +84,6 @@ def game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "game.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def memray() -> Any:
-    if usable_memray() is None:
-        pytest.skip("memray is not installed, or something else traces: pip install 'turbosock[test]'")
-    return None
 
 
 def small(target: str, **fields: Any) -> AuditPlan:
@@ -301,6 +293,7 @@ def test_command_that_cannot_write_says_so_before_it_audits(game: Path, capsys: 
 
 
 def test_command_interrupted_ends_quietly_and_leaves_no_file(game: Path) -> None:
+    # Its step would take a minute: it is under way when the interrupt comes, which ends it.
     (game / "slow.py").write_text(
         "import pathlib, time\n\ndef step():\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
     )

@@ -14,7 +14,7 @@ from support.scripted_server import scripted
 from support.websocket_server import BINARY, accept, answer_close, echo, send_frame
 from support.websocket_stage import TIMEOUTS, WebSocketStage
 from turbosock import Client, Config, TransportMode, WebSocket
-from turbosock.audit.counting import Work, allocations, usable_memray
+from turbosock.audit.counting import Work, allocations
 
 # Of Python's own for each message, of which an echo is two.
 PROMISED = 12
@@ -44,14 +44,6 @@ def peer_process() -> Iterator[str]:
         assert process.stdout is not None
         yield f"ws://127.0.0.1:{int(process.stdout.readline())}/"
         process.wait(10)
-
-
-@pytest.fixture
-def memray() -> Any:
-    found = usable_memray()
-    if found is None:
-        pytest.skip("memray is not installed, or something else traces: pip install 'turbosock[test]'")
-    return found
 
 
 def times(step: Callable[[], None]) -> Work:

@@ -8,10 +8,12 @@ Between other instructions nothing can come: the one that takes the lock of a `w
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -21,6 +23,22 @@ import turbosock
 PACKAGE = str(Path(turbosock.__file__).parent)
 # Behind these the interpreter looks; and where a JUMP_BACKWARD leads, if it came from there.
 LOOKING = ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
+
+
+@contextlib.contextmanager
+def guarded(hang_s: int) -> Iterator[None]:
+    """A hang, for so long, on a lock that nobody holds any more for one, is a failure."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(hang_s)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @functools.cache

@@ -6,18 +6,15 @@ they are), no place of the pool is lost, and the next request works.
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from random import Random
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from support.interrupts import Interrupter
+from support.interrupts import Interrupter, guarded
 from support.labelled_server import LabelledServer, body_of, labelled_server
 from support.length import short_or_long
 from support.peers import unused_port
@@ -155,22 +152,6 @@ class LoopSubject(Subject):
         assert (stats.open, stats.idle, stats.waiting) == (1, 1, 0), f"a place is lost: {stats}"
 
 
-@contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """A hang, on a lock that nobody holds any more for one, is a failure."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise AssertionError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(HANG_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def interrupt(subject: Subject, scenario: Callable[[], None], targets: Iterator[int]) -> int:
     """Interrupt `scenario` at each of these places, as far as there are so many; how many there were.
 
@@ -184,7 +165,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], targets: Iterator[
         for target in targets:
             what = None
             try:
-                with guarded():
+                with guarded(HANG_S):
                     interrupter.run(scenario, target)
             except KeyboardInterrupt:
                 pass
@@ -196,7 +177,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], targets: Iterator[
                 what = "goes nowhere"
             hits += 1
             try:
-                with guarded():
+                with guarded(HANG_S):
                     subject.check()
             except Exception as error:
                 what = f"{what or ''} and afterwards {type(error).__name__}: {error}"

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import signal
 from collections.abc import Callable, Iterator
 from random import Random
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from support.interrupts import Interrupter
+from support.interrupts import Interrupter, guarded
 from support.length import short_or_long
 from support.scripted_server import ScriptedServer, scripted
 from support.seeds import seeds
@@ -107,22 +105,6 @@ class Subject:
         assert stats.open == stats.idle, f"a place is lost: {stats}"
 
 
-@contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """A hang is a failure."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise AssertionError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(HANG_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def interrupt(subject: Subject, scenario: Callable[[], None], opened: bool, seed: int) -> int:
     """Interrupt the scenario at places drawn from all those it has; how many that were."""
     interrupter = Interrupter()
@@ -135,7 +117,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], opened: bool, seed
         subject.prepare(opened)
         what: Any = None
         try:
-            with guarded():
+            with guarded(HANG_S):
                 interrupter.run(scenario, target)
         except KeyboardInterrupt:
             pass
@@ -144,7 +126,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], opened: bool, seed
         else:
             what = "goes nowhere" if interrupter.where is not None else None
         try:
-            with guarded():
+            with guarded(HANG_S):
                 subject.check()
         except Exception as error:
             what = f"{what or ''} and afterwards {type(error).__name__}: {error}"

@@ -22,15 +22,6 @@ from turbosock.audit.counting import (
 )
 
 
-@pytest.fixture
-def memray() -> Any:
-    pytest.importorskip("memray")
-    found = usable_memray()
-    if found is None:
-        pytest.skip("this run is traced by memray itself")
-    return found
-
-
 def idle(count: int) -> int:
     return count
 

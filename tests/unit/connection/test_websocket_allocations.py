@@ -15,19 +15,11 @@ from support.message_stage import RawClient
 from support.websocket import frame
 from support.websocket_loop import handshake
 from turbosock import EventKind, LengthPrefixed, Loop
-from turbosock.audit.counting import allocations, usable_memray
+from turbosock.audit.counting import allocations
 
 PAIRS = 16
 PROMISED = 10
 IDLE_BYTES = 4096
-
-
-@pytest.fixture
-def memray() -> Any:
-    found = usable_memray()
-    if found is None:
-        pytest.skip("memray is not installed, or something else traces: pip install 'turbosock[test]'")
-    return found
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.websocket import frame
-from turbosock.audit.counting import Work, allocations, usable_memray
+from turbosock.audit.counting import Work, allocations
 from turbosock.buffers.ring import RingBuffer
 from turbosock.protocol.websocket.frame import BINARY, FIN, TEXT
 from turbosock.protocol.websocket.mask_keys import MaskKeys
@@ -20,14 +20,6 @@ from turbosock.protocol.websocket.writer import MessageWriter
 PAYLOAD = b"a message of thirty-two bytes..."
 # For an echo at either end, transport and all: what a connection adds has to fit as well.
 PROMISED = 12
-
-
-@pytest.fixture
-def memray() -> Any:
-    found = usable_memray()
-    if found is None:
-        pytest.skip("memray is not installed, or something else traces: pip install 'turbosock[test]'")
-    return found
 
 
 def echo_at_server(opcode: int) -> Callable[[], None]:
