@@ -74,7 +74,7 @@ from turbosock.server.options import HttpOptions, TcpOptions, UdpOptions, WebSoc
 from turbosock.server.stream_listener import StreamListener
 from turbosock.server.tcp_listener import TcpListener
 from turbosock.server.udp_listener import UdpListener
-from turbosock.transport.connector import Connector, checked_connector
+from turbosock.transport.connector import Connector, Source, Wrapper
 from turbosock.transport.secure import TlsDialer
 from turbosock.transport.transport import SaeaTransport
 
@@ -118,8 +118,8 @@ class Loop:
     Args:
         config: as for Client; `transport` does not matter here, a Loop's sockets never block.
         middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
-        clock: tells the time; tests give their own.
-        connector: makes the connections of requests instead of the network; None: the network.
+        clock: tells the time; None: the connector's, or the system's.
+        connector: makes the connections of requests instead of the network, or stands around them; None: the network.
         redirects, retries, auth, cookies: as for Client.
 
     Attributes:
@@ -135,8 +135,8 @@ class Loop:
         config: Config | None = None,
         *,
         middleware: Iterable[Middleware] = (),
-        clock: Clock = SYSTEM_CLOCK,
-        connector: Connector | None = None,
+        clock: Clock | None = None,
+        connector: Connector | Wrapper | None = None,
         redirects: RedirectPolicy | None = REDIRECTS,
         retries: RetryPolicy | None = None,
         auth: AuthArgument | None = None,
@@ -151,7 +151,8 @@ class Loop:
         self.closed = True
         self._forked = False
         _loops.add(self)
-        self.connector = checked_connector(connector)
+        self.source = source = Source(connector)
+        clock = clock or source.clock or SYSTEM_CLOCK
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(
             max_outstanding_bytes=limits.MAX_LENT_BYTES,
@@ -172,7 +173,7 @@ class Loop:
         self.secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
-        routes = Routes.of(config, dials=connector is None)
+        routes = Routes.of(config, dials=source.connector is None)
         self.session = Session(
             Preparer(self.pool, default_headers(config), self.secure, routes),
             self.bodies,

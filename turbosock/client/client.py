@@ -56,7 +56,7 @@ from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, PooledConnection, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.resolver import Resolver
-from turbosock.transport.connector import Connector, checked_connector
+from turbosock.transport.connector import Connector, Source, Wrapper
 from turbosock.transport.secure import TlsDialer
 from turbosock.transport.transport import SaeaTransport, Transport
 
@@ -86,7 +86,7 @@ class Client:
     Args:
         config: everything it can be told; the defaults suit most programs.
         middleware: links around every exchange, outermost first; see `turbosock.Middleware`.
-        connector: makes the connections instead of the network; None: the network.
+        connector: makes the connections instead of the network, or stands around them; None: the network.
         redirects: how far redirects are followed; None: not, unless a request asks for it.
         retries: when requests are sent again; None: never, but for a kept connection that turns out to be closed.
         auth: for requests that have none of their own: as in `request`.
@@ -99,7 +99,6 @@ class Client:
     __slots__ = (
         "__weakref__",
         "_abandoned",
-        "_connector",
         "_names_lines",
         "_resolver",
         "_dropped",
@@ -108,6 +107,7 @@ class Client:
         "_responses",
         "_secure",
         "_session",
+        "_source",
         "_timeouts",
         "_mask_keys",
         "_websockets",
@@ -126,7 +126,7 @@ class Client:
         config: Config | None = None,
         *,
         middleware: Iterable[Middleware] = (),
-        connector: Connector | None = None,
+        connector: Connector | Wrapper | None = None,
         redirects: RedirectPolicy | None = REDIRECTS,
         retries: RetryPolicy | None = None,
         auth: AuthArgument | None = None,
@@ -139,7 +139,7 @@ class Client:
         self.config = config
         self.closed = False
         self._timeouts = config.timeouts
-        self._connector = checked_connector(connector)
+        self._source = source = Source(connector)
         self.pool = ConnectionPool(config.pool, config.alpn)
         self._secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
@@ -155,7 +155,7 @@ class Client:
         self._resolver = Resolver(clock=SYSTEM_CLOCK, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
-        routes = Routes.of(config, dials=connector is None)
+        routes = Routes.of(config, dials=source.connector is None)
         self._session = Session(
             Preparer(self.pool, default_headers(config), self._secure, routes),
             self.buffers,
@@ -575,14 +575,16 @@ class Client:
         """
         transport = None
         try:
-            if self._connector is None:
+            source = self._source
+            if source.connector is None:
                 mode = self.config.transport
                 if has_prior_knowledge(self.config, origin.key):
                     # A connection that threads share never blocks in the kernel.
                     mode = TransportMode.SAEA
                 transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, mode)
             else:
-                transport = connect_blocking(dialler, origin.key, self._connector)
+                transport = connect_blocking(dialler, origin.key, source.connector)
+            transport = source.wrapped(transport, origin.key, None)
             connection = self._made(transport, origin, place)
         except BaseException:
             origin.released(place)

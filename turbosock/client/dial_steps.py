@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from turbosock.transport.connector import Connector
     from turbosock.transport.dial import Dial
     from turbosock.transport.secure import TlsDialer
+    from turbosock.transport.transport import Transport
 
 _CONNECT = Phase.CONNECT
 _RESOLVE = Phase.RESOLVE
@@ -132,8 +133,9 @@ class DialSteps:
             return
         plan = self._plan
         try:
-            if self._loop.connector is not None:
-                self._connect_with(self._loop.connector)
+            connector = self._loop.source.connector
+            if connector is not None:
+                self._connect_with(connector)
                 return
             self._resolve_or_connect(plan)
         except TurbosockError as error:
@@ -162,12 +164,7 @@ class DialSteps:
         assert self._target is not None, "asked for by start()"
         self._target.phase = _CONNECT
         transport = connect_with(connector, self._key, self._loop.reactor, self.deadline_ns)
-        assert isinstance(transport, SaeaTransport), "connect_with() has looked"
-        if self._target is None:
-            # The connector ended the exchange meanwhile, and this dial with it.
-            transport.close()
-        else:
-            self._stand(transport)
+        self._hand_over(transport)
 
     def on_resolved(self, lookup: Lookup) -> None:
         """The name has its answer."""
@@ -277,6 +274,18 @@ class DialSteps:
             loop.reactor.unregister(fd)
             owner.close()
             raise
+        self._hand_over(transport)
+
+    def _hand_over(self, transport: Transport) -> None:
+        """The connection stands, once what the loop's connector puts around it does."""
+        loop = self._loop
+        if self._target is not None:
+            transport = loop.source.wrapped(transport, self._key, loop.reactor)
+        if self._target is None:
+            # The connector ended the exchange meanwhile, and this dial with it.
+            transport.close()
+            return
+        assert isinstance(transport, SaeaTransport), "whoever made it has looked"
         self._stand(transport)
 
     def _stand(self, transport: SaeaTransport) -> None:

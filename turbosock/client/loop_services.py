@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from turbosock.connection.receive_ring import RingPool
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.reactor.reactor import Reactor
-    from turbosock.transport.connector import Connector
+    from turbosock.transport.connector import Source
     from turbosock.transport.secure import TlsDialer
 
 
@@ -64,7 +64,7 @@ class LoopServices(Protocol):
     held: set[HeldExchange]
     max_body_bytes: int
     secure: TlsDialer
-    connector: Connector | None
+    source: Source
     session: Session
     messages: MessageServices
 

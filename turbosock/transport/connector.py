@@ -1,19 +1,35 @@
-"""Connector: who makes connected transports for a Client or a Loop, instead of the real network.
+"""Where the transports of a Client or a Loop come from: the one seam, which both take as `connector=`.
 
-With one, no name is looked up and no socket dialled: the connector is asked for a transport to a target, and answers at
-once. Everything above (pool, protocol, timeouts, middleware) is what it always is.
+What is given there is one of two kinds, and everything above it (pool, protocol, timeouts, middleware) is what it
+always is:
 
-Invariant: a transport that was handed over is its taker's to close.
+- A `Connector` makes connected transports instead of the network: no name is looked up and no socket dialled; it is
+  asked for a transport to a target, and answers at once. Mocks, networks in memory and replayed cassettes are such.
+- A `Wrapper` stands around the transports that another one makes, its `inner`: a Connector, another Wrapper, or None,
+  the network, which is dialled as always, TLS included. Recorders and faults are such, and can be stacked.
+
+    Client(connector=mock)                          # answers of its own
+    Client(connector=Faults())                      # the network, with faults
+    Loop(connector=Recorder(inner=Faults(mock)))    # outermost first: what it records is what the faults left
+
+Either may have a `clock`: the time that its connections live in, which is then that of the Client or Loop, too, unless
+a Loop was given another one. A Wrapper that has none lives in its inner one's time.
+
+A transport carries the bytes of the application: what is recorded or spoilt is what the protocols say, whether or not
+TLS lies below. Its `tls` is what was agreed on there; a connector that wants HTTP/2 to be spoken says so in `tls.alpn`.
+
+Invariant: a transport that was handed over is its taker's to close, and a wrapped one its wrapper's.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from turbosock.errors import ConnectError, InvalidOption, MisuseError, Origin, TurbosockError
 from turbosock.transport.transport import SaeaTransport, Transport
 
 if TYPE_CHECKING:
+    from turbosock.reactor.clock import Clock
     from turbosock.reactor.reactor import Reactor
 
 
@@ -54,16 +70,84 @@ class Connector(Protocol):
         """
 
 
-def checked_connector(connector: Connector | None) -> Connector | None:
-    """`connector`, which a Client or a Loop was given.
+class Wrapper(Protocol):
+    """Stands around the transports that another one makes."""
+
+    @property
+    def inner(self) -> Connector | Wrapper | None:
+        """Whose transports are wrapped; None: those of the network."""
+
+    def wrap(self, transport: Transport, target: Target, reactor: Reactor | None) -> Transport:
+        """What stands for a connected transport from here on; it may be the same one.
+
+        Args:
+            transport: what `inner` made, a SaeaTransport where there is a reactor; registered with it already.
+            target: where it leads.
+            reactor: what drives it; None for a caller that blocks. Under a reactor the call must not wait.
+
+        Raises:
+            TurbosockError: as Connector.connect; `transport` is closed then, by the caller.
+        """
+
+
+class Source:
+    """What was given as `connector`, taken apart once.
+
+    Args:
+        given: a Connector, a Wrapper, or None for the network.
+
+    Attributes:
+        connector: makes the transports; None: they are dialled.
+        clock: the time they live in; None: the system's.
 
     Raises:
-        InvalidOption: it has no `connect`.
+        InvalidOption: something in `given` is neither.
     """
-    if connector is not None and not callable(getattr(connector, "connect", None)):
-        what = type(connector).__name__
-        raise InvalidOption(f"connector: a {what} was given; give an object with connect(target, reactor, deadline_ns)")
-    return connector
+
+    __slots__ = ("_wrappers", "clock", "connector")
+
+    def __init__(self, given: Connector | Wrapper | None) -> None:
+        # The innermost first: the order in which they wrap.
+        self._wrappers: list[Wrapper] = []
+        self.clock: Clock | None = None
+        maker: Any = given
+        while maker is not None:
+            if self.clock is None:
+                self.clock = getattr(maker, "clock", None)
+            if callable(getattr(maker, "connect", None)):
+                break
+            if not callable(getattr(maker, "wrap", None)) or not hasattr(maker, "inner") or maker in self._wrappers:
+                raise InvalidOption(
+                    f"connector: a {type(maker).__name__} was given; give an object with "
+                    "connect(target, reactor, deadline_ns), or one with wrap(transport, target, reactor) and inner"
+                )
+            self._wrappers.insert(0, maker)
+            maker = maker.inner
+        self.connector: Connector | None = maker
+
+    def wrapped(self, transport: Transport, target: Target, reactor: Reactor | None) -> Transport:
+        """What all wrappers make of a connected transport, which is closed where one of them fails.
+
+        Raises:
+            TurbosockError, MisuseError: as `connect_with`.
+        """
+        for wrapper in self._wrappers:
+            try:
+                transport = _checked(wrapper.wrap(transport, target, reactor), reactor)
+            except TurbosockError:
+                transport.close()
+                raise
+            except Exception as error:
+                transport.close()
+                raise _connect_error(error) from error
+            except BaseException:
+                transport.close()
+                raise
+        return transport
+
+
+def _connect_error(error: Exception) -> ConnectError:
+    return ConnectError(f"the connector raised {type(error).__name__}: {error}", errno=getattr(error, "errno", None))
 
 
 def connect_with(connector: Connector, target: Target, reactor: Reactor | None, deadline_ns: int) -> Transport:
@@ -78,9 +162,11 @@ def connect_with(connector: Connector, target: Target, reactor: Reactor | None, 
     except TurbosockError:
         raise
     except Exception as error:
-        raise ConnectError(
-            f"the connector raised {type(error).__name__}: {error}", errno=getattr(error, "errno", None)
-        ) from error
+        raise _connect_error(error) from error
+    return _checked(transport, reactor)
+
+
+def _checked(transport: Transport, reactor: Reactor | None) -> Transport:
     wanted = Transport if reactor is None else SaeaTransport
     if not isinstance(transport, wanted):
         raise MisuseError(

@@ -1,4 +1,4 @@
-"""A connector instead of the network: what it is asked, and what its failures become."""
+"""Where transports come from: what a connector is asked, what wraps them, and what their failures become."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 
 from turbosock import Client, ClientClosed, Config, InvalidOption, Loop, Timeouts
-from turbosock.errors import ConnectError, ConnectTimeout, MisuseError, Phase, TotalTimeout
-from turbosock.reactor.clock import SYSTEM_CLOCK
+from turbosock.errors import ConnectError, ConnectTimeout, MisuseError, Phase, TotalTimeout, TurbosockError
+from turbosock.reactor.clock import SYSTEM_CLOCK, ManualClock
 from turbosock.reactor.reactor import Reactor
-from turbosock.transport.connector import Connector, Target, connect_with
+from turbosock.transport.connector import Connector, Source, Target, Wrapper, connect_with
 from turbosock.transport.transport import SaeaTransport, StreamTransport, Transport
 
 URL = "http://not-a-name.invalid/"
@@ -181,3 +181,83 @@ def test_connect_with_accepts_any_transport_for_a_blocking_caller(pairs: Pairs) 
         for transport in (StreamTransport(near), SaeaTransport(near)):
             pairs.answer = transport
             assert connect_with(pairs, cast(Target, None), None, 0) is transport
+
+
+class Around:
+    """Wraps transports in themselves, and remembers what it was asked."""
+
+    def __init__(self, name: str, inner: Connector | Wrapper | None, asked: list[tuple[str, str, bool]]) -> None:
+        self.name = name
+        self.inner = inner
+        self.asked = asked
+        self.failure: Exception | None = None
+        self.wrapped: list[Transport] = []
+
+    def wrap(self, transport: Transport, target: Target, reactor: Reactor | None) -> Transport:
+        self.asked.append((self.name, target.host, reactor is None))
+        self.wrapped.append(transport)
+        if self.failure is not None:
+            raise self.failure
+        return transport
+
+
+@pytest.mark.parametrize("face", [Client, Loop])
+def test_wrappers_are_asked_from_the_innermost_outwards(pairs: Pairs, face: type[Client] | type[Loop]) -> None:
+    asked: list[tuple[str, str, bool]] = []
+    outer = Around("outer", Around("inner", pairs, asked), asked)
+    with face(connector=outer) as owner:
+        if isinstance(owner, Client):
+            assert owner.get(URL).content == b"ok"
+        else:
+            assert finish(owner) is None
+    assert asked == [(name, "not-a-name.invalid", face is Client) for name in ("inner", "outer")]
+
+
+@pytest.mark.parametrize("face", [Client, Loop])
+def test_wrapper_of_nothing_wraps_what_is_dialled(face: type[Client] | type[Loop]) -> None:
+    asked: list[tuple[str, str, bool]] = []
+    with socket.create_server(("127.0.0.1", 0)) as server, face(connector=Around("only", None, asked)) as owner:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        if isinstance(owner, Client):
+            with pytest.raises(TurbosockError):
+                owner.get(url, timeout=0.01)
+        else:
+            owner.get(url)
+            for _ in range(5):
+                owner.poll(0.1 if not asked else 0.0)
+    assert asked == [("only", "127.0.0.1", face is Client)]
+
+
+@pytest.mark.parametrize("failure", [ConnectError("no"), ValueError("odd")])
+@pytest.mark.parametrize("face", [Client, Loop])
+def test_wrapper_that_fails_leaves_no_connection(
+    pairs: Pairs, face: type[Client] | type[Loop], failure: Exception
+) -> None:
+    around = Around("only", pairs, [])
+    around.failure = failure
+    with face(connector=around) as owner:
+        if isinstance(owner, Client):
+            with pytest.raises(ConnectError):
+                owner.get(URL)
+        else:
+            assert isinstance(finish(owner), ConnectError)
+        assert owner.stats().open == 0
+    assert [transport.fd for transport in around.wrapped] == [-1]
+
+
+def test_what_a_wrapper_goes_round_is_checked_at_construction() -> None:
+    with pytest.raises(InvalidOption, match="str"):
+        Source(Around("outer", cast(Connector, "the network"), []))
+    around = Around("round", None, [])
+    around.inner = around
+    with pytest.raises(InvalidOption, match="Around"):
+        Source(around)
+
+
+def test_clock_is_that_of_the_outermost_which_has_one(pairs: Pairs) -> None:
+    clock = ManualClock(7)
+    pairs.clock = clock  # type: ignore[attr-defined]
+    with Loop(connector=Around("only", pairs, [])) as loop:
+        assert loop.reactor.clock is clock
+    with Loop(connector=pairs, clock=SYSTEM_CLOCK) as loop:
+        assert loop.reactor.clock is SYSTEM_CLOCK
