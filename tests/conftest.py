@@ -33,6 +33,12 @@ def pytest_report_header() -> str | None:
     return f"switched: {SWITCHED}" if SWITCHED else None
 
 
+def pytest_collection_finish() -> None:
+    """Take what is there by now out of the collector's sight: the many tests that collect would look at each other."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def leaks_are_found_where_they_are_made() -> Iterator[None]:
     """What a module's tests leave open in a cycle is told of at its end, not in a test of another."""
