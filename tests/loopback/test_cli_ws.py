@@ -120,7 +120,7 @@ def test_silence_behind_an_input_that_has_ended_closes_it(wait: str) -> None:
     ],
 )
 def test_end_is_told_by_the_status(steps: tuple[Step, ...], status: ExitStatus, words: bytes) -> None:
-    timeout = "1" if status is ExitStatus.TIMEOUT else "10"
+    timeout = "0.2" if status is ExitStatus.TIMEOUT else "10"
     with scripted(steps) as server:
         url = server.url().replace("http", "ws")
         process = subprocess.Popen(
@@ -132,6 +132,16 @@ def test_end_is_told_by_the_status(steps: tuple[Step, ...], status: ExitStatus, 
             assert process.stderr is not None
             said = process.stderr.read()
     assert words in said and said.count(b"\n") == bool(words)
+
+
+def test_end_of_the_time_tells_the_peer_and_waits_for_no_answer() -> None:
+    seen: list[Frame] = []
+    with scripted((accept(), note_until_close(seen), await_close)) as server:
+        url = server.url().replace("http", "ws")
+        process = subprocess.Popen([*COMMAND, url, "-m", "0.2"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        with process:
+            assert process.wait(GUARD_S) == ExitStatus.TIMEOUT
+    assert seen == [(CLOSE, b"\x03\xe9")]
 
 
 def test_url_of_requests_is_refused_with_a_hint() -> None:

@@ -32,6 +32,7 @@ from turbosock.client.quantity import time_text
 from turbosock.client.websocket import QUIET_ENDS, WebSocket
 from turbosock.config import Config, Timeouts
 from turbosock.errors import LimitError, TotalTimeout, TurbosockError, WebSocketClosed
+from turbosock.protocol.websocket.close import GOING_AWAY
 
 _BLOCK_BYTES: Final = 64 * limits.KIB
 # Bytes of a binary message that are no text: as escapes, so that what is printed can be told from a text.
@@ -140,6 +141,8 @@ def _print(ws: WebSocket, output: Sink, arguments: argparse.Namespace, started_s
         if timeout is not None:
             wait_s = started_s + timeout - time.monotonic()
             if wait_s <= 0:
+                # Nothing is left for an answer to the Close.
+                ws.close(GOING_AWAY, timeout=0)
                 raise TotalTimeout(f"the {timeout:g} s of --timeout are over")
         with contextlib.suppress(TimeoutError):
             message = ws.recv(wait_s)
