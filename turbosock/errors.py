@@ -39,6 +39,7 @@
     │   └── TooManyRedirects            LIMIT     one more than max_redirects, or a loop
     ├── StatusError                     REMOTE    raise_for_status() on 4xx and 5xx; a WebSocket that was refused
     ├── AuditError                      LOCAL     an audit of allocations could not be made
+    ├── CassetteError                   LOCAL     recorded exchanges are damaged, or have no answer to a request
     └── Cancelled                       LOCAL     cancel() was called
 
 `origin` says whose fault it is, `code` is a stable word for programs, and the message says what failed,
@@ -502,6 +503,13 @@ class AuditError(TurbosockError):
 
     origin = Origin.LOCAL
     code = "audit_failed"
+
+
+class CassetteError(TurbosockError):
+    """A cassette of recorded exchanges is damaged, or has no answer to a request (code "cassette_mismatch")."""
+
+    origin = Origin.LOCAL
+    code = "cassette"
 
 
 class Cancelled(TurbosockError):

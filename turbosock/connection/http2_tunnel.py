@@ -52,7 +52,6 @@ class Http2Tunnel(SaeaTransport):
 
     # A send is one piece of memory: what is joined becomes one frame.
     keeps_unsent = True
-    sends_files = False
 
     def __init__(
         self, connection: Http2Connection, stream: Stream, backlog: Backlog | None, on_closed: Callable[[], None]
@@ -64,6 +63,7 @@ class Http2Tunnel(SaeaTransport):
         self.tls = carrier.tls
         self.reactor = None
         self.burst_bytes = carrier.burst_bytes
+        self.sends_files = False
         self.receive_budget_ns = self.send_budget_ns = -1
         self.receive_context = IOContext()
         self.send_context = IOContext()

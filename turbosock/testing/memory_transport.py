@@ -30,7 +30,7 @@ class _OverMemory(Transport):
     memory: MemorySocket
 
     # There is no descriptor that the system could move a file's bytes to.
-    sends_files = False
+    moves_files = False
 
     def end_output(self) -> bool:
         try:

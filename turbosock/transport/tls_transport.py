@@ -49,7 +49,7 @@ class TlsTransport(SaeaTransport):
     __slots__ = ("_credited", "_found", "_nested", "_stalled", "receive_wants_write", "send_wants_read", "session")
 
     # The engine encrypts memory.
-    sends_files = False
+    moves_files = False
 
     def __init__(self, session: TlsSession, reactor: Reactor | None = None) -> None:
         self.session = session
@@ -62,6 +62,8 @@ class TlsTransport(SaeaTransport):
         self._credited = 0
         self._nested = session.nested
         super().__init__(session.socket, reactor)
+        self._recv_into = session.recv_into
+        self._send = session.send
         self.tls = session.info()
 
     def is_drained(self) -> bool:
@@ -85,9 +87,9 @@ class TlsTransport(SaeaTransport):
             try:
                 if context.offset:
                     target = memoryview(context.buffer)[context.offset : context.offset + context.count]
-                    received = self.session.recv_into(target, context.count)
+                    received = self._recv_into(target, context.count)
                 else:
-                    received = self.session.recv_into(context.buffer, context.count)  # type: ignore[arg-type]
+                    received = self._recv_into(context.buffer, context.count)
             except TurbosockError as error:
                 context.bytes_transferred = 0
                 context.error = error
@@ -144,7 +146,7 @@ class TlsTransport(SaeaTransport):
         else:
             data = context.buffer
         try:
-            sent = self.session.send(data)
+            sent = self._send(data)
         except TurbosockError as error:
             context.bytes_transferred = 0
             context.error = self._reason_for(error)
@@ -241,7 +243,7 @@ class TlsTransport(SaeaTransport):
             return True
         probe = bytearray(1)
         try:
-            count = self.session.recv_into(probe, 1)
+            count = self._recv_into(probe, 1)
         except TurbosockError as error:
             # Without its frames, which hold this transport.
             self._found = error.with_traceback(None)

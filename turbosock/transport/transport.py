@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import os
 import socket as socket_module
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias
 
 from turbosock import limits
 from turbosock.errors import NetworkError, ReadError, TurbosockError, WriteError
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
     from turbosock.tls.provider import TlsInfo
 
 SLACK_NS: Final = limits.TIMEOUT_SLACK_NS
+
+# recv_into(buffer, count), send(buffer) and sendmsg(buffers): how many bytes moved.
+ReceiveCall: TypeAlias = Callable[[Any, int], int]
+SendCall: TypeAlias = Callable[[Any], int]
+SendVectorCall: TypeAlias = Callable[[Any], int]
+SocketCalls: TypeAlias = tuple[ReceiveCall, SendCall, SendVectorCall]
 
 
 def read_error(error: OSError) -> ReadError:
@@ -80,6 +87,7 @@ class Transport:
         receive_budget_ns: how long the next receive may wait, as the kernel knows it; -1: it does not wait.
         bytes_in, bytes_out: what has moved since the connection stood.
         tls: what was agreed on, for TLS.
+        sends_files: whether a send may be given a file instead of memory.
         burst_bytes: after so many bytes, one long message lets its driver have a turn: at once where a blocking caller
             has a deadline to look at, after a quantum where a reactor has other sockets.
     """
@@ -98,6 +106,7 @@ class Transport:
         "receive_context",
         "send_budget_ns",
         "send_context",
+        "sends_files",
         "socket",
         "tls",
     )
@@ -105,8 +114,8 @@ class Transport:
     blocking: ClassVar[bool]
     # Whether memory that a send could not take whole is read again in later sends: it must not change until then.
     keeps_unsent: ClassVar[bool] = False
-    # Whether a send may be given a file instead of memory.
-    sends_files: ClassVar[bool] = False
+    # Whether the system can move a file's bytes to this kind of socket.
+    moves_files: ClassVar[bool] = False
     # Whether a pending receive waits until the socket can be written, or a pending send until it can be read.
     receive_wants_write: bool = False
     send_wants_read: bool = False
@@ -114,9 +123,9 @@ class Transport:
     def __init__(self, sock: socket) -> None:
         self.socket = sock
         self.fd = sock.fileno()
-        self._recv_into = sock.recv_into
-        self._send = sock.send
-        self._sendmsg = sock.sendmsg
+        self._recv_into: ReceiveCall = sock.recv_into
+        self._send: SendCall = sock.send
+        self._sendmsg: SendVectorCall = sock.sendmsg
         self._waiter: SingleWaiter | None = None
         self.receive_context = IOContext()
         self.send_context = IOContext()
@@ -127,7 +136,18 @@ class Transport:
         self.bytes_in = 0.0
         self.bytes_out = 0.0
         self.burst_bytes = 1
+        self.sends_files = self.moves_files
         self.tls: TlsInfo | None = None
+
+    def interpose(self, recv_into: ReceiveCall, send: SendCall, sendmsg: SendVectorCall) -> SocketCalls:
+        """Have these called from now on, instead of the socket's or the TLS session's own, which are returned.
+
+        They are to behave as those do. Files are sent as memory.
+        """
+        own = self._recv_into, self._send, self._sendmsg
+        self._recv_into, self._send, self._sendmsg = recv_into, send, sendmsg
+        self.sends_files = False
+        return own
 
     def receive(self, context: IOContext) -> bool:
         """Receive into the context's buffer; see the module for the answer.
@@ -292,7 +312,7 @@ class StreamTransport(Transport):
     __slots__ = ()
 
     blocking = True
-    sends_files = True
+    moves_files = True
 
     def __init__(self, sock: socket) -> None:
         super().__init__(sock)
@@ -379,7 +399,7 @@ class SaeaTransport(Transport):
     __slots__ = ("_reading", "_writing", "mask", "queued", "reactor")
 
     blocking = False
-    sends_files = True
+    moves_files = True
 
     def __init__(self, sock: socket, reactor: Reactor | None = None) -> None:
         super().__init__(sock)

@@ -6,8 +6,9 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,6 +218,29 @@ def test_connection_that_the_system_cannot_ask_about_is_not_quiet(pair: Pair, mo
 
     monkeypatch.setattr(SingleWaiter, "wait", refuse)
     assert not transport.is_quiet()
+
+
+def test_interposed_calls_see_what_moves_and_files_go_as_memory(pair: Pair) -> None:
+    transport, far = pair
+    assert transport.sends_files
+    seen: list[object] = []
+
+    def note(name: str, call: Callable[..., int]) -> Callable[..., int]:
+        def noted(*args: Any) -> int:
+            seen.append(name)
+            return call(*args)
+
+        return noted
+
+    sock = transport.socket
+    own = transport.interpose(note("recv", sock.recv_into), note("send", sock.send), note("sendmsg", sock.sendmsg))
+    assert own == (sock.recv_into, sock.send, sock.sendmsg)
+    assert not transport.sends_files
+    send(transport, b"there")
+    assert far.recv(10) == b"there"
+    far.send(b"back")
+    assert receive(transport)[1][:4] == b"back"
+    assert seen == ["send", "recv"]
 
 
 def test_abort_from_another_thread_ends_a_wait_for_bytes(pair: Pair) -> None:
@@ -437,7 +461,7 @@ def test_saea_send_that_breaks_off_completes_with_it_and_raises_it(
     context.completed = noted = Noted()
     context.set_buffer(b"hello", 0, 5)
     transport.send_later(context)
-    transport._send = broken  # type: ignore[assignment]  # the socket's own method
+    transport._send = broken  # the socket's own method
     with pytest.raises(kind):
         turn(reactor)
     assert noted.results == [0] and type(context.error) is kind

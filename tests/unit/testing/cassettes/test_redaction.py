@@ -1,0 +1,48 @@
+"""What is hidden, what is not, and that hiding twice is hiding once."""
+
+from __future__ import annotations
+
+import pytest
+
+from turbosock.testing.cassettes.redaction import Redaction
+
+USUAL = Redaction(True, ())
+NAMED = Redaction(True, ["Door", "session"])
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (("Authorization", "Basic x"), "(hidden)"),
+        (("proxy-authorization", "x"), "(hidden)"),
+        (("X-Api-Key", "x"), "(hidden)"),
+        (("Cookie", "a=x; b=y"), "a=(hidden); b=(hidden)"),
+        (("Cookie", "junk"), "(hidden)"),
+        (("Set-Cookie", "a=x; Path=/; Secure"), "a=(hidden); Path=/; Secure"),
+        (("Location", "/p?token=x&page=2"), "/p?token=(hidden)&page=2"),
+        (("Referer", "http://me:pw@h/?sig=1#code=2"), "http://(hidden)@h/?sig=(hidden)#code=(hidden)"),
+        (("Door", "x"), "(hidden)"),
+        (("Link", "<https://h/?door=x>; rel=next"), "<https://h/?door=(hidden); rel=next"),
+        (("Accept", "text/plain"), "text/plain"),
+    ],
+)
+def test_fields_are_hidden_by_what_they_hold(field: tuple[str, str], expected: str) -> None:
+    ((name, value),) = NAMED.headers([field])
+    assert (name, value) == (field[0], expected)
+    assert NAMED.headers([(name, value)]) == [(name, value)]
+    assert Redaction(False, ["Door"]).headers([field]) == [field]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ('{"door": "a\\"b", "x": 1}', "application/json", '{"door": "(hidden)", "x": 1}'),
+        ('{"SESSION":-1.5e3}', "", '{"SESSION":"(hidden)"}'),
+        ("a=1&door=x&session=", "application/x-www-form-urlencoded", "a=1&door=(hidden)&session=(hidden)"),
+        ("door=x", "text/plain", "door=x"),
+    ],
+)
+def test_members_that_were_named_are_hidden_in_bodies(text: str, kind: str, expected: str) -> None:
+    assert NAMED.text(text, kind) == expected
+    assert NAMED.text(expected, kind) == expected
+    assert USUAL.text(text, kind) == text

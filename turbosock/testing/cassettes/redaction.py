@@ -1,0 +1,82 @@
+"""Redaction: what a cassette does not tell: credentials and cookies, and what its user names.
+
+Hidden are what `observe/hidden.py` recognises (fields of credentials, fields and query parameters named like secrets,
+user information in URLs) and the values of cookies, whose names and attributes stay, so that a replay sets and sends
+them. Names that a user gives are hidden as fields, cookies, query parameters, and members of JSON objects and forms.
+
+Invariant: what was redacted is not changed by being redacted again; so a recorded request and a present one are
+compared as both would be written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from turbosock.errors import InvalidOption
+from turbosock.observe.hidden import HIDDEN, shown_url, shown_value
+from turbosock.testing.cassettes.entry import TextField
+
+
+class Redaction:
+    """Hides secrets.
+
+    Args:
+        enabled: False: everything is shown.
+        names: further names whose values are secrets, in any case.
+
+    Raises:
+        InvalidOption: an argument is not what it should be; it is named as Recorder's.
+    """
+
+    def __init__(self, enabled: bool, names: Iterable[str]) -> None:
+        if not isinstance(enabled, bool):
+            raise InvalidOption(f"redact={enabled!r}: give True or False")
+        found = [names] if isinstance(names, str) else list(names)
+        for name in found:
+            if not isinstance(name, str) or not name:
+                raise InvalidOption(f"secrets: {name!r} is no name; give the names of fields, parameters or members")
+        self.enabled = enabled
+        self._names = frozenset(name.lower() for name in found)
+        alternatives = "|".join(re.escape(name) for name in sorted(self._names))
+        self._parameter = re.compile(rf"(?i)(?<=[?&#;])((?:{alternatives})=)[^&#;]*")
+        self._form = re.compile(rf"(?i)((?:^|&)(?:{alternatives})=)[^&]*")
+        self._member = re.compile(rf'(?i)("(?:{alternatives})"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9.eE+-]+)')
+
+    def url(self, url: str) -> str:
+        """A URL without secrets."""
+        if not self.enabled:
+            return url
+        url = shown_url(url)
+        return self._parameter.sub(rf"\1{HIDDEN}", url) if self._names else url
+
+    def headers(self, headers: Iterable[TextField]) -> list[TextField]:
+        """Fields without secrets."""
+        if not self.enabled:
+            return list(headers)
+        return [(name, self._value(name.lower(), value)) for name, value in headers]
+
+    def _value(self, key: str, value: str) -> str:
+        if key == "cookie":
+            return "; ".join(_hide_cookie(pair) for pair in value.split(";"))
+        if key == "set-cookie":
+            pair, semicolon, attributes = value.partition(";")
+            return _hide_cookie(pair) + semicolon + attributes
+        if key in self._names:
+            return HIDDEN
+        shown = shown_value(key, value)
+        return self.url(shown) if "://" in shown else shown
+
+    def text(self, text: str, content_type: str) -> str:
+        """The text of a body without what the user named."""
+        if not (self.enabled and self._names):
+            return text
+        if "x-www-form-urlencoded" in content_type:
+            return self._form.sub(rf"\1{HIDDEN}", text)
+        # Whatever calls itself something else may hold JSON all the same: lines of a log, events.
+        return self._member.sub(rf'\1"{HIDDEN}"', text)
+
+
+def _hide_cookie(pair: str) -> str:
+    name, equals, _ = pair.strip().partition("=")
+    return f"{name}={HIDDEN}" if equals else HIDDEN
