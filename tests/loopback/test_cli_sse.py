@@ -10,7 +10,7 @@ from signal import SIGINT
 import pytest
 
 from support.event_peer import HEAD
-from support.scripted_server import Script, await_close, close, read_request, scripted, send
+from support.scripted_server import Script, await_close, close, read_request, scripted, send, stall
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
 
@@ -47,7 +47,12 @@ def test_events_of_other_types_are_left_out(capfd: pytest.CaptureFixture[str]) -
 def test_count_ends_the_stream(capfd: pytest.CaptureFixture[str]) -> None:
     endless: Script = (read_request, send(HEAD + EVENTS), await_close)
     assert printed(capfd, "-n", "2", scripts=(endless,)) == "first\na\\nb\\x1b\n"
-    assert printed(capfd, "-n", "0", scripts=(endless,)) == ""
+
+
+def test_timeout_is_told_as_it_was_given_and_not_as_what_was_left(capfd: pytest.CaptureFixture[str]) -> None:
+    with scripted((read_request, stall)) as server:
+        assert main(["sse", "-m", "0.2", server.url("/")]) == ExitStatus.TIMEOUT
+    assert "the total deadline of 0.2 s passed" in capfd.readouterr().err
 
 
 def test_stream_goes_on_over_connections_and_says_so(capfd: pytest.CaptureFixture[str]) -> None:

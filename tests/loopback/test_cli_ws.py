@@ -28,6 +28,7 @@ from support.websocket_server import (
     server_frame,
 )
 from turbosock.cli.exit_status import ExitStatus
+from turbosock.cli.main import main
 
 COMMAND = [sys.executable, "-m", "turbosock", "ws"]
 GUARD_S = 20
@@ -142,6 +143,16 @@ def test_end_of_the_time_tells_the_peer_and_waits_for_no_answer() -> None:
         with process:
             assert process.wait(GUARD_S) == ExitStatus.TIMEOUT
     assert seen == [(CLOSE, b"\x03\xe9")]
+
+
+@pytest.mark.parametrize(
+    "script", [(read_head, answer(b"no", b"HTTP/1.1 404 Not Found\r\n")), (read_head, close)], ids=["refused", "closed"]
+)
+def test_failed_opening_names_the_url_of_the_websocket(script: Script, capfd: pytest.CaptureFixture[str]) -> None:
+    with scripted(script) as server:
+        url = server.url("/chat").replace("http", "ws")
+        assert main(["ws", url]) != ExitStatus.OK
+    assert capfd.readouterr().err.startswith(f"turbosock: GET {url}: ")
 
 
 def test_url_of_requests_is_refused_with_a_hint() -> None:

@@ -333,6 +333,8 @@ class EventStream:
             Whether another one follows at `due_ns`; else the stream is closed, and `error` says why.
         """
         reconnection = self._reconnection
+        if self._deadline_ns and isinstance(error, TotalTimeout):
+            error = self._expired(error)
         self.error = error
         cause: BaseException | None = error
         while cause is not None:
@@ -388,6 +390,11 @@ class EventStream:
             assert self._reconnection is not None, "asked for where another attempt may follow"
             return not self._reconnection.was_open
         return error.code == "not_an_event_stream"
+
+    def _expired(self, error: TotalTimeout) -> TurbosockError:
+        """The error of a request that had what was left of the deadline, told by the whole of it."""
+        told = TotalTimeout(f"the total deadline of {self._timeouts.total_s} s passed; raise it or ask for less")
+        return told.during(error.phase, error.method, error.url, error.bytes_done)
 
     def _end(self, error: TurbosockError | None) -> None:
         """Close for good: no more connections, nothing held."""

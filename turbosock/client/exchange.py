@@ -333,7 +333,7 @@ class ClientExchange:
             error.during(
                 error.phase if error.phase is not Phase.NONE else self.phase,
                 self.prepared.method,
-                self.prepared.url.safe,
+                self.prepared.shown_url,
                 self.nbytes,
             )
         self.error = error
@@ -342,7 +342,7 @@ class ClientExchange:
 
 def status_error(exchange: ClientExchange, what: str) -> StatusError:
     """The error of an answer whose status is the failure."""
-    method, url = exchange.method, exchange.prepared.url.safe
+    method, url = exchange.method, exchange.prepared.shown_url
     error = StatusError(f"{method} {url}: {what}", response=exchange)
     error.method = method
     error.url = url

@@ -18,7 +18,7 @@ from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.exchange import status_error
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_opening_connection import LoopOpeningConnection
-from turbosock.client.websocket_opening import OpeningOptions, prepare_opening, refusal_words, websocket_url
+from turbosock.client.websocket_opening import OpeningOptions, prepare_opening, refusal_words
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.websocket import WebSocketEndpoint
 from turbosock.connection.websocket_connection import DeflatingConnection, WebSocketConnection
@@ -274,7 +274,7 @@ def open_websocket(
     opening = LoopOpening(handshake, keys, bounds.max_message)
     endpoint = opening.endpoint(Agreement(None, None))
     frames = opening.frames(endpoint)
-    where = websocket_url(prepared.url.safe)
+    where = prepared.shown_url
     connection: WebSocketConnection
     if isinstance(frames, DeflatedFrames):
         connection = DeflatingConnection(services, opening, bounds, endpoint, frames, where, takeover=True)

@@ -86,6 +86,13 @@ class PreparedRequest:
         self.expected: ResponseHead | None = None
         self.model: PreparedRequest | None = None
 
+    @property
+    def shown_url(self) -> str:
+        """The URL as it is shown, without credentials; where the request opens a WebSocket, that of the WebSocket."""
+        url = self.url.safe
+        # http is ws, https is wss, http+unix is ws+unix.
+        return "ws" + url[4:] if self.origin.key.upgrades else url
+
     def note_answer(self, head: ResponseHead) -> None:
         """The request was answered by a head that was not expected."""
         self.expected = head

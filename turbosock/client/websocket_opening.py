@@ -139,7 +139,7 @@ def open_websocket(
             tune(transport.socket, keep_alive=True)
         websocket = WebSocket(
             client,
-            websocket_url(response.prepared.url.safe),
+            response.prepared.shown_url,
             endpoint,
             transport,
             leftover,
@@ -251,9 +251,3 @@ def http_url(url: str) -> str:
     if "#" in rest:
         raise InvalidUrl("url: the URL of a WebSocket has no fragment (RFC 6455 section 3); write '%23' for a '#'")
     return f"{known}://{rest}"
-
-
-def websocket_url(url: str) -> str:
-    """The URL of a WebSocket, as it is shown, by that of the request that opened it."""
-    scheme, separator, rest = url.partition("://")
-    return f"{'wss' if scheme == 'https' else 'ws' + scheme[4:]}{separator}{rest}"
