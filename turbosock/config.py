@@ -77,14 +77,15 @@ class NameResolver(Protocol):
         """
 
 
-def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
-    """Raise InvalidOption unless `value` is a usable time in seconds (or None, where that is allowed)."""
+def check_seconds(name: str, value: object, *, optional: bool = False, zero: bool = False) -> None:
+    """Raise InvalidOption unless `value` is a usable time in seconds (or None, or 0, where that is allowed)."""
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidOption(f"{name}={value!r}: give seconds as a number")
-    if not 0 < value <= limits.MAX_TIMEOUT_S:
-        raise InvalidOption(f"{name}={value!r}: give more than 0 and at most {limits.MAX_TIMEOUT_S:.0f} seconds")
+    if not 0 < value <= limits.MAX_TIMEOUT_S and not (zero and value == 0):
+        least = "0 or more" if zero else "more than 0"
+        raise InvalidOption(f"{name}={value!r}: give {least} and at most {limits.MAX_TIMEOUT_S:.0f} seconds")
 
 
 def check_count(name: str, value: object, minimum: int, maximum: int) -> None:
@@ -260,7 +261,7 @@ class Config:
             `resolve`. It is called in threads, several at once, and what it answers is not cached.
         local_address: the address of this machine to connect from, or (address, port), or one of each family in a
             list; destinations of a family without one are then not connected to. None: the system chooses.
-        host_map: hosts that are connected to elsewhere, as {"example.com": "127.0.0.1:8443", "*.dev": "127.0.0.1"};
+        host_map: hosts that are connected to elsewhere, as `{"example.com": "127.0.0.1:8443", "*.dev": "127.0.0.1"}`;
             Host and TLS stay the URL's.
         proxy: through what requests go: a Proxy, a URL such as "socks5h://host:1080", a tuple of these (a chain, the
             nearest first), or a mapping from "http", "https" and "all" to such; False: nothing. None: what the

@@ -662,7 +662,7 @@ class Loop:
         if timeout is None:
             timeout = limits.MAX_POLL_WAIT_S
         elif timeout != 0.0:
-            check_seconds("timeout", timeout)
+            check_seconds("timeout", timeout, zero=True)
         if max_time is not None or max_events is not None or max_bytes is not None:
             _check_budgets(max_time, max_events, max_bytes)
         if self._turning:
@@ -890,7 +890,7 @@ class Loop:
         if self.closed:
             raise self._closed_error("flush() needs")
         if max_time != 0.0:
-            check_seconds("max_time", max_time)
+            check_seconds("max_time", max_time, zero=True)
         if self._turning:
             raise StateError(NESTED.format("flush"))
         self._turning = True

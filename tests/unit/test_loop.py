@@ -768,6 +768,11 @@ def test_poll_with_a_wrong_budget_names_it(options: dict[str, Any], argument: st
         loop.poll(**options)
 
 
+def test_poll_with_a_negative_timeout_is_told_that_0_would_do() -> None:
+    with Loop() as loop, pytest.raises(InvalidOption, match=r"timeout=-1: give 0 or more and at most \d+ seconds"):
+        loop.poll(-1)
+
+
 # Fairness
 
 
