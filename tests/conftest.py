@@ -1,5 +1,6 @@
-"""What holds for every test: the environment's proxies are not ours, in this process and in those that tests start; and
-settings that the environment switches (see support/switches.py) are. Ctrl-C interrupts, however the tests were begun.
+"""What holds for every test: the environment's proxies and terminal are not ours, in this process and in those that
+tests start; and settings that the environment switches (see support/switches.py) are. Ctrl-C interrupts, however the
+tests were begun.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from support import switches
 for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
+for name in ("TERM", "NO_COLOR"):
+    os.environ.pop(name, None)
 
 # A shell gives what it starts in the background a SIGINT that is ignored, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -361,7 +361,9 @@ def test_get_full_disk_has_its_status(unbuffered: str, peer: Peer) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*COMMAND, "get", peer.url("/100")], stdout=full, stderr=subprocess.PIPE, env=environment)
     assert done.returncode == ExitStatus.OUTPUT
-    assert done.stderr == b"turbosock: standard output: No space left on device\n"
+    assert (
+        done.stderr == b"turbosock: standard output: No space left on device; free some space, or choose another disk\n"
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
@@ -369,7 +371,7 @@ def test_help_onto_a_full_disk_has_its_status() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, env=BUFFERED)
     assert done.returncode == ExitStatus.OUTPUT
-    assert done.stderr == b"turbosock: <stdout>: No space left on device\n"
+    assert done.stderr == b"turbosock: <stdout>: No space left on device; free some space, or choose another disk\n"
 
 
 def test_get_interrupted_ends_with_130_and_leaves_no_file(peer: Peer, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_file_that_cannot_be_read_is_named_before_anything_is_sent(
     output = f"{tmp_path}/output"
     command = ["get", "http://host.invalid/", "-o", output, *(option.format(missing) for option in options)]
     assert main(command) == ExitStatus.INPUT
-    assert capfd.readouterr().err == f"turbosock: {missing}: No such file or directory\n"
+    assert capfd.readouterr().err == f"turbosock: {missing}: No such file or directory; check the path\n"
     assert not os.path.exists(output)
 
 
@@ -449,7 +449,7 @@ def test_har_that_cannot_be_written_is_named_before_anything_is_sent(
     with scripted(ONCE) as server:
         assert main(["get", server.url(), "--har", path]) == ExitStatus.OUTPUT
         assert server.accepted == 0
-    assert capfd.readouterr().err == f"turbosock: {path}: No such file or directory\n"
+    assert capfd.readouterr().err == f"turbosock: {path}: No such file or directory; make the directory first\n"
 
 
 def test_har_of_a_run_that_is_refused_is_not_written(tmp_path: Path) -> None:

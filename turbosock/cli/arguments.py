@@ -80,12 +80,13 @@ def seconds_up_to(maximum_s: float) -> Callable[[str], float]:
     return bounded
 
 
-def count_up_to(maximum: int) -> Callable[[str], int]:
-    """The type of a number from 0 to `maximum`."""
+def count_up_to(maximum: int, minimum: int = 0) -> Callable[[str], int]:
+    """The type of a number from `minimum` to `maximum`."""
 
     def bounded(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and int(text) <= maximum):
-            raise argparse.ArgumentTypeError(f"give a number from 0 to {maximum}")
+        short = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
+        if not (short and minimum <= int(text) <= maximum):
+            raise argparse.ArgumentTypeError(f"give a number from {minimum} to {maximum}")
         return int(text)
 
     return bounded

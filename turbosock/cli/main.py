@@ -6,6 +6,7 @@ pipe end quietly. A traceback is a bug.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,22 @@ _COMMANDS: Final[tuple[tuple[str, _Command, str], ...]] = (
     ("demo", demo, "show the engine at work against a server of its own on loopback"),
 )
 
+# What to do about what the system says of a file.
+_TO_READ: Final = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "let its owner give you the right to read it",
+    errno.EISDIR: "give a file in it",
+}
+_TO_WRITE: Final = {
+    errno.ENOENT: "make the directory first",
+    errno.ENOTDIR: "give a path through directories",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EROFS: "choose a place that you may write to",
+    errno.EISDIR: "give the name of a file in it",
+    errno.ENOSPC: "free some space, or choose another disk",
+    errno.EDQUOT: "free some space, or choose another disk",
+}
+
 
 def make_parser() -> Parser:
     """The parser of the whole command line."""
@@ -71,11 +88,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         status = ExitStatus.PIPE_CLOSED
     except Unreadable as error:
-        status = _complain(ExitStatus.INPUT, f"{error.filename}: {error.strerror}")
+        status = _complain(ExitStatus.INPUT, _of_file(error, _TO_READ))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        status = _complain(ExitStatus.OUTPUT, f"{where}{error.strerror or error}")
+        status = _complain(ExitStatus.OUTPUT, _of_file(error, _TO_WRITE))
     return _flush(status)
+
+
+def _of_file(error: OSError, hints: dict[int, str]) -> str:
+    """Which file, what the system says of it, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    hint = hints.get(error.errno or 0)
+    return f"{where}{error.strerror or error}{f'; {hint}' if hint else ''}"
 
 
 def _complain(status: ExitStatus, what: str) -> ExitStatus:
@@ -103,5 +126,6 @@ def _flush(status: int) -> int:
                 if isinstance(error, BrokenPipeError):
                     status = ExitStatus.PIPE_CLOSED
                 else:
-                    status = _complain(ExitStatus.OUTPUT, f"{stream.name}: {error.strerror}")
+                    error.filename = stream.name
+                    status = _complain(ExitStatus.OUTPUT, _of_file(error, _TO_WRITE))
     return status

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print objects with event, id, data and retry")
     parser.add_argument("--last-event-id", metavar="ID", type=text, help="go on after the event with this id")
     parser.add_argument(
-        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT), help="end after N events printed"
+        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT, 1), help="end after N events printed"
     )
     parser.add_argument("--no-reconnect", action="store_true", help="end with the first connection")
     parser.add_argument(
@@ -126,8 +126,6 @@ def _print(stream: BlockingEventStream, output: Sink, arguments: argparse.Namesp
     line_of = _object_line if arguments.json else _data_line
     left = arguments.count
     connections = 0
-    if left == 0:
-        return
     for event in stream:
         if arguments.verbose and stream.attempts != connections:
             connections = stream.attempts

@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="end where a message that comes has more than this; 1048576 if not given",
     )  # fmt: skip
     parser.add_argument(
-        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT), help="end after N messages printed"
+        "-n", "--count", metavar="N", type=count_up_to(limits.MAX_SHOWN_COUNT, 1), help="end after N messages printed"
     )
     parser.add_argument(
         "--wait", metavar="SECONDS", type=seconds_or_zero,
@@ -136,7 +136,7 @@ def _print(ws: WebSocket, output: Sink, arguments: argparse.Namespace, started_s
     """Print what comes, until that ends it."""
     left = arguments.count
     timeout: float | None = arguments.timeout
-    while left is None or left > 0:
+    while left != 0:
         wait_s = None
         if timeout is not None:
             wait_s = started_s + timeout - time.monotonic()

@@ -1,4 +1,4 @@
-"""Progress: one line of a terminal, written over in place; nothing at all where there is no terminal.
+"""Progress: one line of a terminal, written over in place; nothing where there is no terminal, or a dumb one.
 
 Invariants: a line is shorter than the terminal, so that a carriage return covers it; it is redrawn ten times a second
 at most, whatever the rate of updates.
@@ -6,6 +6,7 @@ at most, whatever the rate of updates.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -38,7 +39,7 @@ class StatusLine:
         self._clock = clock
         self._last_s = -REDRAW_INTERVAL_S
         self._drawn = False
-        self.live = stream.isatty()
+        self.live = stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def is_due(self) -> bool:
         """Whether a redraw would be seen: on a terminal, and not sooner than the last one allows."""

@@ -96,6 +96,12 @@ def test_count_of_anything_else_is_refused_without_it(argument: str) -> None:
     assert str(raised.value) == "give a number from 0 to 10"
 
 
+def test_count_below_its_minimum_is_refused() -> None:
+    assert count_up_to(10, 1)("1") == 1
+    with pytest.raises(argparse.ArgumentTypeError, match="give a number from 1 to 10"):
+        count_up_to(10, 1)("0")
+
+
 def test_parser_stray_word_is_counted_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         make_parser().parse_strictly(["url", "Authorization: secret", "other"])

@@ -28,8 +28,8 @@ def test_main_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     "argv",
     [
-        ["--help"], ["get", "--help"], ["sse", "--help"], ["ws", "--help"], ["demo", "--help"], ["arena", "--help"],
-        ["arena", "bot", "--help"],
+        ["--help"], ["get", "--help"], ["sse", "--help"], ["ws", "--help"], ["demo", "--help"],
+        ["arena", "--help"], ["arena", "bot", "--help"],
     ],
 )  # fmt: skip
 def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,6 +58,8 @@ def test_main_help_tells_the_exit_statuses(argv: list[str], capsys: pytest.Captu
         (["get", "http://host/", "-X", "GE T"], "method"),
         (["get", "http://host/", "-I", "-X", "PUT"], "-X"),
         (["get", "http://host/", "-I", "-d", "x"], "-d"),
+        (["sse", "http://host/", "-n", "0"], "give a number from 1"),
+        (["ws", "ws://host/", "-n", "0"], "give a number from 1"),
         (["demo", "--seconds", "0"], "--seconds"),
         (["demo", "--seconds", "3600"], "--seconds"),
         (["arena", "--port", "65536"], "--port"),
@@ -90,7 +92,7 @@ def test_main_refused_request_leaves_no_file(tmp_path: Path) -> None:
 def test_main_output_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = os.fspath(tmp_path / "missing" / "file")
     assert main(["get", "http://host.invalid/", "-o", missing]) == ExitStatus.OUTPUT
-    assert capsys.readouterr().err == f"turbosock: {missing}: No such file or directory\n"
+    assert capsys.readouterr().err == f"turbosock: {missing}: No such file or directory; make the directory first\n"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,12 @@ def test_main_output_that_cannot_be_written_is_named(tmp_path: Path, capsys: pyt
         (KeyboardInterrupt(), ExitStatus.INTERRUPTED, "turbosock: interrupted\n"),
         (BrokenPipeError(), ExitStatus.PIPE_CLOSED, ""),
         (InvalidOption("url: bad"), ExitStatus.USAGE, "turbosock: url: bad\n"),
-        (OSError(28, "No space left", "out"), ExitStatus.OUTPUT, "turbosock: out: No space left\n"),
+        (
+            OSError(28, "No space left", "out"),
+            ExitStatus.OUTPUT,
+            "turbosock: out: No space left; free some space, or choose another disk\n",
+        ),
+        (OSError(5, "Input/output error"), ExitStatus.OUTPUT, "turbosock: Input/output error\n"),
     ],
 )
 def test_main_command_that_raises_ends_with_its_status(

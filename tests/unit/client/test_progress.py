@@ -30,6 +30,13 @@ def test_status_line_without_a_terminal_writes_nothing() -> None:
     assert stream.getvalue() == ""
 
 
+def test_status_line_on_a_dumb_terminal_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream = FakeTerminal()
+    StatusLine(stream).draw("working")
+    assert stream.getvalue() == ""
+
+
 def test_status_line_on_a_terminal_is_rewritten_in_place_and_kept_once() -> None:
     stream = FakeTerminal()
     line = StatusLine(stream)
