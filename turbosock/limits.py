@@ -634,6 +634,12 @@ WS_WAIT_S = 1.0
 MAX_DEMO_S = 12.0
 # Bots of one `turbosock arena`: as many as its server has room for, players and onlookers.
 MAX_ARENA_BOTS = 1000
+# `turbosock top`: requests in flight, each on a connection of its own unless HTTP/2 is spoken; how many begin a second
+# at most; and how long a place rests behind a failure, so that a server that is down is not asked in a tight loop.
+TOP_IN_FLIGHT = 10
+MAX_TOP_IN_FLIGHT = 1_000
+MAX_TOP_RATE_PER_S = 1_000_000.0
+TOP_REST_S = 0.25
 # An audit: the units that it lets go before it counts, those that it counts, and how many times as many tell growth.
 # A thousand are enough for every cache to fill and for averages to stand still.
 AUDIT_WARM_UP = 1_000

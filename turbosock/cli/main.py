@@ -18,6 +18,7 @@ from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
 from turbosock.cli.input_file import Unreadable
 from turbosock.cli.option_names import in_options
+from turbosock.cli.top import command as top
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
 
@@ -35,6 +36,7 @@ _COMMANDS: Final[tuple[tuple[str, _Command, str], ...]] = (
     ("get", get, "fetch one URL"),
     ("sse", sse, "follow a stream of server-sent events"),
     ("ws", ws, "open a WebSocket, send lines and print messages"),
+    ("top", top, "keep requests running, and show rates, latencies and pools live"),
     ("arena", arena, "serve a small game for many, which is played in a browser"),
     ("audit", audit, "count what a request, message, event or tick takes from memory"),
     ("demo", demo, "show the engine at work against a server of its own on loopback"),

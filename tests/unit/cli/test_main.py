@@ -16,6 +16,7 @@ from turbosock.cli import arena, audit, get, sse, ws
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main, make_parser
+from turbosock.cli.top import command as top
 from turbosock.errors import InvalidOption
 from turbosock.version import __version__
 
@@ -28,7 +29,7 @@ def test_main_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     "argv",
     [
-        ["--help"], ["get", "--help"], ["sse", "--help"], ["ws", "--help"], ["demo", "--help"],
+        ["--help"], ["get", "--help"], ["sse", "--help"], ["ws", "--help"], ["top", "--help"], ["demo", "--help"],
         ["arena", "--help"], ["arena", "bot", "--help"],
     ],
 )  # fmt: skip
@@ -140,7 +141,7 @@ def test_main_help_of_the_arena_teaches_by_examples_that_parse(capsys: pytest.Ca
         assert make_parser().parse_strictly(argv).run in (arena.run, arena.run_bots)
 
 
-@pytest.mark.parametrize("module", [get, sse, ws, arena, audit, demo])
+@pytest.mark.parametrize("module", [get, sse, ws, top, arena, audit, demo])
 def test_main_examples_of_a_command_parse_and_are_in_its_help(
     module: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

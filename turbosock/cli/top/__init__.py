@@ -1,0 +1,1 @@
+"""`turbosock top`: a set of requests kept running, and what becomes of them, live."""
