@@ -335,7 +335,7 @@ class TlsServerConfig:
 
     Attributes:
         certificate: shown to clients that name no host, or one that is not in `certificates`.
-        certificates: by host name, "*.example.com" included; a mapping, kept as pairs.
+        certificates: by host name, `*.example.com` included; a mapping, kept as pairs.
         sni_callback: called with the host that the client named (lower case) or None; returns a TlsCertificate, or None
             for what `certificates` and `certificate` say. If it raises, the handshake fails and the error is its cause.
         alpn: protocols accepted, most wanted first.

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import turbosock
-from turbosock import errors
+from turbosock import buffers, errors
 from turbosock.buffers import PooledBuffer
 from turbosock.observe.har import HarRecorder
 from turbosock.protocol.http1.headers import HeaderList
@@ -35,6 +35,7 @@ CLASSES = {
     if name not in ERRORS | FUNCTIONS.keys() | {"__version__"}
 }
 CLASSES |= {each.__name__: each for each in (HarRecorder, HeaderList, PooledBuffer, Recorder)}
+FROM_DOCSTRINGS = re.compile(r"^\.\. auto(?:class|function):: (\w+)$", re.MULTILINE)
 SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
 
 
@@ -126,6 +127,17 @@ def test_errors_are_all_named_and_no_others() -> None:
 
 def test_errors_are_all_public() -> None:
     assert set(turbosock.__all__) >= ERRORS
+
+
+def test_each_public_name_has_one_place_in_the_reference_from_docstrings() -> None:
+    pages = "".join(page.read_text() for page in sorted((NAMES_PAGE.parent / "python").glob("*.rst")))
+
+    # These have pages of all that is theirs.
+    assert ".. automodule:: turbosock.errors" in pages
+    assert ".. automodule:: turbosock.buffers" in pages
+    assert sorted(FROM_DOCSTRINGS.findall(pages)) == sorted(
+        set(turbosock.__all__) - ERRORS - {"__version__", *buffers.__all__}
+    )
 
 
 @pytest.fixture(scope="module")

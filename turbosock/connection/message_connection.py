@@ -67,7 +67,7 @@ _LONG_NS: Final = int(limits.MAX_TIMEOUT_S) * NS_PER_S
 
 
 class MessageConnection(ReceivingHalf):
-    """One connection; see the module.
+    """One connection whose messages are events of a Loop.
 
     Args:
         services: the Loop's.

@@ -64,8 +64,9 @@ class WebSocketListener(HttpListener):
         messages, rings: the Loop's.
         address: (host, port), with port 0 for any free one; or a Unix path, "/run/app.sock" or "unix:app.sock".
         path: where the WebSocket is; elsewhere is nothing (404). None: it is everywhere.
-        subprotocols, origins, deflate, max_message, quota, max_unsent, message_timeout_s, idle_timeout_s,
-            write_timeout_s, ping_interval_s, ping_timeout_s, close_timeout_s: as in WebSocketSettings.
+        subprotocols, origins, deflate, max_message, quota, max_unsent: as in WebSocketSettings.
+        message_timeout_s, idle_timeout_s, write_timeout_s: as there.
+        ping_interval_s, ping_timeout_s, close_timeout_s: as there.
         tls: the certificates to show, and what clients must; None for plaintext. Its files are read here, once.
         max_connections: connections at once; more wait in the backlog.
         handshake_timeout_s: for the whole TLS handshake, and for the opening request after it.

@@ -1,0 +1,92 @@
+"""The site: these pages, and a reference from the docstrings. `tox -e docs` builds it; a warning is an error.
+
+What is said once is not said here again: the menu is what index.md lists, a section of it for each of the menu's; and
+the members of a class that are shown are those that reference/api.md names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import turbosock
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "turbosock"
+author = "turbosock contributors"
+version = release = turbosock.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 3
+# The scoreboard's workloads are headings of the third order below its title.
+suppress_warnings = ["myst.header"]
+# Single backticks in docstrings stand around code.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+# As a list: of some, several are described together.
+napoleon_custom_sections = [("Attributes", "params_style")]
+
+html_theme = "furo"
+html_title = f"turbosock {version}"
+html_copy_source = False
+
+_SECTION = re.compile(r"^## (.+)\n((?:(?!## ).*\n?)*)", re.MULTILINE)
+_PAGE = re.compile(r"^- \[.+?\]\(([^)#]+)\.(?:md|rst)\)", re.MULTILINE)
+_CLASS = re.compile(r"^\.\. autoclass:: (\w+)$", re.MULTILINE)
+_NAME = re.compile(r"`(\w+)[`(]")
+_ELSEWHERE = re.compile(r"\b[Ss]ee the module\b")
+
+
+def add_menu(app: Sphinx, page: str, source: list[str]) -> None:
+    """Append a table of contents for each section of the index."""
+    if page != "index":
+        return
+    for title, text in _SECTION.findall(source[0]):
+        if pages := _PAGE.findall(text):
+            source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```", ""])
+
+
+def add_members(app: Sphinx, page: str, source: list[str]) -> None:
+    """Name the members of each class, inherited ones included: what else has a public name is for other files."""
+    if not page.startswith("reference/python/"):
+        return
+    said = dict(_SECTION.findall((Path(app.srcdir) / "reference" / "api.md").read_text()))
+
+    def members(found: re.Match[str]) -> str:
+        each = getattr(turbosock, found[1])
+        shown = [name for name in _NAME.findall(said[found[1]]) if _is_documented(getattr(each, name, None))]
+        return f"{found[0]}\n   :members: {', '.join(dict.fromkeys(shown))}\n" if shown else found[0]
+
+    source[0] = _CLASS.sub(members, source[0])
+
+
+def _is_documented(member: object) -> bool:
+    return (inspect.isroutine(member) or isinstance(member, property)) and bool(inspect.getdoc(member))
+
+
+def add_module(app: Sphinx, kind: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Put the theory of its file below the first paragraph of a class that says: see the module."""
+    end = lines.index("") if "" in lines else len(lines)
+    if kind != "class" or not _ELSEWHERE.search(" ".join(lines[:end])):
+        return
+    module = inspect.getdoc(sys.modules[thing.__module__])
+    assert module is not None, f"{thing.__module__} has no docstring"
+    text = module.partition("\n\n")[2]
+    # As reStructuredText wants them: what is indented is laid out as it is to be read, and a list stands by itself.
+    text = re.sub(r"(\A|\n\n)(?=    )", r"\1::\n\n", text)
+    text = re.sub(r"\n(?=- )", "\n\n", text)
+    lines[end:end] = ["", *text.splitlines(), ""]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", add_menu)
+    app.connect("source-read", add_members)
+    # Before napoleon, which reads sections alone.
+    app.connect("autodoc-process-docstring", add_module, priority=100)
