@@ -128,6 +128,13 @@ def test_links_of_a_page_lead_to_files(page: Path) -> None:
     assert not missing
 
 
+def test_tests_that_pages_name_are_there() -> None:
+    named = {(name, page) for page in PAGES for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())}
+
+    assert named
+    assert not [f"{name_of(page)}: {name}" for name, page in named if not (ROOT / name).is_file()]
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name_of)
 def test_page_whose_examples_need_the_site_or_a_world_links_to_them(page: Path) -> None:
     code = "".join(code for _, code, _ in blocks_of(page))
