@@ -41,7 +41,7 @@ pytestmark = [
 
 TIMEOUTS = Timeouts(connect_s=1, read_s=1, write_s=1, pool_s=0.5, total_s=3)
 POOL = PoolConfig(max_connections=2, max_connections_per_origin=1)
-SAMPLE = short_or_long(120, 10_000)
+SAMPLE = short_or_long(25, 10_000)
 
 
 @pytest.fixture(scope="module")

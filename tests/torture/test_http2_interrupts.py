@@ -33,9 +33,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:a streamed response of .* was dropped:ResourceWarning"),
 ]
 
-TIMEOUTS = Timeouts(connect_s=2, read_s=3, write_s=2, pool_s=1, total_s=4)
+TIMEOUTS = Timeouts(connect_s=5, read_s=10, write_s=5, pool_s=1, total_s=20)
 POOL = PoolConfig(max_connections=1, max_connections_per_origin=1)
-SAMPLE = short_or_long(120, 10_000)
+SAMPLE = short_or_long(50, 10_000)
 BIG = 200_000
 
 

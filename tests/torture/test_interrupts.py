@@ -35,7 +35,7 @@ TIMEOUTS = Timeouts(connect_s=1, read_s=1, write_s=1, pool_s=0.2, total_s=2)
 # One place: who loses it cannot go on.
 POOL = PoolConfig(max_connections=1, max_connections_per_origin=1)
 # Places of a longer scenario that are tried for one seed.
-SAMPLE = short_or_long(150, 10_000)
+SAMPLE = short_or_long(60, 10_000)
 BIG = 200_000
 HANG_S = 4
 
