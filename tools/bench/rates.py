@@ -153,6 +153,7 @@ def microseconds(seconds: float) -> str:
 
 RATES = (
     Rate("http1_sequential", "one GET after the other"),
+    Rate("recording", "one GET after the other, with and without a Recorder"),
     Rate("http1_threads", "GET from eight threads", in_flight=(8,)),
     Rate("http1_concurrent", "GET in one thread", in_flight=(10, 100, 1000), traced=(2000, 12000)),
     Rate("download", "100 MB into a buffer", traced=(1, 3), unit_bytes=BIG_BYTES),

@@ -12,8 +12,7 @@ from __future__ import annotations
 import marshal
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Iterator
 from typing import IO
 
 from turbosock import limits
@@ -27,7 +26,7 @@ class WireLog:
     """Notes of what moved; written from the threads that move it.
 
     Attributes:
-        notes: the latest.
+        notes: the latest; one list for good.
         kept_bytes: of them, about.
         targets: where each connection led, by its number.
     """
@@ -37,7 +36,7 @@ class WireLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
-        self.notes: MutableSequence[Note] = []
+        self.notes: list[Note] = []
         self._closed = False
         self.kept_bytes = 0
         self.targets: list[Target] = []
@@ -56,6 +55,7 @@ class WireLog:
                 return
             self.kept_bytes = 0
             if self._closed:
+                self.notes.clear()
                 return
             if self._file is None:
                 # Nobody else can open it, and it goes with the process.
@@ -78,10 +78,10 @@ class WireLog:
         yield from latest
 
     def close(self) -> None:
-        """Forget everything; what still moves is not noted any more."""
+        """Forget everything; of what still moves no more than the latest is noted."""
         with self._lock:
             self._closed = True
-            self.notes = deque(maxlen=0)
+            self.notes.clear()
             if self._file is not None:
                 self._file.close()
                 self._file = None

@@ -22,10 +22,11 @@ class WireTap:
         transport: the one; nothing has moved on it.
     """
 
-    __slots__ = ("_log", "_number", "_recv_into", "_send", "_sendmsg")
+    __slots__ = ("_append", "_log", "_number", "_recv_into", "_send", "_sendmsg")
 
     def __init__(self, log: WireLog, number: int, transport: Transport) -> None:
         self._log = log
+        self._append = log.notes.append
         self._number = number
         self._recv_into, self._send, self._sendmsg = transport.interpose(self.recv_into, self.send, self.sendmsg)
 
@@ -33,8 +34,8 @@ class WireTap:
         """As a socket's, or a session's, whose negative answers are none."""
         count = self._recv_into(buffer, nbytes)
         if count >= 0:
+            self._append((self._number, False, bytes(buffer[:count])))
             log = self._log
-            log.notes.append((self._number, False, bytes(buffer[:count])))
             log.kept_bytes += count
             if log.kept_bytes > limits.RECORDED_MEMORY_BYTES:
                 log.put_aside()
@@ -59,8 +60,8 @@ class WireTap:
         return count
 
     def _note_sent(self, data: Buffer) -> None:
+        self._append((self._number, True, data if type(data) is bytes else bytes(data)))
         log = self._log
-        log.notes.append((self._number, True, data if type(data) is bytes else bytes(data)))
         log.kept_bytes += len(data)
         if log.kept_bytes > limits.RECORDED_MEMORY_BYTES:
             log.put_aside()
