@@ -1,0 +1,1 @@
+"""Faults of connections, where and when you want them, or by chance from a seed."""
