@@ -30,8 +30,8 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2, saying where the help is: the usage of a command with forty options would hide it."""
-        self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help says what it takes\n")
+        """End with status 2, in one line with the way to the help: the usage of forty options would hide it."""
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help says what it takes\n")
 
     def parse_strictly(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """The parsed arguments; ends the program with status 2, as argparse does, where they cannot be used."""

@@ -22,6 +22,7 @@ from turbosock.audit.report import AuditReport, Bounds
 from turbosock.audit.runs import audit
 from turbosock.audit.text import show
 from turbosock.cli.arguments import count_up_to, text
+from turbosock.cli.complaint import complaint
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.get import proxies, say, tls_config
 from turbosock.cli.get_options import add_proxy, add_tls, add_version
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     try:
         return _run(arguments)
     except TurbosockError as error:
-        say(f"turbosock: {error}\n")
+        say(f"turbosock: {complaint(error)}\n")
         return ExitStatus.USAGE
 
 

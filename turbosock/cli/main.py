@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 from turbosock.cli import arena, audit, exit_status, get, sse, ws
 from turbosock.cli.arguments import Parser
+from turbosock.cli.complaint import complaint
 from turbosock.cli.demo import command as demo
 from turbosock.cli.exit_status import ExitStatus, status_of
 from turbosock.cli.input_file import Unreadable
-from turbosock.cli.option_names import in_options
 from turbosock.cli.top import command as top
 from turbosock.errors import TurbosockError
 from turbosock.version import __version__
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # argparse has said what there is to say: usage, help or version.
         status = end.code if isinstance(end.code, int) else ExitStatus.OK
     except TurbosockError as error:
-        status = _complain(status_of(error), in_options(str(error)))
+        status = _complain(status_of(error), complaint(error))
     except KeyboardInterrupt:
         status = _complain(ExitStatus.INTERRUPTED, "interrupted")
     except BrokenPipeError:

@@ -307,8 +307,9 @@ class EventStream:
         else:
             content_type = head.headers.get("content-type") or ""
             if content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
+                given = repr(content_type[:64]) if content_type else "of no type"
                 error = ProtocolError(
-                    f"the answer is {content_type[:64]!r}, and {MEDIA_TYPE} was expected; ask for what is served so",
+                    f"the answer is {given}, and {MEDIA_TYPE} was expected; check the path, or which Accept it wants",
                     code="not_an_event_stream",
                 )
             elif head.coded:

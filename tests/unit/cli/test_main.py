@@ -166,10 +166,10 @@ def test_main_examples_of_a_command_parse_and_are_in_its_help(
         (["arena", "bot", "http://host/", "-x"], "turbosock arena bot"),
     ],
 )
-def test_main_wrong_argument_is_told_in_two_lines_with_the_way_to_the_help(
+def test_main_wrong_argument_is_told_in_one_line_with_the_way_to_the_help(
     argv: list[str], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(argv) == ExitStatus.USAGE
-    wrong, way = capsys.readouterr().err.splitlines()
-    assert wrong.startswith(f"{command}: error: ")
-    assert way == f"{command} --help says what it takes"
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{command}: ")
+    assert said.endswith(f"; {command} --help says what it takes")
