@@ -62,7 +62,9 @@ _TO_WRITE: Final = {
 def make_parser() -> Parser:
     """The parser of the whole command line."""
     epilog = f"exit status:\n{exit_status.table()}"
-    parser = Parser("turbosock", "Synchronous, zero-copy networking.", epilog)
+    firsts = "".join(f"{module.EXAMPLES.splitlines()[0]}\n" for _, module, _ in _COMMANDS)
+    intro = f"examples, of which `turbosock COMMAND --help` has more:\n{firsts}\n"
+    parser = Parser("turbosock", "Synchronous, zero-copy networking.", intro + epilog)
     parser.add_argument("--version", action="version", version=f"turbosock {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for name, module, what in _COMMANDS:

@@ -141,6 +141,15 @@ def test_main_help_of_the_arena_teaches_by_examples_that_parse(capsys: pytest.Ca
         assert make_parser().parse_strictly(argv).run in (arena.run, arena.run_bots)
 
 
+def test_main_help_has_an_example_of_each_command_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == ExitStatus.OK
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  turbosock ")]
+    commands = [shlex.split(line.strip().partition("   ")[0])[1:] for line in lines]
+    assert [argv[0] for argv in commands] == ["get", "sse", "ws", "top", "arena", "audit", "demo"]
+    for argv in commands:
+        assert make_parser().parse_strictly(argv).run is not None
+
+
 @pytest.mark.parametrize("module", [get, sse, ws, top, arena, audit, demo])
 def test_main_examples_of_a_command_parse_and_are_in_its_help(
     module: ModuleType, capsys: pytest.CaptureFixture[str]
