@@ -287,7 +287,8 @@ def test_command_on_a_platform_without_memray_counts_nothing_and_says_so(
 
 def test_command_that_cannot_write_says_so_before_it_audits(game: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "game:dies", "--tracemalloc", "--json", "nowhere/report.json"]) == 11
-    assert capsys.readouterr().err == "turbosock: nowhere/report.json: No such file or directory; make the directory first\n"
+    said = "turbosock: nowhere/report.json: No such file or directory; make the directory first\n"
+    assert capsys.readouterr().err == said
 
 
 def test_command_interrupted_ends_quietly_and_leaves_no_file(game: Path) -> None:
