@@ -40,7 +40,7 @@ _SECTION = re.compile(r"^## (.+)\n((?:(?!## ).*\n?)*)", re.MULTILINE)
 _PAGE = re.compile(r"^- \[.+?\]\(([^)#]+)\.(?:md|rst)\)", re.MULTILINE)
 _CLASS = re.compile(r"^\.\. autoclass:: (\w+)$", re.MULTILINE)
 _NAME = re.compile(r"`(\w+)[`(]")
-_ELSEWHERE = re.compile(r"\b[Ss]ee the module\b")
+_ELSEWHERE = re.compile(r"\b([Ss])ee the module\b")
 
 
 def add_menu(app: Sphinx, page: str, source: list[str]) -> None:
@@ -73,15 +73,17 @@ def _is_documented(member: object) -> bool:
 def add_module(app: Sphinx, kind: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Put the theory of its file below the first paragraph of a class that says: see the module."""
     end = lines.index("") if "" in lines else len(lines)
-    if kind != "class" or not _ELSEWHERE.search(" ".join(lines[:end])):
+    said = " ".join(lines[:end])
+    if kind != "class" or not _ELSEWHERE.search(said):
         return
     module = inspect.getdoc(sys.modules[thing.__module__])
     assert module is not None, f"{thing.__module__} has no docstring"
-    text = module.partition("\n\n")[2]
+    # Without its title, and without what is for whoever works on it.
+    text = "\n\n".join(part for part in module.split("\n\n")[1:] if not part.startswith("Left to others"))
     # As reStructuredText wants them: what is indented is laid out as it is to be read, and a list stands by itself.
     text = re.sub(r"(\A|\n\n)(?=    )", r"\1::\n\n", text)
     text = re.sub(r"\n(?=- )", "\n\n", text)
-    lines[end:end] = ["", *text.splitlines(), ""]
+    lines[:end] = [_ELSEWHERE.sub(r"\1ee below", said), "", *text.splitlines(), ""]
 
 
 def setup(app: Sphinx) -> None:
