@@ -55,9 +55,9 @@ def ensure() -> Path:
     return python
 
 
-def variables() -> dict[str, str]:
+def variables(checkout: Path = CHECKOUT) -> dict[str, str]:
     """A contestant's environment variables: ours, the checkout first on its path, no proxies and no authorities."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().endswith(FOREIGN)}
     # What pip installs is compiled; so is what is measured here.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return {**kept, "PYTHONPATH": os.pathsep.join([os.fspath(CHECKOUT), os.fspath(HERE)])}
+    return {**kept, "PYTHONPATH": os.pathsep.join([os.fspath(checkout), os.fspath(HERE)])}
