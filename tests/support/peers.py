@@ -93,7 +93,7 @@ worker_rlimit_nofile 16384;
 {process}
 pid {directory}/nginx.pid;
 error_log stderr error;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 12288; }}
 http {{
     access_log off;
     default_type application/octet-stream;

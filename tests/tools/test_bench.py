@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import itertools
 import json
 import os
@@ -12,33 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
 
 import pytest
 
 from support import peers
+from support.bench import BENCH, Load
 from turbosock.tls.selfsigned import make_self_signed
-
-BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
-
-
-class Load(Protocol):
-    """Imports one of the benchmarks' modules by its name."""
-
-    def __call__(self, name: str) -> ModuleType: ...
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Import from tools/bench for one test, and leave neither its path nor its short module names behind."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCH)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.fspath(BENCH)):
-            del sys.modules[name]
-
 
 STRACE = """\
 % time     seconds  usecs/call     calls    errors syscall
@@ -128,7 +106,7 @@ def test_tally_leaves_the_harness_and_the_tracers_frames_out(load: Load) -> None
 def test_table_as_text_and_markdown_holds_every_cell_and_note(load: Load) -> None:
     table = load("report").Table("title", ["", "rate"], [["bare", "1,000"], ["ours", "9"]], ["A note."])
     assert table.text() == "title\n       rate\n----  -----\nbare  1,000\nours      9\nA note."
-    assert table.markdown() == "### title\n\n|  | rate |\n| --- | ---: |\n| bare | 1,000 |\n| ours | 9 |\n\nA note."
+    assert table.markdown() == "**title**\n\n|  | rate |\n| --- | ---: |\n| bare | 1,000 |\n| ours | 9 |\n\nA note."
 
 
 def test_promises_name_contestants_that_exist(load: Load) -> None:

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from support import peers
+from support.bench import Load
 
-BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
 BODY_BYTES = 3 * 1024 * 1024
 
 
-class Load(Protocol):
-    """Imports one of the benchmarks' modules by its name."""
-
-    def __call__(self, name: str) -> ModuleType: ...
-
-
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Import from tools/bench for one test, with a smaller body, and leave nothing behind."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCH)
-    importlib.import_module("task").BIG_BYTES = BODY_BYTES  # type: ignore[attr-defined]  # the module goes again
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.fspath(BENCH)):
-            del sys.modules[name]
+def load(load: Load) -> Load:
+    """With a smaller body."""
+    load("task").BIG_BYTES = BODY_BYTES  # type: ignore[attr-defined]  # the module goes again
+    return load
 
 
 def kept(make: Callable[..., Any], made: contextlib.ExitStack) -> Callable[..., Any]:

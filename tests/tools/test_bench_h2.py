@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import random
 import socket
@@ -12,36 +11,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from support import peers
+from support.bench import BENCH, Load
 from support.seeds import seeds
 from turbosock.tls.selfsigned import make_self_signed
 
-BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
 BODY_BYTES = 3 * 1024 * 1024
 DELAY_S = 0.05
 
 
-class Load(Protocol):
-    """Imports one of the benchmarks' modules by its name."""
-
-    def __call__(self, name: str) -> ModuleType: ...
-
-
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Import from tools/bench for one test, with a smaller body, and leave nothing behind."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCH)
-    importlib.import_module("task").BIG_BYTES = BODY_BYTES  # type: ignore[attr-defined]  # the module goes again
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.fspath(BENCH)):
-            del sys.modules[name]
+def load(load: Load) -> Load:
+    """With a smaller body."""
+    load("task").BIG_BYTES = BODY_BYTES  # type: ignore[attr-defined]  # the module goes again
+    return load
 
 
 # h2load's account of itself.
@@ -137,8 +124,8 @@ ROUND: dict[str, Any] = {
 def test_promise_of_threads_is_broken_by_one_round(load: Load, other: dict[str, Any], words: str) -> None:
     table, http2 = load("report").Table("", [""]), load("http2")
     http2.judge(table, {http2.OURS: [ROUND, {**ROUND, **other}]}, "two cores")
-    assert table.notes[0].endswith(f", {words}.")
-    assert table.notes[1].endswith("not measured.")
+    assert str(table.notes[0]).endswith(f", {words}.")
+    assert str(table.notes[1]).endswith("not measured.")
 
 
 def test_rate_of_threads_is_of_good_answers_and_held_on_two_cores(load: Load) -> None:
@@ -148,9 +135,9 @@ def test_rate_of_threads_is_of_good_answers_and_held_on_two_cores(load: Load) ->
     assert table.notes == [f"The first error of {http2.THEIRS}: Broken: so"]
     assert all(len(row) == len(table.rows[0]) for row in table.rows)
     http2.judge(table, answers, "two cores")
-    assert table.notes[-1].endswith("40.00, met.")
+    assert str(table.notes[-1]).endswith("40.00, met.")
     http2.judge(table, answers, "same core")
-    assert table.notes[-1].endswith("here 40.00.")
+    assert str(table.notes[-1]).endswith("here 40.00.")
 
 
 def test_promises_of_http2_name_contestants_that_exist(load: Load) -> None:

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
-PATHS = {"PYTHONPATH": os.pathsep.join([os.fspath(BENCH), os.fspath(BENCH.parent.parent)])}
-
-
-class Load(Protocol):
-    """Imports one of the benchmarks' modules by its name."""
-
-    def __call__(self, name: str) -> ModuleType: ...
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Import from tools/bench for one test, and leave nothing behind."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCH)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.fspath(BENCH)):
-            del sys.modules[name]
+from support.bench import BENCH, PATHS, Load
 
 
 @pytest.fixture(scope="module")

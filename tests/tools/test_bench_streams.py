@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
+from support.bench import BENCH, Load
 from support.sse import standard
-
-BENCH = Path(__file__).parent.parent.parent / "tools" / "bench"
-
-
-class Load(Protocol):
-    """Imports one of the benchmarks' modules by its name."""
-
-    def __call__(self, name: str) -> ModuleType: ...
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Import from tools/bench for one test, and leave nothing behind."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCH)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.fspath(BENCH)):
-            del sys.modules[name]
 
 
 def task(load: Load, contestant: str) -> object:

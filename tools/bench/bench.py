@@ -17,6 +17,7 @@ from typing import Any
 import environment
 from calls import parse_strace
 from promises import SAME_CORE, TWO_CORES
+from report import Notes
 from task import BIG_BYTES, BODY_BYTES, Task
 
 sys.path.insert(0, os.fspath(environment.CHECKOUT / "tests"))
@@ -61,6 +62,7 @@ class Bench:
 
     Attributes:
         connections: how many `churn` opens; 0: its own number.
+        checkout: whose package the contestants import.
     """
 
     python: Path
@@ -69,14 +71,22 @@ class Bench:
     quick: bool
     connections: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
+    checkout: Path = environment.CHECKOUT
 
     def placements(self) -> list[str]:
         """Where server and client can run on this machine."""
         return [SAME_CORE, TWO_CORES] if len(os.sched_getaffinity(0)) > 1 else [SAME_CORE]
 
     @contextlib.contextmanager
-    def server(self, placement: str, *, tls: bool = False, http2: bool = False) -> Iterator[peers.Peer]:
-        """nginx on its core for the length of a with block, with a certificate made on the spot where `tls`."""
+    def server(
+        self, placement: str, *, tls: bool = False, http2: bool = False, streams: int = 0
+    ) -> Iterator[peers.Peer]:
+        """nginx on its core for the length of a with block, with a certificate made on the spot where `tls`.
+
+        Args:
+            streams: how many a connection may have, with `http2`; 0: nginx's own bound.
+        """
+        allowed = f"http2_max_concurrent_streams {streams};" if http2 and streams else ""
         with tempfile.TemporaryDirectory() as name:
             directory, core = Path(name), SERVER_CORES[placement]
             if tls:
@@ -84,7 +94,7 @@ class Bench:
             with peers.nginx(
                 directory / "nginx",
                 big_bytes=BIG_BYTES,
-                locations=FIXED + CODED + OWN + (SESSION if tls else ""),
+                locations=FIXED + CODED + OWN + (SESSION if tls else "") + allowed,
                 core=core,
                 tls=directory if tls else None,
                 http2=http2,
@@ -135,11 +145,21 @@ class Bench:
         command = [os.fspath(self.python), "-c", CERTIFICATE_SCRIPT, os.fspath(directory), *CERTIFICATE_HOSTS]
         subprocess.run(command, env=environment.variables(), check=True)
 
-    def task(self, peer: peers.Peer, workload: str, contestant: str, measure: str = "time", **more: int) -> Task:
-        """A task on the client's core."""
+    def task(
+        self,
+        peer: peers.Peer,
+        workload: str,
+        contestant: str,
+        measure: str = "time",
+        *,
+        seconds: float | None = None,
+        **more: int,
+    ) -> Task:
+        """A task on the client's core, as long as all are unless `seconds` are given."""
         fields = {"count": 0, "in_flight": 1, "core": CLIENT_CORE, **more}
         ca_file = "" if peer.ca_file is None else os.fspath(peer.ca_file)
-        return Task(workload, contestant, measure, peer.host, peer.port, self.seconds, **fields, ca_file=ca_file)
+        length = self.seconds if seconds is None else seconds
+        return Task(workload, contestant, measure, peer.host, peer.port, length, **fields, ca_file=ca_file)
 
     def command(self, task: Task) -> list[str]:
         """The command line of a contestant's process."""
@@ -152,7 +172,7 @@ class Bench:
         """Run a contestant and return what it measured; raise ContestantMissing or ContestantFailed."""
         process = subprocess.Popen(
             [*(before or []), *self.command(task)],
-            env=environment.variables(),
+            env=environment.variables(self.checkout),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -172,7 +192,7 @@ class Bench:
             raise ContestantMissing(f"{task.contestant}: no module {answer['missing']}")
         return answer
 
-    def attempt(self, task: Task, notes: list[str], *, deadline_s: float = CHILD_DEADLINE_S) -> dict[str, Any] | None:
+    def attempt(self, task: Task, notes: Notes, *, deadline_s: float = CHILD_DEADLINE_S) -> dict[str, Any] | None:
         """Run a contestant; where it cannot run, say so in `notes`, keep a failure, and return None."""
         try:
             return self.run(task, deadline_s=deadline_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 import promises
 from bench import Bench
 from promises import SAME_CORE
-from report import Table, verdict
+from report import Table
 from task import BIG_BYTES
 
 MIB = 1024 * 1024
@@ -54,6 +54,11 @@ def reports(bench: Bench, workload: str, table: Table, *, coded: bool = False) -
     }
 
 
+def draw_rates(table: Table, answers: dict[str, dict[str, float]]) -> None:
+    """The medians, as bars."""
+    table.draw("MB/s", {name: [BIG_BYTES / answer["seconds"] / 1e6] for name, answer in answers.items()})
+
+
 def gzip_download(bench: Bench) -> list[Table]:
     """100 MB of content that come as gzip; by isal, the extra `fast-gzip`, unless zlib is named."""
     table = Table(
@@ -64,6 +69,7 @@ def gzip_download(bench: Bench) -> list[Table]:
         share = f"{answer['seconds'] / answers['zlib']['seconds']:.2f}" if "zlib" in answers else ""
         rate = f"{BIG_BYTES / answer['seconds'] / 1e6:,.0f}"
         table.rows.append([name, rate, share, f"{answer['peak'] / MIB:.2f} MiB"])
+    draw_rates(table, answers)
     floor = answers.get("zlib")
     for name in ("turbosock stream", "turbosock stream, zlib"):
         ours = answers.get(name)
@@ -71,10 +77,11 @@ def gzip_download(bench: Bench) -> list[Table]:
             continue
         speed = floor["seconds"] / ours["seconds"]
         met = speed >= promises.DECODING_RATE and ours["peak"] < promises.DECODING_PEAK_BYTES
-        table.notes.append(
-            f"Promise: {name} ≥ {promises.DECODING_RATE:g} × zlib, and memory"
-            f" < {promises.DECODING_PEAK_BYTES // MIB} MiB above idle: {speed:.2f}, {ours['peak'] / MIB:.2f} MiB,"
-            f" {verdict(met)}."
+        table.judge(
+            f"{name} ≥ {promises.DECODING_RATE:g} × zlib, and memory < {promises.DECODING_PEAK_BYTES // MIB} MiB above"
+            " idle",
+            f"{speed:.2f}, {ours['peak'] / MIB:.2f} MiB",
+            met,
         )
     return [table]
 
@@ -86,17 +93,21 @@ def large_body(bench: Bench) -> list[Table]:
     for name, answer in answers.items():
         rate = f"{BIG_BYTES / answer['seconds'] / 1e6:,.0f}"
         table.rows.append([name, rate, f"{answer['peak'] / BIG_BYTES:.3f}", f"{answer['largest']:,.0f}"])
+    draw_rates(table, answers)
     content, segments = answers.get("turbosock content"), answers.get("turbosock segments")
     if content is not None:
         share = content["peak"] / BIG_BYTES
-        table.notes.append(
-            f"Promise: turbosock content peaks at < {promises.CONTENT_PEAK:g} × the body: {share:.3f},"
-            f" {verdict(share < promises.CONTENT_PEAK)}."
+        table.judge(
+            f"turbosock content peaks at < {promises.CONTENT_PEAK:g} × the body",
+            f"{share:.3f}",
+            share < promises.CONTENT_PEAK,
         )
     if segments is not None:
         largest = segments["largest"]
-        table.notes.append(
-            f"Promise: turbosock segments make no allocation above one segment, {promises.SEGMENT_ALLOCATION_BYTES:,}"
-            f" bytes with CPython's own: {largest:,.0f}, {verdict(largest <= promises.SEGMENT_ALLOCATION_BYTES)}."
+        table.judge(
+            f"turbosock segments make no allocation above one segment, {promises.SEGMENT_ALLOCATION_BYTES:,} bytes with"
+            " CPython's own",
+            f"{largest:,.0f}",
+            largest <= promises.SEGMENT_ALLOCATION_BYTES,
         )
     return [table]

@@ -8,7 +8,7 @@ import promises
 from bench import CHILD_DEADLINE_S, CLIENT_CORE, Bench
 from promises import SAME_CORE
 from rates import microseconds
-from report import Table, verdict
+from report import Notes, Table
 from tallies import Tally, tally
 from task import Task
 
@@ -64,6 +64,7 @@ def mock_pipeline(bench: Bench) -> list[Table]:
         sizes = ["", "", ""] if own is None else [own.python_bytes, own.net[1], own.system_bytes]
         shown = [size if isinstance(size, str) else f"{size:,.0f}" for size in sizes]
         table.rows.append([name, f"{1 / each:,.0f}", microseconds(each), added, *shown])
+    table.draw("requests/s", {name: [1 / each for each in seconds[name]] for name in names})
     for name in names:
         if name.endswith(", chain"):
             judge_pipeline(table, name, seconds, bytes_of.get(name))
@@ -75,7 +76,7 @@ def added_s(with_chain: list[float], without: list[float]) -> float:
     return statistics.median(more - less for more, less in zip(with_chain, without, strict=True))
 
 
-def pipeline_bytes(bench: Bench, names: list[str], notes: list[str]) -> dict[str, Tally]:
+def pipeline_bytes(bench: Bench, names: list[str], notes: Notes) -> dict[str, Tally]:
     """What one request of each allocates."""
     count = 100 if bench.quick else 500
     found: dict[str, Tally] = {}
@@ -94,19 +95,20 @@ def judge_pipeline(table: Table, name: str, seconds: dict[str, list[float]], own
     """The promises of one face."""
     rate = 1 / statistics.median(seconds[name])
     added = added_s(seconds[name], seconds[name.removesuffix(", chain")])
-    table.notes.append(
-        f"Promise: {name} ≥ {promises.PIPELINE_RATE:,} requests/s on one core: {rate:,.0f},"
-        f" {verdict(rate >= promises.PIPELINE_RATE)}."
+    table.judge(
+        f"{name} ≥ {promises.PIPELINE_RATE:,} requests/s on one core", f"{rate:,.0f}", rate >= promises.PIPELINE_RATE
     )
-    table.notes.append(
-        f"Promise: {name}: the chain adds < {promises.PIPELINE_ADDED_S * 1e6:g} µs: {added * 1e6:.1f} µs,"
-        f" {verdict(added < promises.PIPELINE_ADDED_S)}."
+    table.judge(
+        f"{name}: the chain adds < {promises.PIPELINE_ADDED_S * 1e6:g} µs",
+        f"{added * 1e6:.1f} µs",
+        added < promises.PIPELINE_ADDED_S,
     )
     if own is not None:
         for what, size in (("frames included", own.python_bytes), ("net of frames", own.net[1])):
-            table.notes.append(
-                f"Promise: {name}: < {promises.PIPELINE_BYTES:,} bytes allocated a request; {what}: {size:,.0f},"
-                f" {verdict(size < promises.PIPELINE_BYTES)}."
+            table.judge(
+                f"{name}: < {promises.PIPELINE_BYTES:,} bytes allocated a request, {what}",
+                f"{size:,.0f}",
+                size < promises.PIPELINE_BYTES,
             )
 
 
@@ -137,22 +139,29 @@ def concurrent_10000(bench: Bench) -> list[Table]:
         for state, words in STATES.items():
             sizes = [f"{answer[kind][state]:,.0f}" for kind in ("traced", "resident")]
             table.rows.append([words, *sizes])
+        table.draw("traced bytes of one connection", {words: [answer["traced"][key]] for key, words in STATES.items()})
         resident = answer["resident"]
         table.notes.append(
             "Traced: what Python allocated, to the byte. Resident: pages of the process; a ring's that were never"
             f" written are not among them. {resident['seconds']:.2f} s in all. What stands in for the kernel's part and"
             f" the peer of a connection in memory is {answer['peer']:,.0f} bytes of it, and not ours."
         )
-        table.notes.append(f"Promise: all {count:,} complete: met; {resident['open']:,.0f} connections were open then.")
+        table.judge(f"all {count:,} complete", f"{resident['open']:,.0f} connections were open", True)
         for words, states, bound in (
             ("an active connection", ("waiting", "answering"), promises.ACTIVE_BYTES),
             ("an idle connection", ("idle",), promises.IDLE_BYTES),
         ):
             most = max(answer["traced"][state] for state in states) - answer["peer"]
-            table.notes.append(
-                f"Promise: < {bound // 1024} KiB {words}: {most / 1024:.1f} KiB, {verdict(most < bound)}."
-            )
+            table.judge(f"< {bound // 1024} KiB {words}, {where}", f"{most / 1024:.1f} KiB", most < bound)
     return tables
+
+
+TAKEN = {
+    "taken": "ready",
+    "taken after a look": "asked",
+    "dialled, resumed": "resumed",
+    "dialled, full": "full",
+}
 
 
 def acquire(bench: Bench) -> list[Table]:
@@ -177,20 +186,18 @@ def acquire(bench: Bench) -> list[Table]:
                     rounds.append(answer)
         if not rounds:
             continue
-        for name, key in (
-            ("taken", "ready"),
-            ("taken after a look", "asked"),
-            ("dialled, resumed", "resumed"),
-            ("dialled, full", "full"),
-        ):
+        for name, key in TAKEN.items():
             shown = [f"{times(rounds, other, key):,.1f}" for other in ("resumed", "full")]
             table.rows.append([name, f"{statistics.median(each[key] for each in rounds):,.0f} ns", *shown])
+        bars = {name: [each[key] / 1e3 for each in rounds] for name, key in TAKEN.items()}
+        table.draw("µs, logarithmic", bars, logarithmic=True)
         for name, key in (("taken", "ready"), ("taken after a look", "asked")):
             for other in ("resumed", "full"):
                 sooner = times(rounds, other, key)
-                table.notes.append(
-                    f"Promise: {name} ≥ {promises.ACQUIRE_SOONER:,} × sooner than dialled, {other}: {sooner:,.0f},"
-                    f" {verdict(sooner >= promises.ACQUIRE_SOONER)}."
+                table.judge(
+                    f"{name} ≥ {promises.ACQUIRE_SOONER:,} × sooner than dialled, {other}",
+                    f"{sooner:,.0f}",
+                    sooner >= promises.ACQUIRE_SOONER,
                 )
     return tables
 
@@ -225,10 +232,12 @@ def pool_contention(bench: Bench) -> list[Table]:
                 table.rows.append([str(number), *row, f"{max(counts):,}", f"{fractions[-1]:.2f}"])
         if fractions:
             least = min(fractions)
-            table.notes.append(
-                f"Promise: the slowest thread does ≥ {promises.FAIR_SHARE:g} × the mean, in every round: {least:.2f},"
-                f" {verdict(least >= promises.FAIR_SHARE)}."
+            table.judge(
+                f"the slowest thread does ≥ {promises.FAIR_SHARE:g} × the mean, in every round",
+                f"{least:.2f}",
+                least >= promises.FAIR_SHARE,
             )
+            table.draw("requests of the slowest thread, of the mean of all", {"slowest / mean": fractions})
     return tables
 
 
@@ -240,6 +249,7 @@ def churn(bench: Bench) -> list[Table]:
         ["", "connections", "descriptors before", "after", "traced bytes", "blocks", "resident bytes", "each"],
         notes=["Held after all of them beyond what was held after 1,000. Half of them were traced, at their pace."],
     )
+    paces: dict[str, list[float]] = {}
     for contestant, tls in (("turbosock get", False), ("turbosock loop", False), ("turbosock get", True)):
         count = connections // (TLS_CHURN_PART if tls else 1)
         name = f"{contestant}, https" if tls else contestant
@@ -257,10 +267,13 @@ def churn(bench: Bench) -> list[Table]:
             and a_connection < promises.CHURN_BYTES
             and answer["resident"] < promises.CHURN_RESIDENT_BYTES
         )
-        table.notes.append(
-            f"Promise: {name}: descriptors and memory end where they began, to < {promises.CHURN_BYTES:g} traced byte a"
-            f" connection and {promises.CHURN_RESIDENT_BYTES // 1024**2} MiB of the process:"
-            f" {answer['after'] - answer['before']:+d} descriptors, {a_connection:.2f} bytes,"
-            f" {answer['resident'] / 1024**2:.1f} MiB, {verdict(met)}."
+        table.judge(
+            f"{name}: descriptors and memory end where they began, to < {promises.CHURN_BYTES:g} traced byte a"
+            f" connection and {promises.CHURN_RESIDENT_BYTES // 1024**2} MiB of the process",
+            f"{answer['after'] - answer['before']:+d} descriptors, {a_connection:.2f} bytes,"
+            f" {answer['resident'] / 1024**2:.1f} MiB",
+            met,
         )
+        paces[name] = [answer["seconds"] / (count // 2) * 1e6]
+    table.draw("µs a connection, traced", paces)
     return [table]

@@ -9,8 +9,8 @@ import promises
 from bench import CHILD_DEADLINE_S, Bench
 from promises import HTTP2_BUDGET, SAME_CORE
 from rates import microseconds, ratio
-from report import Table, verdict
-from tallies import Tally, judged, tallied
+from report import NOT_MEASURED, Table
+from tallies import Tally, draw_allocations, judge_budget, tallied
 
 IN_FLIGHT = 100
 THREADS = 40
@@ -47,6 +47,7 @@ def h2_threads(bench: Bench) -> list[Table]:
                     else:
                         answers[name].append(answer)
         lay_out(table, answers)
+        table.draw("requests/s", {name: pace(rounds) for name, rounds in answers.items()})
         judge(table, answers, placement)
     return tables
 
@@ -78,18 +79,19 @@ def judge(table: Table, answers: dict[str, list[dict[str, Any]]], placement: str
         return
     asked, errors, mixed = (sum(answer[key] for answer in ours) for key in ("asked", "errors", "mixed"))
     most = max(answer["connections"] for answer in ours)
-    table.notes.append(
-        f"Promise: {OURS}: {asked:,} requests on one connection at a time, no error and no answer mixed up:"
-        f" {most} connection, {errors} errors, {mixed} mixed up, {verdict(most == 1 and not errors and not mixed)}."
+    table.judge(
+        f"{OURS}: {asked:,} requests on one connection at a time, no error and no answer mixed up",
+        f"{most} connection, {errors} errors, {mixed} mixed up",
+        most == 1 and not errors and not mixed,
     )
     theirs = answers.get(THEIRS)
-    promise = f"Promise: {OURS} ≥ {promises.HTTP2_THREADS_RATE:g} × {THEIRS}"
+    promise = f"{OURS} ≥ {promises.HTTP2_THREADS_RATE:g} × {THEIRS}"
     if theirs is None:
-        table.notes.append(f"{promise}: not measured.")
+        table.judge(promise, NOT_MEASURED, None)
         return
     faster = ratio(pace(ours), pace(theirs))
     if placement == promises.HTTP2_THREADS_PLACEMENT:
-        table.notes.append(f"{promise}: {faster:.2f}, {verdict(faster >= promises.HTTP2_THREADS_RATE)}.")
+        table.judge(promise, f"{faster:.2f}", faster >= promises.HTTP2_THREADS_RATE)
     else:
         table.notes.append(f"{promise}, held on {promises.HTTP2_THREADS_PLACEMENT}: here {faster:.2f}.")
 
@@ -105,15 +107,19 @@ def allocations_h2(bench: Bench) -> list[Table]:
             " 3.3)."
         ],
     )
+    drawn: dict[str, Tally] = {}
     for tls in (False, True):
         with bench.server(SAME_CORE, tls=tls, http2=True) as peer:
             names = ("turbosock loop", "pycurl multi", "httpx2+uvloop")
             found = tallied(bench, peer, "h2_multiplexed", names, table.notes, in_flight=IN_FLIGHT)
         for name, own in found.items():
-            table.rows.append(row_of(f"{name}, TLS" if tls else name, own))
+            shown = f"{name}, TLS" if tls else name
+            table.rows.append(row_of(shown, own))
+            drawn[shown] = own
         ours = found.get(HTTP2_BUDGET.contestant)
         if ours is not None and not tls:
-            table.notes += judged(HTTP2_BUDGET, ours)
+            judge_budget(table, HTTP2_BUDGET, ours)
+    draw_allocations(table, drawn)
     return [table]
 
 

@@ -12,7 +12,7 @@ from crowd import BURST_FRAMES
 from hardening import nowhere
 from promises import SAME_CORE
 from rates import microseconds, ratio
-from report import Table, verdict
+from report import NOT_MEASURED, Notes, Table, spread
 from tallies import Tally, tally
 
 
@@ -25,7 +25,8 @@ def ws_echo(bench: Bench) -> list[Table]:
             for words in workload.SIZES:
                 table = Table(
                     f"ws_echo: {words} there and back on one WebSocket, {placement}",
-                    ["", "echoes/s", "each", "CPU each", "turbosock / it"],
+                    ["", "echoes/s", "spread", "each", "CPU each", "turbosock / it"],
+                    where=placement,
                 )
                 tables.append(table)
                 rates: dict[str, list[float]] = {}
@@ -41,23 +42,25 @@ def ws_echo(bench: Bench) -> list[Table]:
                     if len(each) == len(ours) == bench.rounds:
                         rate, cost = statistics.median(each), microseconds(statistics.median(costs[name]))
                         share = f"{ratio(ours, each):.2f}"
-                        table.rows.append([name, f"{rate:,.0f}", microseconds(1 / rate), cost, share])
+                        shown = [f"{rate:,.0f}", spread(each), microseconds(1 / rate), cost, share]
+                        table.rows.append([name, *shown])
+                table.draw("echoes/s", rates)
                 for (size, other), at_least in promises.ECHO_RATIOS.items():
                     if size != words:
                         continue
-                    promise = f"Promise: {words}: turbosock ≥ {at_least:g} × {other}"
+                    promise = f"{words}: turbosock ≥ {at_least:g} × {other}"
                     if not len(ours) == len(rates.get(other, [])) == bench.rounds:
-                        table.notes.append(f"{promise}: not measured.")
+                        table.judge(promise, NOT_MEASURED, None)
                         continue
                     measured = ratio(ours, rates[other])
                     if placement == SAME_CORE:
-                        table.notes.append(f"{promise}: {measured:.2f}, {verdict(measured >= at_least)}.")
+                        table.judge(promise, f"{measured:.2f}", measured >= at_least)
                     else:
                         table.notes.append(f"{promise}, held on {SAME_CORE}: here {measured:.2f}.")
     return tables
 
 
-def in_turn(bench: Bench, workload: str, in_flight: int, notes: list[str]) -> dict[str, list[dict[str, Any]]]:
+def in_turn(bench: Bench, workload: str, in_flight: int, notes: Notes) -> dict[str, list[dict[str, Any]]]:
     """What each contestant reports, round after round; those that could not run are in `notes` instead."""
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(bench.rounds):
@@ -109,18 +112,14 @@ def ws_fanin(bench: Bench) -> list[Table]:
         busy_then = statistics.median(answer["bursts"]["cpu_s"] / answer["bursts"]["seconds"] for answer in answers)
         table.rows.append([*row, f"{busy_then:.2f}"])
         if name.startswith("turbosock"):
-            table.notes.append(
-                f"Promise: {name}: < {promises.FANIN_SHARE:g} of a core: {busy:.2f},"
-                f" {verdict(busy < promises.FANIN_SHARE)}."
-            )
+            table.judge(f"{name}: < {promises.FANIN_SHARE:g} of a core", f"{busy:.2f}", busy < promises.FANIN_SHARE)
+    bars = {f"{name}, {phase}": each for (name, phase), each in limits.items()}
+    table.draw("messages/s of CPU, logarithmic", bars, logarithmic=True)
     for other, at_least in promises.FANIN_RATIOS.items():
         for phase in ("singly", "bursts"):
             if "turbosock" in found and other in found:
                 measured = ratio(limits["turbosock", phase], limits[other, phase])
-                table.notes.append(
-                    f"Promise: {phase}: turbosock ≥ {at_least:g} × {other}: {measured:.2f},"
-                    f" {verdict(measured >= at_least)}."
-                )
+                table.judge(f"{phase}: turbosock ≥ {at_least:g} × {other}", f"{measured:.2f}", measured >= at_least)
     return [table]
 
 
@@ -135,22 +134,26 @@ def ws_broadcast(bench: Bench) -> list[Table]:
             " audience's wake-ups among them; its CPU is the server's own, system calls included."
         ],
     )
+    drawn: dict[str, list[float]] = {}
     for name, answers in in_turn(bench, "ws_broadcast", connections, table.notes).items():
         keys = [prefix + key for prefix in ("", "cpu_") for key in ("p50", "p99", "longest")]
         table.rows.append([name, *[milliseconds(median_of(answers, key)) for key in keys]])
         if name == "turbosock loop":
-            table.notes.append(limited("p99 tick", answers, "p99", "cpu_p99", promises.BROADCAST_TICK_S))
+            judge_duration(table, "p99 tick", answers, "p99", "cpu_p99", promises.BROADCAST_TICK_S)
             table.notes.append(f"Sends that found no room: {sum(answer['full'] for answer in answers)}.")
+        drawn[name] = [1e3 * answer["p99"] for answer in answers]
+        drawn[f"{name}, its CPU"] = [1e3 * answer["cpu_p99"] for answer in answers]
+    table.draw("ms a tick at the 99th percentile", drawn)
     return [table]
 
 
-def limited(what: str, answers: list[dict[str, Any]], by_clock: str, by_cpu: str, at_most_s: float) -> str:
-    """The verdict over a duration: by the clock, its figure in processor time beside it."""
-    clock, cpu = median_of(answers, by_clock), median_of(answers, by_cpu)
-    return (
-        f"Promise: {what} < {milliseconds(at_most_s)}: {milliseconds(clock)}, {verdict(clock < at_most_s)};"
-        f" in processor time {milliseconds(cpu)}, {verdict(cpu < at_most_s)}."
-    )
+def judge_duration(
+    table: Table, what: str, answers: list[dict[str, Any]], by_clock: str, by_cpu: str, at_most_s: float
+) -> None:
+    """The verdicts over a duration: by the clock, and in processor time."""
+    for key, how in ((by_clock, ""), (by_cpu, " in processor time")):
+        taken_s = median_of(answers, key)
+        table.judge(f"{what} < {milliseconds(at_most_s)}{how}", milliseconds(taken_s), taken_s < at_most_s)
 
 
 def milliseconds(seconds: float) -> str:
@@ -188,10 +191,19 @@ def tick_latency(bench: Bench) -> list[Table]:
         shares = [f"{count / total:.2%}" for count in (waits.get(1, 0), waits.get(2, 0), late)]
         times = [milliseconds(median_of(answers, key)) for key in ("p50", "p99", "longest", "cpu_p99", "tick_p99")]
         table.rows.append([name, *times, *shares, f"{max(waits, default=0)} ticks"])
-        table.notes.append(limited("p99 poll", answers, "p99", "cpu_p99", promises.POLL_S))
-        table.notes.append(
-            f"Promise: no player waits over {promises.WAIT_TICKS} ticks: {max(waits, default=0)},"
-            f" {verdict(not late)} ({late} of {total:,} messages waited longer)."
+        judge_duration(table, "p99 poll", answers, "p99", "cpu_p99", promises.POLL_S)
+        table.judge(
+            f"no player waits over {promises.WAIT_TICKS} ticks",
+            f"{max(waits, default=0)}, {late} of {total:,} messages longer",
+            not late,
+        )
+        table.draw(
+            "ms at the 99th percentile",
+            {
+                "poll": [1e3 * answer["p99"] for answer in answers],
+                "poll, processor time": [1e3 * answer["cpu_p99"] for answer in answers],
+                "whole tick": [1e3 * answer["tick_p99"] for answer in answers],
+            },
         )
     return [table]
 
@@ -215,9 +227,8 @@ def udp_echo(bench: Bench) -> list[Table]:
     for other, at_least in promises.DATAGRAM_RATIOS.items():
         if "turbosock loop" in rates and other in rates:
             measured = ratio(rates["turbosock loop"], rates[other])
-            table.notes.append(
-                f"Promise: turbosock loop ≥ {at_least:g} × {other}: {measured:.2f}, {verdict(measured >= at_least)}."
-            )
+            table.judge(f"turbosock loop ≥ {at_least:g} × {other}", f"{measured:.2f}", measured >= at_least)
+    table.draw("echoes/s of the server's CPU", rates)
     return [table]
 
 
@@ -234,6 +245,7 @@ def allocations_ws(bench: Bench) -> list[Table]:
         ],
     )
     count = 100 if bench.quick else 500
+    drawn: dict[str, list[float]] = {}
     with bench.echo(SAME_CORE) as peer:
         empty: dict[str, float] | None = None
         for name, messages in workload.MESSAGES.items():
@@ -244,7 +256,9 @@ def allocations_ws(bench: Bench) -> list[Table]:
             elif whole is not None and empty is not None:
                 table.rows.append([name, *row_of(tally(whole, empty), messages)])
                 if not name.startswith("websocket"):
-                    table.notes.append(judged_message(name, tally(whole, empty), messages))
+                    judge_message(table, name, tally(whole, empty), messages)
+                drawn[name] = [max(tally(whole, empty).net[0] / messages, 0.1)]
+    table.draw("Python allocations a message, net of tracing", drawn)
     return [table]
 
 
@@ -256,18 +270,18 @@ def row_of(own: Tally, messages: int) -> list[str]:
     return [f"{own.system / messages:.3f}", *texts]
 
 
-def judged_message(name: str, own: Tally, messages: int) -> str:
-    """A message's verdict."""
+def judge_message(table: Table, name: str, own: Tally, messages: int) -> None:
+    """A message's verdicts."""
     bound = promises.MESSAGE_BUDGET
-    verdicts = []
     for what, made, size in (("net", *own.net), ("raw", own.python, own.python_bytes)):
         each, each_bytes = made / messages, size / messages
         met = own.system / messages <= bound.system and each <= bound.python and each_bytes < bound.python_bytes
-        verdicts.append(f"{what}: {own.system / messages:.3f}, {each:.1f}, {each_bytes:.0f}, {verdict(met)}")
-    return (
-        f"Promise: {name}: no system allocation, ≤ {bound.python:g} Python allocations, < {bound.python_bytes:g} bytes;"
-        f" {'; '.join(verdicts)}."
-    )
+        table.judge(
+            f"{name}: no system allocation, ≤ {bound.python:g} Python allocations, < {bound.python_bytes:g}"
+            f" bytes, {what}",
+            f"{own.system / messages:.3f}, {each:.1f}, {each_bytes:.0f}",
+            met,
+        )
 
 
 def memory_ws_idle(bench: Bench) -> list[Table]:
@@ -278,6 +292,7 @@ def memory_ws_idle(bench: Bench) -> list[Table]:
         notes=["All that Python has allocated for it, sockets, registrations and timers included; its peer's apart."],
     )
     count = 100 if bench.quick else 500
+    drawn: dict[str, list[float]] = {}
     for name in importlib.import_module("workloads.ws_idle").REPORTS:
         answer = bench.attempt(nowhere(bench, "ws_idle", name, "report", count=count), table.notes)
         if answer is None:
@@ -285,5 +300,7 @@ def memory_ws_idle(bench: Bench) -> list[Table]:
         table.rows.append([name, f"{answer['bytes']:,.0f}"])
         if name.startswith("loop"):
             met = answer["bytes"] < promises.IDLE_BYTES
-            table.notes.append(f"Promise: {name}: < {promises.IDLE_BYTES:,}: {answer['bytes']:,.0f}, {verdict(met)}.")
+            table.judge(f"{name}: < {promises.IDLE_BYTES:,} bytes", f"{answer['bytes']:,.0f}", met)
+        drawn[name] = [answer["bytes"]]
+    table.draw("bytes", drawn)
     return [table]

@@ -1,5 +1,11 @@
 """What turbosock promises, in the only form that lasts from machine to machine: ratios inside one run.
 
+`PROMISED` has a line for each workload with promises, in the order of the scoreboard: what it says is shown as long as
+the workload was not run; then its verdicts are. To add one: a line there, its bounds below, and in run.py's WORKLOADS a
+function that takes the Bench, runs the contestants (`bench.attempt`), and returns tables: `table.judge()` adds a
+verdict, which is a row of the scoreboard, `table.draw()` what is plotted. A workload that is a rate of requests is a
+`Rate` in rates.py and a `Promise` in RATIOS; nothing else is needed.
+
 The server has a core of its own, and once shares the client's: across cores the kernel's wake-ups hide what a client
 costs. A promise names the placements in which it is held; in the other one its figure is shown beside it.
 """
@@ -10,6 +16,49 @@ from dataclasses import dataclass
 
 SAME_CORE = "same core"
 TWO_CORES = "two cores"
+
+
+PROMISED = {
+    "http1_sequential": "get ≥ 1.2 × pycurl, 6 × urllib3, 0.65 × bare; stream ≥ 1.3 × pycurl, 0.75 × bare",
+    "http1_threads": "8 threads on one Client ≥ 1.2 × pycurl, 10 × urllib3",
+    "http1_concurrent": "100 at once in one Loop ≥ 1 × pycurl multi, 5 × aiohttp+uvloop, 0.6 × wrk",
+    "download": "100 MB into a buffer ≥ 0.95 × bare",
+    "allocations": "stream: 0 system, ≤ 25 Python allocations, < 1 KiB; get: ≤ 45, < 4 KiB and the body",
+    "growth": "< 1 KiB a second at full rate, over 100,000 requests",
+    "import_time": "< 100 ms, nothing optional imported",
+    "https_sequential": "get ≥ 1 × pycurl, 6 × urllib3, 0.75 × bare",
+    "download_tls": "100 MB over TLS into a buffer ≥ 0.95 × bare",
+    "https_handshakes": "≥ 1 × pycurl, with and without resumption",
+    "allocations_tls": "stream: no system allocation of ours",
+    "mock_pipeline": "≥ 50,000 requests/s; the chain adds < 10 µs; < 1 KiB allocated",
+    "concurrent_10000": "all complete; < 100 KiB an active connection, < 4 KiB an idle one",
+    "acquire": "a ready connection ≥ 1,000 × sooner than dialled",
+    "pool_contention": "64 threads on 8 connections: the slowest does ≥ 0.5 × the mean",
+    "churn": "100,000 connections: descriptors and memory end where they began",
+    "upload_file": "1 GB from a file ≥ 1 × pycurl; user time ≤ 0.1 × requests'",
+    "json_post": "≥ 5 × requests",
+    "gzip_download": "≥ 0.9 × zlib; < 2 MiB above idle",
+    "large_body": "peak < 1.1 × the body; no allocation above one segment",
+    "h2_multiplexed": "100 at once on one connection ≥ 2 × pycurl multi, 20 × httpx2, 0.5 × h2load",
+    "h2_sequential": "≥ 1 × pycurl, 8 × httpx2",
+    "h2_threads": "40 threads on one connection: no error, no answer mixed up; ≥ 10 × httpx2",
+    "h2_download": "100 MB on one stream ≥ 0.85 × pycurl, 0.9 × HTTP/1.1",
+    "h2_download_delayed": "the same, 50 ms there and back",
+    "allocations_h2": "0 system, ≤ 40 Python allocations, < 2 KiB",
+    "ws_echo": "≥ 1.5 × websockets, 1 × websocket-client (3 × at 64 KiB), 0.7 × picows",
+    "ws_fanin": "1,000 × 30 messages/s in < 0.5 of a core; ≥ 2 × websockets, 0.6 × picows",
+    "ws_broadcast": "1 KiB to 1,000 at 60 Hz: p99 tick < 16 ms",
+    "tick_latency": "a hostile mix: p99 poll < 4 ms, no player waits over 2 ticks",
+    "udp_echo": "≥ 0.7 × bare, 2 × asyncio",
+    "allocations_ws": "0 system, ≤ 12 Python allocations, < 512 bytes a message",
+    "memory_ws_idle": "< 4 KiB of ours for an idle WebSocket",
+    "sse_parse": "≥ 4, 2.5, 3, 3 × httpx-sse; over 1 GB/s from 2 KiB up; 0 system, ≤ 3 Python allocations",
+    "sse_stream": "events of 100 B over TCP ≥ 5 × httpx-sse; no system allocation",
+    "sse_latency": "adds < 5 % to a bare read at p95; < 1 ms at p99.9",
+    "sse_sessions": "1,000 streams in < 100 MB; aimed at: 10 MB",
+    "sse_reconnect": "< 50 ms",
+    "recording": "with a Recorder < 10 % slower than without",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +73,8 @@ class Promise:
     placements: tuple[str, ...] = (SAME_CORE, TWO_CORES)
 
     def __str__(self) -> str:
-        return f"Promise: {self.ours} ≥ {self.at_least:g} × {self.other}"
+        many = f", {self.in_flight} at once" if self.in_flight > 1 else ""
+        return f"{self.ours} ≥ {self.at_least:g} × {self.other}{many}"
 
 
 RATIOS = (
@@ -74,7 +124,7 @@ class UserTime:
     at_most: float
 
     def __str__(self) -> str:
-        return f"Promise: user time of {self.ours} ≤ {self.at_most:g} × {self.other}"
+        return f"user time of {self.ours} ≤ {self.at_most:g} × {self.other}"
 
 
 USER_TIMES = (UserTime("upload_file", "turbosock put", "requests", 0.1),)

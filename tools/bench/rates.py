@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bench import Bench, ContestantFailed
 from promises import RATIOS, SAME_CORE, USER_TIMES
-from report import Table, verdict
+from report import NOT_MEASURED, Notes, Table, spread
 from support import peers
 from task import BIG_BYTES, FILE_BYTES
 
@@ -72,7 +72,7 @@ class Rate:
 
     def table(self, bench: Bench, peer: peers.Peer, placement: str, in_flight: int) -> Table:
         """Run the rounds and lay them out."""
-        there, left_out = self.contestants(), list[str]()
+        there, left_out = self.contestants(), Notes()
         rates: dict[str, list[float]] = {name: [] for name in there}
         costs: dict[str, list[float]] = {name: [] for name in there}
         users: dict[str, list[float]] = {name: [] for name in there}
@@ -88,37 +88,40 @@ class Rate:
         ours = [name for name in there if name.startswith("turbosock")]
         calls = self.system_calls(bench, peer, there, in_flight) if placement == SAME_CORE else {}
 
+        unit = "MB/s" if self.unit_bytes else "requests/s"
         title = self.title if len(self.in_flight) == 1 else f"{self.title}, {in_flight} in flight"
         table = Table(
             f"{self.name}: {title}; server and client on {'the ' if placement == SAME_CORE else ''}{placement}",
-            ["", "MB/s" if self.unit_bytes else "requests/s", "each", "CPU each", *[f"{name} / it" for name in ours]],
+            ["", unit, "spread", "each", "CPU each", *[f"{name} / it" for name in ours]],
+            where=placement,
         )
+        scale = self.unit_bytes / 1e6 if self.unit_bytes else 1
+        table.draw(unit, {name: [rate * scale for rate in rates[name]] for name in there})
         if calls:
             table.columns.append("system calls each")
         for name in there:
             rate = statistics.median(rates[name])
             # A program's processor time is its process's, which is not ours to see.
             cost = "" if name in PROGRAMS else microseconds(statistics.median(costs[name]))
-            shown = f"{rate * self.unit_bytes / 1e6:,.0f}" if self.unit_bytes else f"{rate:,.0f}"
             ratios = [f"{ratio(rates[mine], rates[name]):.2f}" for mine in ours]
-            row = [name, shown, microseconds(1 / rate), cost, *ratios]
+            row = [name, f"{rate * scale:,.0f}", spread(rates[name]), microseconds(1 / rate), cost, *ratios]
             table.rows.append([*row, calls.get(name, "")] if calls else row)
         for promise in RATIOS:
             if (promise.workload, promise.in_flight) != (self.name, in_flight):
                 continue
             if not (promise.ours in there and promise.other in there):
-                table.notes.append(f"{promise}: not measured.")
+                table.judge(str(promise), NOT_MEASURED, None)
                 continue
             measured = ratio(rates[promise.ours], rates[promise.other])
             if placement in promise.placements:
-                table.notes.append(f"{promise}: {measured:.2f}, {verdict(measured >= promise.at_least)}.")
+                table.judge(str(promise), f"{measured:.2f}", measured >= promise.at_least)
             else:
                 table.notes.append(f"{promise}, held on {' and '.join(promise.placements)}: here {measured:.2f}.")
         for own in USER_TIMES:
             if own.workload == self.name and own.ours in there and own.other in there:
                 # getrusage may count a short run's user time as none.
                 share = statistics.median(users[own.ours]) / max(1e-9, statistics.median(users[own.other]))
-                table.notes.append(f"{own}: {share:.3f}, {verdict(share <= own.at_most)}.")
+                table.judge(str(own), f"{share:.3f}", share <= own.at_most)
         table.notes += left_out
         return table
 

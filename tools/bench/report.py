@@ -1,23 +1,60 @@
-"""Tables: made once, printed for a terminal or written as Markdown."""
+"""Tables: made once, printed for a terminal or written as Markdown; the verdicts in them, and the machine."""
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
+import statistics
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from charts import Chart
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a promise: its words, the figure, and whether it is met; None where it was not measured."""
+
+    promise: str
+    figure: str
+    met: bool | None
+
+    def __str__(self) -> str:
+        word = {True: ", met", False: ", NOT MET", None: ""}[self.met]
+        return f"Promise: {self.promise}: {self.figure}{word}."
+
+
+Notes = list[str | Verdict]
+
 
 @dataclass(slots=True)
 class Table:
-    """A title, columns, rows of text, and notes under them."""
+    """A title, columns, rows of text; notes and verdicts under them; and the figures that are to be drawn.
+
+    Attributes:
+        where: under which condition its verdicts hold, where the title's are not all of one kind: a placement, say.
+    """
 
     title: str
     columns: list[str]
     rows: list[list[str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=list)
+    chart: Chart | None = None
+    where: str = ""
+
+    def judge(self, promise: str, figure: str, met: bool | None) -> None:
+        """Add a verdict."""
+        self.notes.append(Verdict(promise, figure, met))
+
+    def draw(self, axis: str, bars: dict[str, list[float]], *, logarithmic: bool = False) -> None:
+        """Have bars drawn: of each contestant its rounds' figures, in the unit that the axis names."""
+        self.chart = Chart(axis, {name: values for name, values in bars.items() if values}, logarithmic=logarithmic)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts among the notes."""
+        return [note for note in self.notes if isinstance(note, Verdict)]
 
     def text(self) -> str:
         """The table for a terminal: the first column to the left, the others to the right."""
@@ -26,21 +63,25 @@ class Table:
         for row in [self.columns, ["-" * width for width in widths], *self.rows]:
             cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
             lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *map(str, self.notes)])
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        lines = [f"### {self.title}", ""]
+        lines = [f"**{self.title}**", ""]
         alignments = ["---", *["---:"] * (len(self.columns) - 1)]
         lines += [f"| {' | '.join(row)} |" for row in [self.columns, alignments, *self.rows]]
         for note in self.notes:
-            lines += ["", note]
+            lines += ["", str(note)]
         return "\n".join(lines)
 
 
-def verdict(met: bool) -> str:
-    """The word for a promise."""
-    return "met" if met else "NOT MET"
+# In a verdict's place, where a contestant was missing.
+NOT_MEASURED = "not measured"
+
+
+def spread(values: list[float]) -> str:
+    """How far the rounds lie apart: half of the distance between the least and the most, of their median."""
+    return f"±{(max(values) - min(values)) / 2 / statistics.median(values):.0%}" if len(values) > 1 else ""
 
 
 def processor() -> str:
@@ -78,22 +119,3 @@ def machine(python: Path, packages: list[str]) -> list[str]:
         f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         ", ".join([*said.stdout.split("\n")[:-1], *[name for name in (nginx, wrk, h2load) if name]]),
     ]
-
-
-def document(tables: list[Table], lines: list[str], command: str) -> str:
-    """docs/benchmarks.md: what was measured, on what, when, and how to repeat it."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    parts = [
-        "# Benchmarks",
-        "",
-        "Figures belong to one machine and one hour; the ratios between contestants of one run are what lasts. All of",
-        "a table's contestants ran in turn, round after round, each in a process of its own; a figure is the median of",
-        "its rounds, and a ratio the median of the rounds' ratios. How they are made: `tools/bench/`.",
-        "",
-        f"Measured on {today} by `{command}`:",
-        "",
-        *[f"- {line}" for line in lines],
-    ]
-    for table in tables:
-        parts += ["", table.markdown()]
-    return "\n".join(parts) + "\n"

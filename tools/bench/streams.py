@@ -10,7 +10,7 @@ from bench import Bench
 from hardening import nowhere
 from promises import NO_SYSTEM_ALLOCATION, SAME_CORE, TWO_CORES
 from rates import microseconds, ratio
-from report import Table, verdict
+from report import Table, spread
 from support import peers
 
 
@@ -26,6 +26,7 @@ def sse_parse(bench: Bench) -> list[Table]:
             " for; httpx-sse makes text always. All is processor time: nothing is waited for."
         ],
     )
+    drawn: dict[str, list[float]] = {}
     for name, kind in workload.KINDS.items():
         events = workload.STREAM_BYTES // kind.size
         rates: dict[str, list[float]] = {reader: [] for reader in readers}
@@ -44,15 +45,14 @@ def sse_parse(bench: Bench) -> list[Table]:
         table.rows.append([name, *each, f"{rate / 1e6:,.0f}", f"{measured:.2f}", f"{text:.2f}"])
         at_least = promises.EVENT_RATIOS.get(name)
         if at_least is not None:
-            table.notes.append(
-                f"Promise: {name}: turbosock ≥ {at_least:g} × httpx-sse: {measured:.2f},"
-                f" {verdict(measured >= at_least)}."
-            )
+            table.judge(f"{name}: turbosock ≥ {at_least:g} × httpx-sse", f"{measured:.2f}", measured >= at_least)
         if kind.size >= promises.EVENT_RATE_FROM_BYTES and kind.lines == 1:
-            table.notes.append(
-                f"Promise: {name}: over {promises.EVENT_RATE / 1e9:g} GB/s: {rate / 1e9:.2f},"
-                f" {verdict(rate > promises.EVENT_RATE)}."
+            table.judge(
+                f"{name}: over {promises.EVENT_RATE / 1e9:g} GB/s", f"{rate / 1e9:.2f}", rate > promises.EVENT_RATE
             )
+        for reader in readers:
+            drawn[f"{reader}, {name}"] = rates[reader]
+    table.draw("events/s of processor time, logarithmic", drawn, logarithmic=True)
     return [table, event_allocations(bench, list(workload.KINDS))]
 
 
@@ -74,9 +74,10 @@ def event_allocations(bench: Bench, names: list[str]) -> Table:
         table.rows.append([name, f"{system:.3f}", f"{python:.1f}"])
         if name == promises.EVENT_BUDGET:
             met = system <= NO_SYSTEM_ALLOCATION and python <= promises.EVENT_ALLOCATIONS
-            table.notes.append(
-                f"Promise: {name}: no system allocation, ≤ {promises.EVENT_ALLOCATIONS:g} Python allocations:"
-                f" {system:.3f}, {python:.1f}, {verdict(met)}."
+            table.judge(
+                f"{name}: no system allocation, ≤ {promises.EVENT_ALLOCATIONS:g} Python allocations",
+                f"{system:.3f}, {python:.1f}",
+                met,
             )
     return table
 
@@ -90,7 +91,8 @@ def sse_stream(bench: Bench) -> list[Table]:
         with bench.events(placement) as peer:
             table = Table(
                 f"sse_stream: events of 100 B over TCP, {placement}",
-                ["", "events/s", "each", "CPU each", "turbosock events / it"],
+                ["", "events/s", "spread", "each", "CPU each", "turbosock events / it"],
+                where=placement,
             )
             tables.append(table)
             rates: dict[str, list[float]] = {name: [] for name in names}
@@ -109,14 +111,17 @@ def sse_stream(bench: Bench) -> list[Table]:
                 rate = statistics.median(rates[name])
                 share = ratio(rates["turbosock events"], rates[name])
                 cost = microseconds(statistics.median(costs[name]))
-                table.rows.append([name, f"{rate:,.0f}", microseconds(1 / rate), cost, f"{share:.2f}"])
+                shown = [f"{rate:,.0f}", spread(rates[name]), microseconds(1 / rate), cost, f"{share:.2f}"]
+                table.rows.append([name, *shown])
             for ours in ("turbosock events", "turbosock loop"):
                 if len(rates[ours]) == len(rates["httpx-sse"]) == bench.rounds:
                     measured = ratio(rates[ours], rates["httpx-sse"])
-                    table.notes.append(
-                        f"Promise: {ours} ≥ {promises.EVENT_STREAM_RATIO:g} × httpx-sse: {measured:.2f},"
-                        f" {verdict(measured >= promises.EVENT_STREAM_RATIO)}."
+                    table.judge(
+                        f"{ours} ≥ {promises.EVENT_STREAM_RATIO:g} × httpx-sse",
+                        f"{measured:.2f}",
+                        measured >= promises.EVENT_STREAM_RATIO,
                     )
+            table.draw("events/s", rates)
             if placement == SAME_CORE:
                 tables.append(stream_allocations(bench, peer))
     return tables
@@ -137,7 +142,7 @@ def stream_allocations(bench: Bench, peer: peers.Peer) -> Table:
             python = (answer["python"] - answer["frames"]) / workload.EVENTS
             table.rows.append([name, f"{system:.3f}", f"{python:.1f}"])
             met = system <= NO_SYSTEM_ALLOCATION
-            table.notes.append(f"Promise: {name}: no system allocation an event: {system:.4f}, {verdict(met)}.")
+            table.judge(f"{name}: no system allocation an event", f"{system:.4f}", met)
     return table
 
 
@@ -166,14 +171,17 @@ def sse_latency(bench: Bench) -> list[Table]:
         if name in medians and "bare" in medians:
             added = medians[name]["p95"] / medians["bare"]["p95"] - 1
             late_s = medians[name]["p99.9"]
-            table.notes.append(
-                f"Promise: {name} adds < {promises.EVENT_ADDED:.0%} to a bare read at p95: {added:.1%},"
-                f" {verdict(added < promises.EVENT_ADDED)}."
+            table.judge(
+                f"{name} adds < {promises.EVENT_ADDED:.0%} to a bare read at p95",
+                f"{added:.1%}",
+                added < promises.EVENT_ADDED,
             )
-            table.notes.append(
-                f"Promise: {name} < {microseconds(promises.EVENT_LATE_S)} at p99.9: {microseconds(late_s)},"
-                f" {verdict(late_s < promises.EVENT_LATE_S)}."
+            table.judge(
+                f"{name} < {microseconds(promises.EVENT_LATE_S)} at p99.9",
+                microseconds(late_s),
+                late_s < promises.EVENT_LATE_S,
             )
+    table.draw("µs, 95 of 100 are no later", {name: [1e6 * x for x in own["p95"]] for name, own in found.items()})
     return [table]
 
 
@@ -194,10 +202,9 @@ def sse_sessions(bench: Bench) -> list[Table]:
     most = max(answer[kind][state] for kind in ("traced", "resident") for state in words)
     allowed = promises.SESSIONS_BYTES * count / 1000
     aim = promises.SESSIONS_AIM_BYTES * count / 1000
-    table.notes.append(
-        f"Promise: < {allowed / 1e6:.0f} MB in all: {most / 1e6:.1f} MB, {verdict(most < allowed)};"
-        f" aimed at: < {aim / 1e6:.0f} MB, {verdict(most < aim)}."
-    )
+    table.judge(f"< {allowed / 1e6:.0f} MB in all", f"{most / 1e6:.1f} MB", most < allowed)
+    table.judge(f"aimed at: < {aim / 1e6:.0f} MB in all", f"{most / 1e6:.1f} MB", most < aim)
+    table.draw("MB, resident", {text: [answer["resident"][state] / 1e6] for state, text in words.items()})
     return [table]
 
 
@@ -206,14 +213,18 @@ def sse_reconnect(bench: Bench) -> list[Table]:
     workload = importlib.import_module("workloads.sse_reconnect")
     count = 10 if bench.quick else 100
     table = Table(f"sse_reconnect: from a reset to the next event, {count} times", ["", "median", "longest"])
+    drawn: dict[str, list[float]] = {}
     with bench.events(SAME_CORE) as peer:
         for name in workload.CONTESTANTS:
             answer = bench.attempt(bench.task(peer, "sse_reconnect", name, "report", count=count), table.notes)
             if answer is None:
                 continue
             table.rows.append([name, microseconds(answer["median"]), microseconds(answer["longest"])])
-            table.notes.append(
-                f"Promise: {name} < {microseconds(promises.RECONNECT_S)}: {microseconds(answer['longest'])},"
-                f" {verdict(answer['longest'] < promises.RECONNECT_S)}."
+            table.judge(
+                f"{name} < {microseconds(promises.RECONNECT_S)}",
+                microseconds(answer["longest"]),
+                answer["longest"] < promises.RECONNECT_S,
             )
+            drawn[name] = [1e3 * answer["median"], 1e3 * answer["longest"]]
+    table.draw("ms, from half of the times to the longest", drawn)
     return [table]

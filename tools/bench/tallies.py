@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import environment
 from bench import Bench
 from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, NO_SYSTEM_ALLOCATION, SAME_CORE, Budget
-from report import Table, verdict
+from report import Notes, Table
 from support import peers
 from task import Task
 
@@ -69,7 +69,7 @@ def tally(whole: dict[str, float], empty: dict[str, float]) -> Tally:
 
 
 def tallied(
-    bench: Bench, peer: peers.Peer, workload: str, names: Iterable[str], notes: list[str], *, in_flight: int = 1
+    bench: Bench, peer: peers.Peer, workload: str, names: Iterable[str], notes: Notes, *, in_flight: int = 1
 ) -> dict[str, Tally]:
     """What one request of each contestant allocates; who cannot run is in `notes` instead."""
     # With many in flight, so many more that beginning and end hardly count.
@@ -116,21 +116,28 @@ def allocations(bench: Bench) -> list[Table]:
         )
         for budget in BUDGETS:
             if budget.contestant == name:
-                table.notes += judged(budget, own)
+                judge_budget(table, budget, own)
+    draw_allocations(table, found)
     return [table]
 
 
-def judged(budget: Budget, own: Tally) -> list[str]:
+def draw_allocations(table: Table, found: dict[str, Tally]) -> None:
+    """Bars of Python's allocations, net of frames."""
+    bars = {name: [max(own.net[0], 0.1)] for name, own in found.items()}
+    table.draw("Python allocations, net of frames, logarithmic", bars, logarithmic=True)
+
+
+def judge_budget(table: Table, budget: Budget, own: Tally) -> None:
     """A budget's verdicts: with the tracer's frames, and without them."""
-    lines = []
     for what, made, size in (("frames included", own.python, own.python_bytes), ("net of frames", *own.net)):
         met = own.system <= budget.system and made <= budget.python and size < budget.python_bytes
         bound = "no system allocation, " if budget.system < 1 else ""
-        lines.append(
-            f"Promise: {budget.contestant}: {bound}≤ {budget.python:g} Python allocations, < {budget.python_bytes:g}"
-            f" bytes; {what}: {own.system:.2f}, {made:.1f}, {size:,.0f}, {verdict(met)}."
+        table.judge(
+            f"{budget.contestant}: {bound}≤ {budget.python:g} Python allocations, < {budget.python_bytes:g}"
+            f" bytes, {what}",
+            f"{own.system:.2f}, {made:.1f}, {size:,.0f}",
+            met,
         )
-    return lines
 
 
 def allocations_tls(bench: Bench) -> list[Table]:
@@ -168,9 +175,8 @@ def allocations_tls(bench: Bench) -> list[Table]:
             ]
         )
         if name == "turbosock stream":
-            table.notes.append(
-                f"Promise: {name}: no system allocation of ours: {ours:.2f}, {verdict(ours <= NO_SYSTEM_ALLOCATION)}."
-            )
+            table.judge(f"{name}: no system allocation of ours", f"{ours:.2f}", ours <= NO_SYSTEM_ALLOCATION)
+    draw_allocations(table, found)
     return [table]
 
 
@@ -188,7 +194,7 @@ def places(bench: Bench) -> list[Table]:
 
 def places_of(bench: Bench, task: Task, most: int = 30) -> list[Table]:
     """The lines that allocate for one request of a contestant: the system's allocations, and Python's."""
-    name, notes, tables = f"{task.workload}, {task.contestant}", list[str](), list[Table]()
+    name, notes, tables = f"{task.workload}, {task.contestant}", Notes(), list[Table]()
     answer = bench.attempt(task, notes)
     for kind, rows in (answer or {}).items():
         table = Table(f"places: {name}, {kind} allocations of one request", ["line", "each", "bytes", "by"])
@@ -210,6 +216,7 @@ def growth(bench: Bench) -> list[Table]:
         ["", "traced bytes", "seconds at full rate", "bytes a second", "blocks", "resident bytes"],
     )
     with bench.server(SAME_CORE) as peer:
+        paces: dict[str, list[float]] = {}
         for name in ("turbosock get", "turbosock stream", "pycurl"):
             answer = bench.attempt(bench.task(peer, "http1_sequential", name, "growth", count=count), table.notes)
             if answer is None:
@@ -226,10 +233,13 @@ def growth(bench: Bench) -> list[Table]:
                 ]
             )
             if name.startswith("turbosock"):
-                table.notes.append(
-                    f"Promise: {name} grows by < {GROWTH_BYTES_A_SECOND:g} bytes a second: {pace:,.0f},"
-                    f" {verdict(pace < GROWTH_BYTES_A_SECOND)}."
+                table.judge(
+                    f"{name} grows by < {GROWTH_BYTES_A_SECOND:g} bytes a second",
+                    f"{pace:,.0f}",
+                    pace < GROWTH_BYTES_A_SECOND,
                 )
+            paces[name] = [pace]
+    table.draw("bytes a second at full rate", paces)
     return [table]
 
 
@@ -266,9 +276,7 @@ def import_time(bench: Bench) -> list[Table]:
     shown = [f"{value * 1e3:.1f} ms" for value in (statistics.median(times), min(times), max(times))]
     table.rows.append(["import turbosock", *shown])
     met = statistics.median(times) < IMPORT_S
-    table.notes.append(f"Promise: < {IMPORT_S * 1e3:g} ms: {shown[0]}, {verdict(met)}.")
-    table.notes.append(
-        f"Promise: nothing optional imported: {', '.join(others) or 'nothing outside the standard library'},"
-        f" {verdict(not others)}."
-    )
+    table.judge(f"< {IMPORT_S * 1e3:g} ms", shown[0], met)
+    table.judge("nothing optional imported", ", ".join(others) or "nothing outside the standard library", not others)
+    table.draw("ms", {"import turbosock": [1e3 * value for value in times]})
     return [table]

@@ -24,6 +24,7 @@ class Task:
         count: requests to make, where the measurement fixes them; 0 lets `seconds` decide.
         in_flight: requests under way at once, or threads.
         core: the processor to run on; -1 for any.
+        size: bytes of a body, where the workload has it told.
         ca_file: the authority to trust, where the server speaks TLS; empty where it does not.
     """
 
@@ -37,6 +38,7 @@ class Task:
     in_flight: int
     core: int
     ca_file: str = ""
+    size: int = 0
 
     def url(self, path: str) -> str:
         """The URL of `path` on the server."""

@@ -39,6 +39,7 @@ def pycurl_multi(task: Task) -> Run:
     multi = pycurl.CurlMulti()
     multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
     multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, 1)
+    multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, max(100, task.in_flight))
     handles = [libraries.curl_http2(task, PATH) for _ in range(task.in_flight)]
     for handle in handles:
         handle.setopt(pycurl.WRITEFUNCTION, len)
