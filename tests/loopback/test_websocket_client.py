@@ -224,7 +224,7 @@ def test_silent_peer_is_pinged_and_its_pong_keeps_it_alive(stage: WebSocketStage
             send(server_frame(PONG, seen[-1][1]))(peer)
         send(server_frame(TEXT, b"at last"))(peer)
 
-    with stage.open(answer_pings, answer_close, ping_interval=0.05, ping_timeout=5) as ws:
+    with stage.open(answer_pings, answer_close, ping_interval_s=0.05, ping_timeout_s=5) as ws:
         assert ws.recv() == "at last"
         assert ws.latency is not None
     assert [opcode for opcode, _ in seen] == [PING] * 3
@@ -242,8 +242,8 @@ def test_peer_that_answers_no_ping_is_given_up(stage: WebSocketStage, timeout: f
                 ws.recv(timeout)
 
     with (
-        stage.open(note_until_close(seen), stall, ping_interval=0.08, ping_timeout=0.1) as ws,
-        pytest.raises(WebSocketClosed, match=r"ping_timeout=0\.1") as caught,
+        stage.open(note_until_close(seen), stall, ping_interval_s=0.08, ping_timeout_s=0.1) as ws,
+        pytest.raises(WebSocketClosed, match=r"ping_timeout_s=0\.1") as caught,
     ):
         receive_for_long(ws)
     assert caught.value.origin is Origin.TIMEOUT and caught.value.close_code == 1011

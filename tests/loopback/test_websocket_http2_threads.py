@@ -84,7 +84,7 @@ class Echo:
         self.loop.close()
 
     def websocket(self, path: str = "/socket", **options: Any) -> Any:
-        options.setdefault("close_timeout", 1.0)
+        options.setdefault("close_timeout_s", 1.0)
         return self.client.websocket(f"ws{self.url.removeprefix('http')}{path}", max_message=LARGE, **options)
 
     def end(self) -> None:

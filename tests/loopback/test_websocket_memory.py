@@ -96,7 +96,7 @@ def test_rings_and_lent_memory_come_back(stage: WebSocketStage) -> None:
     with scripted(stage.script(accept(), send_frame(BINARY, bytes(300_000)), answer_close)) as server:
         client = stage.client()
         before = client.rings.stats()
-        ws = client.websocket(stage.url(server), close_timeout=0.5)
+        ws = client.websocket(stage.url(server), close_timeout_s=0.5)
         assert len(ws.recv_view(timeout=5)) == 300_000
         assert client.buffers.stats().outstanding == 1
         ws.close()

@@ -195,7 +195,7 @@ def test_call_inside_a_call_of_the_same_direction_is_refused(plain: WebSocketSta
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        with plain.open(answer_close, close_timeout=5) as ws:
+        with plain.open(answer_close, close_timeout_s=5) as ws:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(WebSocketClosed) as ended:
                 ws.recv(timeout=5)

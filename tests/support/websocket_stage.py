@@ -60,7 +60,7 @@ class WebSocketStage:
     @contextlib.contextmanager
     def open(self, *steps: Step, timeouts: Timeouts = TIMEOUTS, **options: Any) -> Iterator[WebSocket]:
         """A WebSocket to a server that plays these steps once it is open; closed with little patience."""
-        options.setdefault("close_timeout", 0.2)
+        options.setdefault("close_timeout_s", 0.2)
         with scripted(self.script(accept(), *steps)) as server:
             ws = self.client(timeouts).websocket(self.url(server), **options)
             try:

@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
                 origin=arguments.origin,
                 deflate=arguments.compressed,
                 max_message=arguments.max_message,
-                ping_interval=arguments.ping_interval,
+                ping_interval_s=arguments.ping_interval,
                 headers=arguments.header or None,
                 auth=auth,
                 follow_redirects=arguments.location,

@@ -446,9 +446,9 @@ class Client:
         origin: str | None = None,
         deflate: DeflateArgument = False,
         max_message: int = limits.MAX_WEBSOCKET_MESSAGE_BYTES,
-        ping_interval: float | None = limits.WEBSOCKET_PING_INTERVAL_S,
-        ping_timeout: float = limits.WEBSOCKET_PING_TIMEOUT_S,
-        close_timeout: float = limits.WEBSOCKET_CLOSE_TIMEOUT_S,
+        ping_interval_s: float | None = limits.WEBSOCKET_PING_INTERVAL_S,
+        ping_timeout_s: float = limits.WEBSOCKET_PING_TIMEOUT_S,
+        close_timeout_s: float = limits.WEBSOCKET_CLOSE_TIMEOUT_S,
         timeout: TimeoutArgument = DEFAULT,
         cancel: CancelToken | None = None,
         params: Params | None = None,
@@ -468,10 +468,10 @@ class Client:
             origin: the origin of the page or program on whose behalf this is, where a server wants one.
             deflate: True offers to compress messages (RFC 7692), or DeflateOptions say how.
             max_message: bytes that a message from the server may have, decompressed.
-            ping_interval: seconds without a byte, while a receive waits, before the server is asked for a sign of life;
-                None: never.
-            ping_timeout: seconds without one before it is given up.
-            close_timeout: seconds for the closing handshake.
+            ping_interval_s: seconds without a byte, while a receive waits, before the server is asked for a sign of
+                life; None: never.
+            ping_timeout_s: seconds without one before it is given up.
+            close_timeout_s: seconds for the closing handshake.
             timeout: of the opening, redirects included, as in `request`. Its `write_s` and `total_s` bound each
                 `WebSocket.send`, too.
             cancel: lets another thread end the opening; `WebSocket.abort` is for afterwards.
@@ -493,7 +493,7 @@ class Client:
         from turbosock.client.websocket_opening import WebSocketOptions, open_websocket
 
         options = WebSocketOptions(
-            subprotocols, origin, deflate, max_message, ping_interval, ping_timeout, close_timeout
+            subprotocols, origin, deflate, max_message, ping_interval_s, ping_timeout_s, close_timeout_s
         )
         if self._mask_keys is None:
             from turbosock.protocol.websocket.mask_keys import MaskKeys

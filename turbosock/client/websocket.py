@@ -95,7 +95,7 @@ class WebSocket(WebSocketReceiving):
         """Ask the peer for a sign of life, and wait for it.
 
         Args:
-            timeout: seconds to wait; None: `ping_timeout`.
+            timeout: seconds to wait; None: `ping_timeout_s`.
 
         Returns:
             Seconds there and back. Two calls at once share one Ping.
@@ -149,7 +149,7 @@ class WebSocket(WebSocketReceiving):
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
             reason: up to 123 bytes in UTF-8, for the peer's log.
-            timeout: seconds for all of it; None: `close_timeout`.
+            timeout: seconds for all of it; None: `close_timeout_s`.
             wait: False only tells the peer. What it sends before it answers can still be received, up to the end that
                 WebSocketClosed tells of, which comes at the timeout at the latest for a receive that begins after this.
 

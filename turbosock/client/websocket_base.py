@@ -102,9 +102,9 @@ class WebSocketBase:
         timeouts: Timeouts,
         origin: object,
         *,
-        ping_interval: float | None,
-        ping_timeout: float,
-        close_timeout: float,
+        ping_interval_s: float | None,
+        ping_timeout_s: float,
+        close_timeout_s: float,
     ) -> None:
         # Until the last line a finalizer finds nothing to close.
         self._over = True
@@ -122,9 +122,9 @@ class WebSocketBase:
         self._state = endpoint.state
         self._compresses = endpoint.compresses
         self._send_ns = timeouts.total_ns
-        self._ping_ns = FOREVER_NS if ping_interval is None else int(ping_interval * NS_PER_S)
-        self._pong_ns = int(ping_timeout * NS_PER_S)
-        self._close_ns = int(close_timeout * NS_PER_S)
+        self._ping_ns = FOREVER_NS if ping_interval_s is None else int(ping_interval_s * NS_PER_S)
+        self._pong_ns = int(ping_timeout_s * NS_PER_S)
+        self._close_ns = int(close_timeout_s * NS_PER_S)
         # When the closing handshake is given up; 0: it has not begun here.
         self._close_by_ns = 0
         self._lock = threading.RLock()

@@ -69,7 +69,15 @@ class WebSocketOptions:
         InvalidOption: naming the argument.
     """
 
-    __slots__ = ("close_timeout", "deflate", "max_message", "origin", "ping_interval", "ping_timeout", "subprotocols")
+    __slots__ = (
+        "close_timeout_s",
+        "deflate",
+        "max_message",
+        "origin",
+        "ping_interval_s",
+        "ping_timeout_s",
+        "subprotocols",
+    )
 
     def __init__(
         self,
@@ -77,22 +85,22 @@ class WebSocketOptions:
         origin: str | None,
         deflate: DeflateArgument,
         max_message: int,
-        ping_interval: float | None,
-        ping_timeout: float,
-        close_timeout: float,
+        ping_interval_s: float | None,
+        ping_timeout_s: float,
+        close_timeout_s: float,
     ) -> None:
         if type(max_message) is not int or not 1 <= max_message < 1 << 63:
             raise InvalidOption(f"max_message={max_message!r}: give a number of bytes, 1 or more")
-        check_seconds("ping_interval", ping_interval, optional=True)
-        check_seconds("ping_timeout", ping_timeout)
-        check_seconds("close_timeout", close_timeout)
+        check_seconds("ping_interval_s", ping_interval_s, optional=True)
+        check_seconds("ping_timeout_s", ping_timeout_s)
+        check_seconds("close_timeout_s", close_timeout_s)
         self.subprotocols = subprotocols
         self.origin = origin
         self.deflate = deflate
         self.max_message = max_message
-        self.ping_interval = ping_interval
-        self.ping_timeout = ping_timeout
-        self.close_timeout = close_timeout
+        self.ping_interval_s = ping_interval_s
+        self.ping_timeout_s = ping_timeout_s
+        self.close_timeout_s = close_timeout_s
 
 
 def open_websocket(
@@ -145,9 +153,9 @@ def open_websocket(
             leftover,
             timeouts,
             response.prepared.origin,
-            ping_interval=options.ping_interval,
-            ping_timeout=options.ping_timeout,
-            close_timeout=options.close_timeout,
+            ping_interval_s=options.ping_interval_s,
+            ping_timeout_s=options.ping_timeout_s,
+            close_timeout_s=options.close_timeout_s,
         )
     except BaseException:
         transport.close()

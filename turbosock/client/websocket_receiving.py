@@ -1,8 +1,8 @@
 """WebSocketReceiving: messages from the peer, one at a time, and whatever else comes on the way.
 
 A receive asks the parser first, because several messages may have come together, and waits for bytes only where it has
-none left. While it waits it keeps watch: where nothing comes for `ping_interval` the peer is asked for a sign of life,
-and where that brings nothing in `ping_timeout` it is dead. Any byte is a sign.
+none left. While it waits it keeps watch: where nothing comes for `ping_interval_s` the peer is asked for a sign of
+life, and where that brings nothing in `ping_timeout_s` it is dead. Any byte is a sign.
 
 A message that came while another thing was waited for, by `ping()`, is kept for the next receive.
 """
@@ -319,7 +319,7 @@ class WebSocketReceiving(WebSocketSending):
 
     def _give_up(self, now_ns: int) -> None:
         """The peer is dead: end it, with a word for the case that it is not."""
-        words = f"nothing came for ping_timeout={self._pong_ns / NS_PER_S:g} s after a Ping"
+        words = f"nothing came for ping_timeout_s={self._pong_ns / NS_PER_S:g} s after a Ping"
         with self._lock:
             self._endpoint.fail(INTERNAL_ERROR, words, Origin.TIMEOUT)
         self._send_due(now_ns + _SLACK_NS)
