@@ -620,6 +620,14 @@ RECORDED_MEMORY_BYTES = 8 * MIB
 MAX_INLINE_BODY_BYTES = 16 * KIB
 # A cassette, without such files: above it something else has its name.
 MAX_CASSETTE_BYTES = 256 * MIB
+# How far a virtual clock goes, somewhat more than a day: a wait beyond is one for what never happens. The Pings of a
+# silent WebSocket, one each 20 s, take a second of real time until then.
+MAX_VIRTUAL_S = 100_000.0
+# What a sender on a network in memory may have under way or unread: about what Linux allows a connection at first.
+NETWORK_WINDOW_BYTES = 256 * KIB
+# What is lost at once there: an Ethernet packet without its headers; and when it is sent again: TCP_RTO_MIN of Linux.
+NETWORK_PACKET_BYTES = 1460
+NETWORK_RETRANSMIT_S = 0.2
 
 # Command line
 

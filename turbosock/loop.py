@@ -64,7 +64,7 @@ from turbosock.poll_result import PollResult, Stop
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.pool.origin_pool import Waiter
 from turbosock.protocol.framing.choice import FramingArgument, framing_of
-from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock, virtual
 from turbosock.reactor.poller import IN
 from turbosock.reactor.reactor import Handler, Reactor
 from turbosock.reactor.sockets import ListenAddress
@@ -152,6 +152,8 @@ class Loop:
         self._forked = False
         _loops.add(self)
         self.source = source = Source(connector)
+        if clock is not None and clock is not source.clock and source.clock is not None and virtual(source.clock):
+            raise InvalidOption("clock: the connector has a virtual time, which its connections live in; leave it out")
         clock = clock or source.clock or SYSTEM_CLOCK
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(

@@ -20,7 +20,7 @@ import pytest
 
 from support.length import short_or_long
 from support.seeds import seeds
-from support.simulated_network import Network, SimulatedSocket, simulated
+from support.simulated_network import InTime, Network, SimulatedSocket, simulated
 from support.simulated_origin import Origin, OriginConnection, body_of
 from turbosock import (
     Client,
@@ -314,7 +314,7 @@ def check_rest(world: World, owner: Client | Loop) -> None:
 def test_client_any_network_keeps_its_promises(seed: int, mode: TransportMode) -> None:
     world = World(seed)
     with simulated(world.network):
-        client = Client(dataclasses.replace(world.config, transport=mode))
+        client = Client(dataclasses.replace(world.config, transport=mode), connector=InTime(world.network))
         BlockingProgram(world, client).run()
         check_rest(world, client)
 
@@ -323,7 +323,7 @@ def test_client_any_network_keeps_its_promises(seed: int, mode: TransportMode) -
 def test_loop_any_network_keeps_its_promises(seed: int) -> None:
     world = World(seed)
     with simulated(world.network):
-        loop = Loop(world.config, clock=world.network.clock)
+        loop = Loop(world.config, clock=world.network.time)
         TickingProgram(world, loop).run()
         check_rest(world, loop)
 
@@ -352,14 +352,14 @@ def breaking(beginning: bytes) -> Network:
 def test_post_reset_in_the_middle_of_an_early_answer_is_not_whole(mode: TransportMode) -> None:
     network = breaking(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nthe beginning of a body")
     config = Config(transport=mode, timeouts=TIMEOUTS)
-    with simulated(network), Client(config) as client, pytest.raises(TurbosockError):
+    with simulated(network), Client(config, connector=InTime(network)) as client, pytest.raises(TurbosockError):
         client.post(ORIGINS[0], content=bytes(1_000_000))
 
 
 def test_loop_post_reset_in_the_middle_of_an_early_answer_is_not_whole() -> None:
     network = breaking(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nthe beginning of a body")
     with simulated(network):
-        loop = Loop(Config(timeouts=TIMEOUTS), clock=network.clock)
+        loop = Loop(Config(timeouts=TIMEOUTS), clock=network.time)
         exchange = loop.request("POST", ORIGINS[0], content=bytes(1_000_000))
         while not exchange.done:
             loop.poll(TICK_S)
@@ -374,7 +374,7 @@ def test_loop_post_reset_in_the_middle_of_an_early_answer_is_not_whole() -> None
 )
 def test_body_broken_off_with_diagnostics_reports_no_view_of_the_caller(read: Callable[[Response], object]) -> None:
     network = breaking(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nthe beginning of a body")
-    with simulated(network), Client(Config(diagnostics=True, timeouts=TIMEOUTS)) as client:
+    with simulated(network), Client(Config(diagnostics=True, timeouts=TIMEOUTS), connector=InTime(network)) as client:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with pytest.raises(TurbosockError), client.stream("GET", ORIGINS[0]) as response:

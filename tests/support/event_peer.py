@@ -22,10 +22,14 @@ from turbosock import (
     TransportMode,
     TurbosockError,
 )
-from turbosock.reactor.clock import NS_PER_S, ManualClock
+from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.reactor import Reactor
 from turbosock.testing.memory import MemoryConnector
 from turbosock.testing.memory_peer import MemoryPeer
 from turbosock.testing.memory_socket import MemorySocket
+from turbosock.testing.virtual_clock import VirtualClock
+from turbosock.transport.connector import Target
+from turbosock.transport.transport import Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -121,18 +125,16 @@ class Reading(NamedTuple):
         return [told.data for told in self.told]
 
 
-class _VirtualWaiter:
-    """Stands where a blocking stream sleeps before its next request."""
+class _InTime:
+    """Around the connections of a Client that is to live in the time of a clock."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
+    def __init__(self, inner: MemoryConnector, clock: VirtualClock) -> None:
+        self.inner = inner
+        self.clock = clock
 
-    def wait(self, timeout_ns: int) -> bool:
-        self._clock.advance(ns=timeout_ns)
-        return False
-
-    def interrupt(self) -> None:
-        """Nobody sleeps."""
+    def wrap(self, transport: Transport, target: Target, reactor: Reactor | None) -> Transport:
+        """The transport as it is."""
+        return transport
 
 
 def read_all(
@@ -143,23 +145,19 @@ def read_all(
     Args:
         chance: what every draw of a random pause gives, from 0 to 1.
     """
-    clock = ManualClock(NS_PER_S)
+    clock = VirtualClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("turbosock.client.reconnect._random", lambda: chance)
         peer.now_ns = clock.now_ns
         if face == "loop":
             reading = _read_in_loop(peer, clock, most, config or Config(), options)
         else:
-            patch.setattr("turbosock.client.blocking_event_stream._monotonic_ns", clock.now_ns)
-            patch.setattr("turbosock.client.blocking_event_stream.BlockingWaiter", lambda: _VirtualWaiter(clock))
-            for module in ("client", "response", "exchange", "response_body", "blocking_exchange"):
-                patch.setattr(f"turbosock.client.{module}._monotonic_ns", clock.now_ns)
             reading = _read_blocking(face, peer, clock, most, config or Config(), options)
     times = peer.times_ns
     return reading._replace(pauses_s=[(later - sooner) / NS_PER_S for sooner, later in itertools.pairwise(times)])
 
 
-def _read_in_loop(peer: EventPeer, clock: ManualClock, most: int, config: Config, options: dict[str, Any]) -> Reading:
+def _read_in_loop(peer: EventPeer, clock: VirtualClock, most: int, config: Config, options: dict[str, Any]) -> Reading:
     told: list[Told] = []
     kinds = []
     with Loop(config, connector=MemoryConnector(peer), clock=clock) as loop:
@@ -185,12 +183,12 @@ def _read_in_loop(peer: EventPeer, clock: ManualClock, most: int, config: Config
 
 
 def _read_blocking(
-    face: str, peer: EventPeer, clock: ManualClock, most: int, config: Config, options: dict[str, Any]
+    face: str, peer: EventPeer, clock: VirtualClock, most: int, config: Config, options: dict[str, Any]
 ) -> Reading:
     told: list[Told] = []
     mode = TransportMode(face)
     config = dataclasses.replace(config, transport=mode)
-    with Client(config, connector=MemoryConnector(peer, clock=clock, mode=mode)) as client:
+    with Client(config, connector=_InTime(MemoryConnector(peer, clock=clock, mode=mode), clock)) as client:
         stream = client.events("http://peer/events", **options)
         error = None
         try:

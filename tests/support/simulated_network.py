@@ -1,12 +1,8 @@
-"""A network without sockets, in virtual time: what a Client or a Loop does on it happens in one thread and repeats.
+"""Whole programs on a network without sockets, in virtual time: they dial, wait and poll in one thread, and repeat.
 
-`Network` holds a clock and what will happen on it. `SimulatedSocket` stands where turbosock makes a `socket.socket`,
-`SimulatedWaiter` and `SimulatedPoller` where it waits for one; everything above them is the library's own. A wait moves
-the clock to the next happening, so that hours pass in milliseconds and nothing ever sleeps.
-
-The sockets behave as Linux's do, as far as a client can tell: bytes that came before a reset are read before it, the
-first send to a peer that has gone is taken and lost, a blocking send goes on until its time is over, and what a poller
-reports is a hint that may be wrong.
+`Network` holds a clock, what happens on it, and the sockets that are open. `SimulatedSocket`, a NetworkSocket that is
+dialled, stands where turbosock makes a `socket.socket`, `SimulatedWaiter` and `SimulatedPoller` where it waits for one;
+everything above them is the library's own. Beside what networks do, a poller reports now and then what is not so.
 
 What answers on the other side is an `Endpoint`; see `simulated_origin.py`.
 """
@@ -15,17 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import heapq
-import itertools
 import socket as real_socket
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from turbosock.reactor.clock import NS_PER_S, NS_PER_US, ManualClock
+from turbosock.reactor.clock import NS_PER_S, NS_PER_US
+from turbosock.reactor.context import Buffer
+from turbosock.reactor.reactor import Reactor
+from turbosock.testing.line import Line
+from turbosock.testing.network_socket import Endpoint, NetworkSocket
+from turbosock.testing.virtual_clock import VirtualClock
+from turbosock.transport.connector import Target
+from turbosock.transport.transport import Transport
 
 FIRST_FD = 1_000_000
 # Calls that one simulation may make: more is a loop that goes nowhere, which virtual time would never end.
@@ -33,17 +34,38 @@ MAX_CALLS = 400_000
 IN, OUT, BROKEN = 1, 4, 8 | 16
 FOREVER_NS = 1 << 62
 
-Buffer = bytes | bytearray | memoryview
+
+class _CountingClock(VirtualClock):
+    """Ends a program that looks again and again, and gets nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = 0
+
+    def look(self) -> None:
+        self._calls += 1
+        assert self._calls < MAX_CALLS, "the library calls again and again, and nothing comes of it"
+        super().look()
 
 
-class Endpoint(Protocol):
-    """The other side of one connection."""
+class _Time:
+    """What a Client or a Loop is told of the clock: it waits for what it believes to be sockets, and not by it."""
 
-    def on_bytes(self, data: bytes) -> None:
-        """The client sent these."""
+    def __init__(self, clock: VirtualClock) -> None:
+        self.now_ns = clock.now_ns
 
-    def on_closed(self) -> None:
-        """The client closed, or shut down, its side."""
+
+class InTime:
+    """Around the connections of a Client that is to live in the time of a network."""
+
+    inner = None
+
+    def __init__(self, network: Network) -> None:
+        self.clock = network.time
+
+    def wrap(self, transport: Transport, target: Target, reactor: Reactor | None) -> Transport:
+        """The transport as it is."""
+        return transport
 
 
 class Network:
@@ -55,6 +77,7 @@ class Network:
         sound: whether every connect succeeds at once.
 
     Attributes:
+        time: the clock, for what takes one.
         sockets: the client's open sockets by descriptor.
         every: all that there have been.
     """
@@ -62,78 +85,32 @@ class Network:
     def __init__(self, random: Random, connect: Callable[[SimulatedSocket], Endpoint], *, sound: bool = False) -> None:
         self.random = random
         self.sound = sound
-        self.clock = ManualClock(NS_PER_S)
+        self.clock = _CountingClock()
+        self.time = _Time(self.clock)
         self.connect = connect
         self.sockets: dict[int, SimulatedSocket] = {}
         self.every: list[SimulatedSocket] = []
-        self._numbers = itertools.count()
-        self._happenings: list[tuple[int, int, Callable[[], None]]] = []
-        self._calls = 0
-
-    def now_ns(self) -> int:
-        return self.clock.now_ns()
-
-    def after(self, delay_s: float, happening: Callable[[], None]) -> None:
-        """Let something happen later, or at the next look if `delay_s` is 0."""
-        due_ns = self.now_ns() + int(delay_s * NS_PER_S)
-        heapq.heappush(self._happenings, (due_ns, next(self._numbers), happening))
-
-    def look(self) -> None:
-        """Somebody looks at the network: whatever is due has happened."""
-        self._calls += 1
-        assert self._calls < MAX_CALLS, "the library calls again and again, and nothing comes of it"
-        while self._happenings and self._happenings[0][0] <= self.now_ns():
-            heapq.heappop(self._happenings)[2]()
-
-    def wait(self, timeout_ns: int, ready: Callable[[], object]) -> bool:
-        """Let time pass until `ready()`, `timeout_ns` at most; whether it is."""
-        end_ns = self.now_ns() + max(timeout_ns, 0)
-        while True:
-            self.look()
-            if ready():
-                return True
-            next_ns = self._happenings[0][0] if self._happenings else end_ns
-            assert next_ns < FOREVER_NS, "a wait without an end, for something that never happens"
-            if next_ns >= end_ns:
-                self.clock.advance(ns=end_ns - self.now_ns())
-                self.look()
-                return bool(ready())
-            self.clock.advance(ns=next_ns - self.now_ns())
-
-    def pass_time(self, seconds: float) -> None:
-        """Nobody does anything for a while."""
-        self.wait(int(seconds * NS_PER_S), lambda: False)
+        self.now_ns = self.clock.now_ns
+        self.after = self.clock.after
+        self.wait = self.clock.wait
+        self.pass_time = self.clock.sleep
 
 
-class SimulatedSocket:
-    """The client's side of one connection, with the calls that turbosock makes of a socket.
+class SimulatedSocket(NetworkSocket):
+    """The client's side of one connection, with what a dial calls.
 
     Attributes:
-        inbox: bytes that came and were not read.
-        ended: the peer has closed its side.
-        broken: the errno of a reset that the next call reports, or 0.
-        gone: the peer has closed altogether: what is sent now is lost, and answered by a reset.
-        window: how many bytes can be sent before the peer has taken some.
         sent: everything that was ever taken by a send.
     """
 
     def __init__(self, network: Network, family: int, kind: int) -> None:
+        super().__init__(network.clock, Line(network.random), 0)
         self.network = network
         self.family = family
         self.type = kind
-        self.inbox = bytearray()
-        self.ended = False
-        self.broken = 0
-        self.gone = False
-        self.dead = False
-        self.window = 0
         self.sent = bytearray()
-        self.endpoint: Endpoint | None = None
         self._connected = False
         self._failed = 0
-        self._blocking = True
-        self._receive_ns = FOREVER_NS
-        self._send_ns = FOREVER_NS
         self._fd = FIRST_FD + len(network.every)
         network.every.append(self)
         network.sockets[self._fd] = self
@@ -142,60 +119,30 @@ class SimulatedSocket:
 
     def accepted(self, window: int) -> None:
         """The connection stands."""
-        if self._fd < 0:
-            return
-        self._connected = True
-        self.window = window
-        self.endpoint = self.network.connect(self)
+        if not self.closed:
+            self._connected = True
+            self.window = window
+            self.endpoint = self.network.connect(self)
 
     def refused(self, code: int) -> None:
         """There will be no connection."""
         self._failed = code
 
-    def deliver(self, data: bytes) -> None:
-        """Bytes arrive."""
-        if not self.ended:
-            self.inbox += data
-
-    def end(self) -> None:
-        """The peer closes its sending half."""
-        self.ended = True
-
-    def leave(self) -> None:
-        """The peer closes: there is an end, and nobody behind it."""
-        self.ended = self.gone = True
-
-    def reset(self, code: int = errno.ECONNRESET) -> None:
-        """The peer resets the connection."""
-        if not self.dead:
-            self.broken = code
-            self.dead = self.gone = self.ended = True
-
-    def open_window(self, room: int) -> None:
-        """The peer has taken bytes: there is room for more."""
-        self.window += room
-
     # What a poller sees
 
     @property
     def readable(self) -> bool:
-        return self._connected and bool(self.inbox or self.ended or self.broken)
+        return self._connected and super().readable
 
     @property
     def writable(self) -> bool:
-        return bool(self._failed or self.broken or (self._connected and (self.window or self.dead)))
+        return bool(self._failed) or (self._connected and super().writable)
 
     def mask(self) -> int:
         found = (IN if self.readable else 0) | (OUT if self.writable else 0)
         return found | BROKEN if self._failed or self.dead else found
 
     # What turbosock calls
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def setblocking(self, flag: bool) -> None:
-        self._blocking = flag
 
     def connect_ex(self, address: tuple[Any, ...]) -> int:
         self._check_open()
@@ -218,7 +165,7 @@ class SimulatedSocket:
     def getsockopt(self, level: int, option: int) -> int:
         assert (level, option) == (real_socket.SOL_SOCKET, real_socket.SO_ERROR)
         self._check_open()
-        found, self._failed = self._failed or self.broken, 0
+        found, self._failed = self._failed or self._broken, 0
         return found
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
@@ -227,91 +174,24 @@ class SimulatedSocket:
             seconds, microseconds = struct.unpack("@ll", value)
             limit_ns = seconds * NS_PER_S + microseconds * NS_PER_US or FOREVER_NS
             if option == real_socket.SO_RCVTIMEO:
-                self._receive_ns = limit_ns
+                self.limit(receive_ns=limit_ns)
             else:
-                self._send_ns = limit_ns
-
-    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0) -> int:
-        self._check_open()
-        self.network.look()
-        if not self.readable and (
-            not self._blocking or not self.network.wait(self._receive_ns, lambda: self.readable or self._fd < 0)
-        ):
-            raise BlockingIOError(errno.EAGAIN, "nothing came")
-        if not self.inbox:
-            self._raise_broken()
-            return 0
-        view = memoryview(buffer).cast("B")
-        count = min(nbytes or len(view), len(view), len(self.inbox))
-        view[:count] = self.inbox[:count]
-        del self.inbox[:count]
-        return count
+                self.limit(send_ns=limit_ns)
 
     def send(self, data: Buffer) -> int:
-        self._check_open()
-        self.network.look()
-        view = memoryview(data).cast("B")
-        taken = 0
-        end_ns = self.network.now_ns() + self._send_ns
-        while True:
-            if self.broken or self.dead:
-                if taken:
-                    return taken
-                self._raise_broken()
-                raise BrokenPipeError(errno.EPIPE, "the peer has gone")
-            count = min(self.window, len(view) - taken)
-            if count:
-                piece = bytes(view[taken : taken + count])
-                taken += count
-                self.window -= count
-                self.sent += piece
-                self._carry(piece)
-            if taken == len(view):
-                return taken
-            left_ns = end_ns - self.network.now_ns()
-            if not self._blocking or not self.network.wait(left_ns, lambda: self.writable):
-                if taken:
-                    return taken
-                raise BlockingIOError(errno.EAGAIN, "no room")
-
-    def sendmsg(self, buffers: Sequence[Buffer]) -> int:
-        return self.send(b"".join(bytes(buffer) for buffer in buffers))
+        taken = super().send(data)
+        self.sent += memoryview(data).cast("B")[:taken]
+        return taken
 
     def shutdown(self, how: int) -> None:
-        self._check_open()
-        if not self._connected or self.dead:
+        if not self._connected:
             raise OSError(errno.ENOTCONN, "not connected")
-        self.ended = True
-        self._tell_closed()
+        super().shutdown(how)
 
     def close(self) -> None:
-        if self._fd >= 0:
+        if not self.closed:
             del self.network.sockets[self._fd]
-            self._fd = -1
-            self._tell_closed()
-
-    def _check_open(self) -> None:
-        if self._fd < 0:
-            raise OSError(errno.EBADF, "closed")
-
-    def _raise_broken(self) -> None:
-        code, self.broken = self.broken, 0
-        if code:
-            raise OSError(code, "the connection broke")
-
-    def _carry(self, data: bytes) -> None:
-        endpoint = self.endpoint
-        assert endpoint is not None, "only a connected socket has a window"
-        if self.gone:
-            self.network.after(0.0, self.reset)
-        else:
-            self.network.after(0.0, lambda: endpoint.on_bytes(data))
-
-    def _tell_closed(self) -> None:
-        endpoint = self.endpoint
-        if endpoint is not None:
-            self.endpoint = None
-            self.network.after(0.0, endpoint.on_closed)
+        super().close()
 
 
 class SimulatedWaiter:
@@ -418,8 +298,4 @@ def simulated(network: Network) -> Iterator[None]:
         patch.setattr("turbosock.transport.transport.SingleWaiter", waiter)
         patch.setattr("turbosock.client.blocking_dial.wait_for_any", simulated_wait_for_any(network))
         patch.setattr("turbosock.reactor.reactor.make_poller", lambda kind: SimulatedPoller(network))
-        for module in ("client", "response", "exchange"):
-            patch.setattr(f"turbosock.client.{module}._monotonic_ns", network.clock.now_ns)
-        for module in ("client", "blocking_dial"):
-            patch.setattr(f"turbosock.client.{module}.SYSTEM_CLOCK", network.clock)
         yield

@@ -14,7 +14,7 @@ from turbosock.client.dial_plan import DialPlan
 from turbosock.config import Timeouts, TransportMode
 from turbosock.errors import ConnectTimeout, Phase, ResolveError
 from turbosock.pool.origin_pool import OriginKey, Place
-from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK
+from turbosock.reactor.clock import NS_PER_S, virtual
 from turbosock.reactor.latch import Latch
 from turbosock.reactor.poller import wait_for_any
 from turbosock.reactor.resolver import Resolver
@@ -24,6 +24,7 @@ from turbosock.transport.transport import SaeaTransport, StreamTransport, Transp
 
 if TYPE_CHECKING:
     from turbosock.pool.origin_pool import OriginPool, PooledConnection
+    from turbosock.reactor.clock import Clock
     from turbosock.tls.provider import TlsSession
     from turbosock.transport.dial import Dial
     from turbosock.transport.secure import TlsDialer
@@ -78,6 +79,14 @@ class BlockingWaiter:
         """Wait for an offer or an interruption; False when the time passed first."""
         return self._latch.wait(timeout_ns / NS_PER_S)
 
+    def sleep(self, delay_ns: int, clock: Clock) -> None:
+        """Sleep so long, or until an interruption; in virtual time where that is the clock's."""
+        passing = virtual(clock)
+        if passing is None:
+            self._latch.wait(delay_ns / NS_PER_S)
+        else:
+            passing.wait(delay_ns, lambda: self._latch.is_set)
+
     def take(self) -> PooledConnection | Place:
         """What was offered."""
         offered = self._offered
@@ -85,7 +94,7 @@ class BlockingWaiter:
         self._offered = None
         return offered
 
-    def give_up(self, origin: OriginPool) -> None:
+    def give_up(self, origin: OriginPool, now_ns: int) -> None:
         """Take nothing from now on, and pass on what was offered at the last moment."""
         with self._lock:
             self._gave_up = True
@@ -94,7 +103,7 @@ class BlockingWaiter:
         if isinstance(offered, Place):
             origin.released(offered)
         elif offered is not None:
-            origin.give_back(offered, SYSTEM_CLOCK.now_ns())
+            origin.give_back(offered, now_ns)
 
 
 class Dialler(Protocol):
@@ -109,7 +118,7 @@ class Dialler(Protocol):
 
 
 def dial_blocking(
-    dialler: Dialler, key: OriginKey, resolver: Resolver, tls: TlsDialer, mode: TransportMode
+    dialler: Dialler, key: OriginKey, resolver: Resolver, tls: TlsDialer, mode: TransportMode, clock: Clock
 ) -> Transport:
     """A connected transport to the origin.
 
@@ -121,7 +130,7 @@ def dial_blocking(
         ConnectTimeout, TotalTimeout, Cancelled, ClientClosed.
     """
     timeouts = dialler.timeouts
-    deadline_ns = min(SYSTEM_CLOCK.now_ns() + timeouts.connect_ns, dialler.deadline_ns)
+    deadline_ns = min(clock.now_ns() + timeouts.connect_ns, dialler.deadline_ns)
     dialler.phase = Phase.RESOLVE
     dialler.check_deadline()
     plan = DialPlan(key)
@@ -135,12 +144,12 @@ def dial_blocking(
         except ResolveError as error:
             raise plan.not_found(error) from error.__cause__
     dialler.phase = Phase.CONNECT
-    dial = plan.dial(SYSTEM_CLOCK, deadline_ns, timeouts, tls)
+    dial = plan.dial(clock, deadline_ns, timeouts, tls)
     try:
         dial.start()
         while dial.pending:
             _note_phase(dialler, dial)
-            now_ns = SYSTEM_CLOCK.now_ns()
+            now_ns = clock.now_ns()
             dialler.check_deadline()
             if now_ns >= deadline_ns:
                 raise ConnectTimeout(
@@ -184,7 +193,7 @@ def _note_phase(dialler: Dialler, dial: Dial) -> None:
         dialler.phase = dial.phase
 
 
-def connect_blocking(dialler: Dialler, key: OriginKey, connector: Connector) -> Transport:
+def connect_blocking(dialler: Dialler, key: OriginKey, connector: Connector, now_ns: int) -> Transport:
     """As dial_blocking, with what the connector makes instead of the network.
 
     Raises:
@@ -193,5 +202,5 @@ def connect_blocking(dialler: Dialler, key: OriginKey, connector: Connector) -> 
     """
     dialler.phase = Phase.CONNECT
     dialler.check_deadline()
-    deadline_ns = min(SYSTEM_CLOCK.now_ns() + dialler.timeouts.connect_ns, dialler.deadline_ns)
+    deadline_ns = min(now_ns + dialler.timeouts.connect_ns, dialler.deadline_ns)
     return connect_with(connector, key, None, deadline_ns)

@@ -13,7 +13,6 @@ Invariant: one thread iterates; `cancel()` is what another may call, and ends a 
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from turbosock.client.response import Response
     from turbosock.client.timeout_argument import TimeoutArgument
     from turbosock.protocol.sse.event import ServerSentEvent
-
-_monotonic_ns = time.monotonic_ns
 
 
 class BlockingEventStream(EventStream):
@@ -101,11 +98,11 @@ class BlockingEventStream(EventStream):
             try:
                 count = response.readinto(parser.writable())
                 if count:
-                    received_ns = _monotonic_ns()
+                    received_ns = self._client.now_ns()
                     parser.advance(count, received_ns)
                     if parser.next_event():
                         # It is read and handed over in one.
-                        passed_ns = _monotonic_ns() - received_ns
+                        passed_ns = self._client.now_ns() - received_ns
                         self._parse.note(passed_ns)
                         self._delivery.note(passed_ns)
                         return parser.event
@@ -128,16 +125,16 @@ class BlockingEventStream(EventStream):
         try:
             if self.state is StreamState.WAITING:
                 self._pause()
-            self.begin(_monotonic_ns())
+            self.begin(self._client.now_ns())
             response = self._client.stream(
                 self.method,
                 self.url,
-                timeout=self.timeouts_now(_monotonic_ns()),
+                timeout=self.timeouts_now(self._client.now_ns()),
                 cancel=self._token,
                 **self.request_options(),
             )
         except TurbosockError as error:
-            self.after(error, _monotonic_ns())
+            self.after(error, self._client.now_ns())
             return
         except BaseException:
             # An interrupt; the next step tries again.
@@ -152,7 +149,7 @@ class BlockingEventStream(EventStream):
                 return
         except TurbosockError as error:
             response.close()
-            self.after(error, _monotonic_ns())
+            self.after(error, self._client.now_ns())
             return
         except BaseException:
             response.close()
@@ -169,9 +166,9 @@ class BlockingEventStream(EventStream):
         try:
             # cancel() and the client's end may have come before they could see that it sleeps.
             self._check_open()
-            left_ns = self.due_ns - _monotonic_ns()
+            left_ns = self.due_ns - self._client.now_ns()
             if left_ns > 0:
-                waiter.wait(left_ns)
+                waiter.sleep(left_ns, self._client.clock)
         finally:
             self._waiter = None
             held.discard(waiter)
@@ -185,7 +182,7 @@ class BlockingEventStream(EventStream):
 
     def _connection_over(self, error: TurbosockError | None) -> None:
         self._drop_response()
-        self.after(error, _monotonic_ns())
+        self.after(error, self._client.now_ns())
 
     def _drop_response(self) -> None:
         response = self._response
@@ -213,7 +210,7 @@ class BlockingEventStream(EventStream):
             self._outer = None
 
     def _now_ns(self) -> int:
-        return _monotonic_ns()
+        return self._client.now_ns()
 
     def __enter__(self) -> BlockingEventStream:
         return self

@@ -7,7 +7,6 @@ of the read limit and the total deadline. On a kernel-blocking socket the step i
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from turbosock.client.exchange import ClientExchange
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from turbosock.client.blocking_dial import Interruptible
     from turbosock.client.client import Client
     from turbosock.pool.origin_pool import PooledConnection
-
-_monotonic_ns = time.monotonic_ns
 
 
 class BlockingExchange(ClientExchange):
@@ -45,7 +42,7 @@ class BlockingExchange(ClientExchange):
             raise Cancelled("the exchange was cancelled")
         if self._client.closed:
             raise ClientClosed("the client was closed while the request was under way")
-        if _monotonic_ns() >= self.deadline_ns:
+        if self._now_ns() >= self.deadline_ns:
             raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it or ask for less")
 
     def _within_deadline(self, limit_ns: int, now_ns: int) -> int:
@@ -81,7 +78,7 @@ class BlockingExchange(ClientExchange):
         """Let the transport wait for bytes, no longer than the read limit and the total deadline allow."""
         transport = connection.transport
         timeouts = self.timeouts
-        now_ns = _monotonic_ns()
+        now_ns = self._now_ns()
         if transport.bytes_in != self._bytes_seen:
             self._bytes_seen = transport.bytes_in
             self._quiet_since_ns = now_ns

@@ -7,7 +7,6 @@ failure. Those of a response that was dropped are left by the next thread that a
 
 from __future__ import annotations
 
-import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from turbosock.client.middleware.base import GO
 from turbosock.client.middleware.chained import Chained, broken_off
 from turbosock.client.response import Response, StreamedResponse
 from turbosock.errors import Phase, TurbosockError
-from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.clock import NS_PER_S, virtual
 
 if TYPE_CHECKING:
     from turbosock.client.middleware.chain import Chain
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from turbosock.transport.transport import Transport
 
 _QUEUE = Phase.QUEUE
-
-_monotonic_ns = time.monotonic_ns
 
 
 class _ChainedPerformance(Chained, Response):
@@ -50,7 +47,8 @@ class _ChainedPerformance(Chained, Response):
         self._wakes = None
         self.attempts = 0
 
-    now_ns = staticmethod(_monotonic_ns)
+    def now_ns(self) -> int:
+        return self._now_ns()
 
     def _chain(self) -> Chain:
         chain = self._client.chain
@@ -64,7 +62,7 @@ class _ChainedPerformance(Chained, Response):
         self.timeouts = timeouts
         if not self.deadline_ns:
             # A redirect, or another attempt, has what is left of the first request's.
-            self.started_ns = _monotonic_ns()
+            self.started_ns = self._now_ns()
             self.deadline_ns = self.started_ns + timeouts.total_ns
         # A link may cancel it from any thread.
         self.make_cancellable()
@@ -87,7 +85,7 @@ class _ChainedPerformance(Chained, Response):
     def _attempt(self, chain: Chain, source: BodySource | None) -> bool:
         """Send the request once; False: a link wants another attempt, and its time has come."""
         count = len(chain.standing)
-        now_ns = _monotonic_ns()
+        now_ns = self._now_ns()
         while self._entered < count:
             index = self._entered
             self._entered = index + 1
@@ -95,7 +93,7 @@ class _ChainedPerformance(Chained, Response):
             due_ns = chain.enter(index, self, now_ns)
             if due_ns != GO:
                 self._wait_for_link(chain, index, due_ns, now_ns)
-                now_ns = _monotonic_ns()
+                now_ns = self._now_ns()
         self.begin_attempt()
         failure = None
         try:
@@ -107,15 +105,15 @@ class _ChainedPerformance(Chained, Response):
                 chain.answered(self)
             if not chain.repeats:
                 return True
-        repeat = self.asked_again(chain, failure, source, _monotonic_ns())
+        repeat = self.asked_again(chain, failure, source, self._now_ns())
         if repeat is None:
             if failure is not None:
                 raise failure from failure.__cause__
             return True
         kept, delay_ns = repeat
         self._end_attempt(chain, kept)
-        due_ns = _monotonic_ns() + delay_ns
-        while _monotonic_ns() < due_ns:
+        due_ns = self._now_ns() + delay_ns
+        while self._now_ns() < due_ns:
             self._woken = False
             self._sleep_until(due_ns)
         return False
@@ -141,10 +139,10 @@ class _ChainedPerformance(Chained, Response):
                 self.check_wait(due_ns, limit_ns, now_ns)
                 self._sleep_until(min(due_ns, limit_ns))
                 self._woken = False
-                now_ns = _monotonic_ns()
+                now_ns = self._now_ns()
                 due_ns = chain.enter(index, self, now_ns)
         finally:
-            self.note_held(_monotonic_ns() - began_ns)
+            self.note_held(self._now_ns() - began_ns)
 
     def _sleep_until(self, due_ns: int) -> None:
         """Sleep until then, or until `wake()`; raises as check_deadline."""
@@ -157,8 +155,11 @@ class _ChainedPerformance(Chained, Response):
         try:
             # cancel(), wake() and the client's end may have come before they could see that it sleeps.
             self.check_deadline()
-            if not self._woken:
-                wakes.get(timeout=max(0, due_ns - _monotonic_ns()) / NS_PER_S)
+            passing = virtual(self._client.clock)
+            if passing is not None:
+                passing.wait(due_ns - self._now_ns(), lambda: self._woken)
+            elif not self._woken:
+                wakes.get(timeout=max(0, due_ns - self._now_ns()) / NS_PER_S)
         except Empty:
             pass
         finally:

@@ -14,7 +14,6 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -77,8 +76,6 @@ if TYPE_CHECKING:
     from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.proxy_config import ProxyHops
 
-_monotonic_ns = time.monotonic_ns
-
 
 class Client:
     """A blocking HTTP client; safe to share between threads.
@@ -113,10 +110,12 @@ class Client:
         "_websockets",
         "buffers",
         "chain",
+        "clock",
         "closed",
         "config",
         "event_streams",
         "held",
+        "now_ns",
         "pool",
         "rings",
     )
@@ -140,6 +139,9 @@ class Client:
         self.closed = False
         self._timeouts = config.timeouts
         self._source = source = Source(connector)
+        self.clock = clock = source.clock or SYSTEM_CLOCK
+        # Bound once: each request asks for the time five times.
+        self.now_ns = clock.now_ns
         self.pool = ConnectionPool(config.pool, config.alpn)
         self._secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
@@ -152,7 +154,7 @@ class Client:
         self.event_streams: dict[int, weakref.ref[BlockingEventStream]] = {}
         self._websockets: WeakSet[WebSocket] = WeakSet()
         self._mask_keys: MaskKeys | None = None
-        self._resolver = Resolver(clock=SYSTEM_CLOCK, custom=config.resolver)
+        self._resolver = Resolver(clock=clock, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         routes = Routes.of(config, dials=source.connector is None)
@@ -530,7 +532,7 @@ class Client:
         """A connection for an exchange that found none idle: dialled, or waited for; for Response only."""
         origin = response.prepared.origin
         # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
-        self.pool.close_expired(_monotonic_ns())
+        self.pool.close_expired(self.now_ns())
         self.close_abandoned()
         if origin.key.upgrades:
             stream = self._stream_of_session(origin.key)
@@ -541,7 +543,7 @@ class Client:
             place = origin.reserve()
             if place is not None:
                 break
-            now_ns = _monotonic_ns()
+            now_ns = self.now_ns()
             idle = origin.take_idle(now_ns)
             if idle is None:
                 offered = self._wait_for_connection(response, now_ns)
@@ -581,9 +583,9 @@ class Client:
                 if has_prior_knowledge(self.config, origin.key):
                     # A connection that threads share never blocks in the kernel.
                     mode = TransportMode.SAEA
-                transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, mode)
+                transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, mode, self.clock)
             else:
-                transport = connect_blocking(dialler, origin.key, source.connector)
+                transport = connect_blocking(dialler, origin.key, source.connector, self.now_ns())
             transport = source.wrapped(transport, origin.key, None)
             connection = self._made(transport, origin, place)
         except BaseException:
@@ -614,16 +616,16 @@ class Client:
                 max_head_fields=config.max_head_fields,
                 decodes=config.decode,
             )
-            origin.opened(connection, place, _monotonic_ns())
+            origin.opened(connection, place, self.now_ns())
             return connection
         if not isinstance(transport, SaeaTransport):
             raise InvalidOption("connector: HTTP/2 needs a transport that does not block")
         # Not with the module: programs that speak HTTP/1.1 alone need not have it.
         from turbosock.client.shared_http2 import SharedHttp2Session
 
-        session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config)
+        session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config, self.now_ns)
         try:
-            stream = origin.opened_session(session, place, _monotonic_ns())
+            stream = origin.opened_session(session, place, self.now_ns())
             assert stream is not None, "a new session has room for one"
             origin.share_session()
         except BaseException:
@@ -686,7 +688,7 @@ class Client:
             )
         except BaseException:
             origin.leave(waiter)
-            waiter.give_up(origin)
+            waiter.give_up(origin, self.now_ns())
             raise
         finally:
             response.waiter = None

@@ -11,7 +11,8 @@ by a poll of its own.
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from turbosock.reactor.context import PENDING
@@ -21,7 +22,7 @@ from turbosock.transport.transport import SaeaTransport, read_error, write_error
 if TYPE_CHECKING:
     from turbosock.transport.transport import Transport
 
-_monotonic_ns = time.monotonic_ns
+Now = Callable[[], int]
 
 
 class Duplex:
@@ -30,13 +31,15 @@ class Duplex:
     Args:
         transport: owned from here on.
         write_ns: for how long the peer may take nothing of what is sent.
+        now_ns: tells the time.
     """
 
-    __slots__ = ("_write_ns", "bytes_in", "bytes_out", "transport")
+    __slots__ = ("_now_ns", "_write_ns", "bytes_in", "bytes_out", "transport")
 
-    def __init__(self, transport: Transport, write_ns: int) -> None:
+    def __init__(self, transport: Transport, write_ns: int, now_ns: Now = monotonic_ns) -> None:
         self.transport = transport
         self._write_ns = write_ns
+        self._now_ns = now_ns
         self.bytes_in = transport.bytes_in
         self.bytes_out = transport.bytes_out
 
@@ -80,8 +83,8 @@ class BlockingDuplex(Duplex):
 
     __slots__ = ("_recv_into", "_send")
 
-    def __init__(self, transport: Transport, write_ns: int) -> None:
-        super().__init__(transport, write_ns)
+    def __init__(self, transport: Transport, write_ns: int, now_ns: Now = monotonic_ns) -> None:
+        super().__init__(transport, write_ns, now_ns)
         self._recv_into = transport.socket.recv_into
         self._send = transport.socket.send
 
@@ -115,12 +118,12 @@ class BlockingDuplex(Duplex):
         if sent == len(view):
             return sent
         # The kernel's limit is for the whole call: it has passed.
-        return self._send_rest(view, sent, _monotonic_ns() + budget_ns - step_ns)
+        return self._send_rest(view, sent, self._now_ns() + budget_ns - step_ns)
 
     def _send_rest(self, view: memoryview, sent: int, end_ns: int) -> int:
         size = len(view)
         while sent < size:
-            left_ns = min(end_ns - _monotonic_ns(), self._write_ns)
+            left_ns = min(end_ns - self._now_ns(), self._write_ns)
             if left_ns <= 0:
                 break
             self.transport.allow_send(left_ns)
@@ -140,8 +143,8 @@ class PolledDuplex(Duplex):
 
     __slots__ = ("_lock", "_reading", "_step", "_writing")
 
-    def __init__(self, transport: SaeaTransport, write_ns: int) -> None:
-        super().__init__(transport, write_ns)
+    def __init__(self, transport: SaeaTransport, write_ns: int, now_ns: Now = monotonic_ns) -> None:
+        super().__init__(transport, write_ns, now_ns)
         self._step = transport.on_ready
         # Of one thread at most, but for what a signal handler does in the middle of it.
         self._lock = threading.RLock()
@@ -151,19 +154,19 @@ class PolledDuplex(Duplex):
     def receive(self, view: memoryview, budget_ns: int) -> int:
         transport = self.transport
         context = transport.receive_context
-        end_ns = _monotonic_ns() + budget_ns
+        end_ns = self._now_ns() + budget_ns
         with self._lock:
             context.disarm()
             context.set_buffer(view, 0, len(view))
             pending = transport.receive(context)
         while pending:
             wants_write = transport.receive_wants_write
-            self._reading.wait(end_ns - _monotonic_ns(), wants_write)
+            self._reading.wait(end_ns - self._now_ns(), wants_write)
             with self._lock:
                 if context.state == PENDING:
                     self._step(OUT if wants_write else IN)
                 pending = context.state == PENDING
-                if pending and _monotonic_ns() >= end_ns:
+                if pending and self._now_ns() >= end_ns:
                     # Its memory is another's from here on.
                     context.disarm()
                     return -1
@@ -184,7 +187,7 @@ class PolledDuplex(Duplex):
         context = transport.send_context
         size = len(view)
         sent = 0
-        now_ns = _monotonic_ns()
+        now_ns = self._now_ns()
         end_ns = now_ns + budget_ns
         with self._lock:
             if context.state != PENDING:
@@ -208,7 +211,7 @@ class PolledDuplex(Duplex):
                     context.set_buffer(view, sent, size - sent)
                     transport.send(context)
                 continue
-            now_ns = _monotonic_ns()
+            now_ns = self._now_ns()
             if transport.bytes_out != moved:
                 moved = transport.bytes_out
                 quiet_ns = now_ns + self._write_ns
@@ -222,7 +225,7 @@ class PolledDuplex(Duplex):
                         self._step(IN if wants_read else OUT)
 
 
-def make_duplex(transport: Transport, write_ns: int) -> Duplex:
+def make_duplex(transport: Transport, write_ns: int, now_ns: Now = monotonic_ns) -> Duplex:
     """The kind that suits the transport; over streams it is StreamDuplex (`shared_http2_opening.py`).
 
     Raises:
@@ -230,6 +233,6 @@ def make_duplex(transport: Transport, write_ns: int) -> Duplex:
     """
     if transport.blocking:
         transport.allow_send(write_ns)
-        return BlockingDuplex(transport, write_ns)
+        return BlockingDuplex(transport, write_ns, now_ns)
     assert isinstance(transport, SaeaTransport), "a transport that does not block"
-    return PolledDuplex(transport, write_ns)
+    return PolledDuplex(transport, write_ns, now_ns)

@@ -12,7 +12,7 @@ again only when no byte of an answer came, and only if the method is idempotent 
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
@@ -58,8 +58,6 @@ _VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 MAX_STALE_RETRIES: Final = 1
 CONTINUE_WAIT_NS: Final = int(limits.CONTINUE_WAIT_S * NS_PER_S)
 
-_monotonic_ns = time.monotonic_ns
-
 
 class ClientExchange:
     """One request and its answer; what a user may ask of either face.
@@ -79,6 +77,7 @@ class ClientExchange:
         "_content",
         "_encoding",
         "_guard",
+        "_now_ns",
         "cancelled",
         "connection",
         "deadline_ns",
@@ -109,6 +108,8 @@ class ClientExchange:
     # Held while a connection leaves an exchange that another thread may cancel, so that cancel() never shuts down one
     # that is another's already. None: nobody else can reach the exchange.
     _guard: threading.Lock | None
+    # Tells the time; each face sets it once and for all.
+    _now_ns: Callable[[], int]
     cancelled: bool
     connection: PooledConnection | None
     deadline_ns: int
@@ -177,7 +178,7 @@ class ClientExchange:
     @property
     def elapsed(self) -> timedelta:
         """From the start of the request to the end of the answer, or to now."""
-        end_ns = self.finished_ns or _monotonic_ns()
+        end_ns = self.finished_ns or self._now_ns()
         return timedelta(microseconds=(end_ns - self.started_ns) / 1000)
 
     def raise_for_status(self) -> Self:

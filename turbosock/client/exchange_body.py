@@ -48,7 +48,6 @@ class ExchangeBody(ClientExchange):
         "_bytes_moved",
         "_gatherer",
         "_loop",
-        "_now_ns",
         "_quiet_since_ns",
         "_stream",
         "done",

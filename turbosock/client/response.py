@@ -12,7 +12,6 @@ how its body is read in `response_body.py`.
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -47,7 +46,6 @@ _HEAD = Phase.HEAD
 _NONE = Phase.NONE
 _SEND = Phase.SEND
 
-_monotonic_ns = time.monotonic_ns
 
 _UPLOAD_LOOK_NS = int(limits.UPLOAD_LOOK_S * NS_PER_S)
 # A body up to this length fits the send buffer of a new connection, and sending it does not wait.
@@ -61,6 +59,7 @@ class Response(ResponseBody):
 
     def __init__(self, client: Client, pool: ObjectPool[StreamedResponse] | None = None) -> None:
         self._client = client
+        self._now_ns = client.now_ns
         # Where a streamed response goes when it is closed; None for one that is its user's for good.
         self._pool = pool
         self._lock = None if pool is None else threading.Lock()
@@ -105,7 +104,7 @@ class Response(ResponseBody):
             TurbosockError: as the exchange ends.
         """
         # One function, because the whole cost of a request is a few of these microseconds.
-        now_ns = _monotonic_ns()
+        now_ns = self._now_ns()
         self.prepared = prepared
         self.timeouts = timeouts
         self.source = source
@@ -121,7 +120,7 @@ class Response(ResponseBody):
                 if connection is None:
                     # Held from here on: whatever is raised next, drop_connection() finds it.
                     connection = self.connection = self._client.connect(self)
-                    now_ns = _monotonic_ns()
+                    now_ns = self._now_ns()
                     wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 else:
                     self.connection = connection
@@ -142,11 +141,11 @@ class Response(ResponseBody):
                     connection.start(prepared.method, prepared.head, None, prepared.expected)
                     if not connection.sent:
                         self._send_rest(connection, now_ns)
-                        now_ns = _monotonic_ns()
+                        now_ns = self._now_ns()
                         wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 else:
                     self._send_with_body(connection, source)
-                    now_ns = _monotonic_ns()
+                    now_ns = self._now_ns()
                     wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 self.phase = _HEAD
                 head = connection.head
@@ -166,7 +165,7 @@ class Response(ResponseBody):
                     # The ring stays with the response until it is read; the connection is free for the next request.
                     self.ring = connection.ring
                     connection.ring = None
-                    self.release_connection(_monotonic_ns())
+                    self.release_connection(self._now_ns())
                 elif self._lock is not None:
                     # From here on its user may hand it to a thread that cancels it.
                     self._guard = self._lock
@@ -206,7 +205,7 @@ class Response(ResponseBody):
         self.flow = flow
         while True:
             try:
-                hop = flow.after(self.prepared, self.head, failure, _monotonic_ns(), self.deadline_ns)
+                hop = flow.after(self.prepared, self.head, failure, self._now_ns(), self.deadline_ns)
                 if hop is None:
                     break
                 self._let_connection_go()
@@ -235,7 +234,7 @@ class Response(ResponseBody):
         connection = self.connection
         if connection is not None:
             if connection.drain():
-                self.release_connection(_monotonic_ns())
+                self.release_connection(self._now_ns())
             else:
                 self.drop_connection()
         self._give_ring_back()
@@ -255,7 +254,7 @@ class Response(ResponseBody):
         try:
             # cancel() and the client's end may have come before they could see that it sleeps.
             self.check_deadline()
-            waiter.wait(delay_ns)
+            waiter.sleep(delay_ns, self._client.clock)
         finally:
             self.waiter = None
             held.discard(waiter)
@@ -263,7 +262,7 @@ class Response(ResponseBody):
 
     def _send_with_body(self, connection: PooledConnection, source: BodySource) -> None:
         prepared = self.prepared
-        now_ns = _monotonic_ns()
+        now_ns = self._now_ns()
         if not 0 <= source.length <= _SMALL_BODY_BYTES:
             # One send may wait for all of a large block: it must not sleep through a refusal, or the deadline.
             limit_ns = min(self.timeouts.write_ns, _UPLOAD_LOOK_NS)
@@ -274,7 +273,7 @@ class Response(ResponseBody):
             )
             if prepared.expect_continue and not connection.continued:
                 self._await_continue(connection)
-                now_ns = _monotonic_ns()
+                now_ns = self._now_ns()
             if not connection.sent:
                 self._send_rest(connection, now_ns)
         except WriteError as error:
@@ -295,9 +294,9 @@ class Response(ResponseBody):
 
     def _await_continue(self, connection: PooledConnection) -> None:
         """Wait for a 100, a final answer, or the moment when waiting is pointless (RFC 9110 §10.1.1)."""
-        end_ns = min(_monotonic_ns() + CONTINUE_WAIT_NS, self.deadline_ns)
+        end_ns = min(self._now_ns() + CONTINUE_WAIT_NS, self.deadline_ns)
         while not connection.continued and connection.head is None:
-            left_ns = end_ns - _monotonic_ns()
+            left_ns = end_ns - self._now_ns()
             if left_ns <= 0:
                 break
             connection.transport.await_readable(left_ns)
@@ -313,7 +312,7 @@ class Response(ResponseBody):
         timeouts = self.timeouts
         bytes_out = transport.bytes_out
         while not connection.sent:
-            now_ns = _monotonic_ns()
+            now_ns = self._now_ns()
             if transport.bytes_out != bytes_out:
                 bytes_out = transport.bytes_out
                 quiet_since_ns = now_ns
@@ -339,7 +338,7 @@ class Response(ResponseBody):
     def _await_head(self, connection: PooledConnection, sent_ns: int) -> ResponseHead:
         self._bytes_seen = connection.transport.bytes_in
         # Without a byte of the answer, the first receive has waited since the request was sent.
-        self._quiet_since_ns = _monotonic_ns() if connection.answered else sent_ns
+        self._quiet_since_ns = self._now_ns() if connection.answered else sent_ns
         while True:
             self._wait(connection)
             head = connection.read_head()
@@ -377,10 +376,10 @@ class Response(ResponseBody):
 
     def _leave(self, connection: PooledConnection) -> None:
         if connection.body.complete and connection.decoded is None:
-            self.release_connection(_monotonic_ns())
+            self.release_connection(self._now_ns())
         else:
             self.drop_connection()
-            self.finished_ns = _monotonic_ns()
+            self.finished_ns = self._now_ns()
 
     def _end_lending(self) -> None:
         view = self._view

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import io
 import json as json_module
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from turbosock.client.download import ProgressArgument
     from turbosock.pool.origin_pool import PooledConnection
 
-_monotonic_ns = time.monotonic_ns
-
 
 class ResponseBody(BlockingExchange):
     """What a Response does with its body."""
@@ -59,14 +56,14 @@ class ResponseBody(BlockingExchange):
         reader = connection.decoded or connection
         transport = connection.transport
         self._bytes_seen = transport.bytes_in
-        self._quiet_since_ns = _monotonic_ns()
+        self._quiet_since_ns = self._now_ns()
         if transport.blocking and transport.bytes_in == bytes_before and not reader.busy:
             # The receive that brought nothing has waited already.
             self._quiet_since_ns -= transport.receive_budget_ns
         while True:
             if reader.busy:
                 # Nothing to wait for; but what decodes to nothing must not outlast the deadline either.
-                self._quiet_since_ns = _monotonic_ns()
+                self._quiet_since_ns = self._now_ns()
                 left_ns = self._within_deadline(self.timeouts.read_ns, self._quiet_since_ns)
                 if transport.blocking and left_ns < transport.receive_budget_ns:
                     transport.await_readable(left_ns)
@@ -121,7 +118,7 @@ class ResponseBody(BlockingExchange):
         try:
             # Before each receive: a peer that drips, or never ends, must not outlast the deadline.
             transport = connection.transport
-            left_ns = self._within_deadline(self.timeouts.read_ns, _monotonic_ns())
+            left_ns = self._within_deadline(self.timeouts.read_ns, self._now_ns())
             if left_ns < transport.receive_budget_ns:
                 transport.await_readable(left_ns)
             bytes_before = transport.bytes_in
@@ -147,7 +144,7 @@ class ResponseBody(BlockingExchange):
             raise
         self.nbytes += count
         if connection.body.complete and connection.decoded is None:
-            self.release_connection(_monotonic_ns())
+            self.release_connection(self._now_ns())
         return count
 
     def _replay(self, view: memoryview) -> int:
@@ -188,7 +185,7 @@ class ResponseBody(BlockingExchange):
     def _gather_rest(self, connection: PooledConnection) -> bytes:
         body = connection.body
         if body.complete:
-            self.release_connection(_monotonic_ns())
+            self.release_connection(self._now_ns())
             return b""
         gatherer = None
         try:
@@ -445,7 +442,7 @@ class ResponseBody(BlockingExchange):
         elif connection is not None:
             body = connection.body
             if body.complete:
-                self.release_connection(_monotonic_ns())
+                self.release_connection(self._now_ns())
             elif body.framing is Framing.LENGTH and connection.decoded is None and body.run > max_bytes:
                 raise self._refused(too_large(max_bytes))
         while self.connection is not None:

@@ -12,7 +12,8 @@ what for, so that no wake-up is lost and none does harm.
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
@@ -21,7 +22,7 @@ from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import ConnectionClosed
 from turbosock.protocol.http2.frames import HEADER_BYTES
 from turbosock.reactor.clock import NS_PER_S
-from turbosock.reactor.poller import READABLE, WRITABLE, WakeableWaiter
+from turbosock.reactor.poller import READABLE, WRITABLE
 from turbosock.reactor.sockets import local_error
 from turbosock.reactor.waker import Waker
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 _PING_NS: Final = int(limits.HTTP2_PING_S * NS_PER_S)
 # How often a thread that sleeps looks whether the baton was lost to an interrupt.
 _LOOK_NS: Final = int(limits.HTTP2_BATON_LOOK_S * NS_PER_S)
-
-_monotonic_ns = time.monotonic_ns
 
 
 class BatonWaiter:
@@ -75,13 +74,13 @@ class BatonWaiter:
     def _await(self, budget_ns: int) -> None:
         session = self.session
         lock = session.lock
-        end_ns = _monotonic_ns() + budget_ns
+        end_ns = self.session.now_ns() + budget_ns
         try:
             while True:
                 with lock:
                     if session.engine.unsent:
                         session.flush_soon()
-                    left_ns = end_ns - _monotonic_ns()
+                    left_ns = end_ns - self.session.now_ns()
                     if self.news or session.closed or left_ns <= 0:
                         self.news = False  # type: ignore[misc]  # a slot of each kind
                         session.pass_baton(self)
@@ -330,6 +329,7 @@ class SharedHttp2Session(Http2Session):
     """A session of a Client.
 
     Attributes:
+        now_ns: tells the time.
         lock: guards everything here, and the streams.
         reader: who has the baton.
         parked: streams whose threads sleep, in the order in which they began to.
@@ -337,14 +337,22 @@ class SharedHttp2Session(Http2Session):
         waker: ends the reader's wait.
     """
 
-    __slots__ = ("_heard_ns", "_pinged", "lock", "parked", "reader", "waiter", "waker")
+    __slots__ = ("_heard_ns", "_pinged", "lock", "now_ns", "parked", "reader", "waiter", "waker")
 
-    def __init__(self, transport: SaeaTransport, rings: RingPool, scheme: str, config: Config) -> None:
+    def __init__(
+        self,
+        transport: SaeaTransport,
+        rings: RingPool,
+        scheme: str,
+        config: Config,
+        now_ns: Callable[[], int] = monotonic_ns,
+    ) -> None:
         self.lock = threading.RLock()
         self.reader: BatonWaiter | None = None
         self.parked: dict[BatonWaiter, None] = {}
+        self.now_ns = now_ns
         # When something came last, and whether a sign of life was asked for since.
-        self._heard_ns = _monotonic_ns()
+        self._heard_ns = self.now_ns()
         self._pinged = False
         super().__init__(
             transport,
@@ -360,7 +368,7 @@ class SharedHttp2Session(Http2Session):
             self.waker = Waker()
         except OSError as error:
             raise local_error("share a connection between threads", error) from error
-        self.waiter = WakeableWaiter(transport.fd, self.waker)
+        self.waiter = transport.make_wakeable_waiter(self.waker)
 
     def make_stream(self) -> SharedHttp2Stream:
         return SharedHttp2Stream(self)
@@ -416,7 +424,7 @@ class SharedHttp2Session(Http2Session):
         if self.transport.readable and not self.pushes_back:
             self._take_all()
             return 0
-        now_ns = _monotonic_ns()
+        now_ns = self.now_ns()
         ping_ns = self._heard_ns + _PING_NS - now_ns
         if ping_ns <= 0:
             try:
@@ -460,7 +468,7 @@ class SharedHttp2Session(Http2Session):
     def _take_all(self) -> None:
         """Receive until the socket is drained, or a quantum has come: the thread has a deadline to look at."""
         if self.receive():
-            self._heard_ns = _monotonic_ns()
+            self._heard_ns = self.now_ns()
             self._pinged = False
 
     def take_rest(self) -> None:

@@ -8,7 +8,6 @@ a place of its own in the line for the baton. It serves one opening, and leaves 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from turbosock.protocol.http2.engine import Engine
 
 _NOTHING: Final = memoryview(b"")
-_monotonic_ns = time.monotonic_ns
 
 
 class RoomWaiter(BatonWaiter):
@@ -158,21 +156,26 @@ class StreamDuplex(Duplex):
         stream: owned from here on.
         write_ns: for how long the peer may take nothing of what is sent.
         abandon: closes the stream later and elsewhere; for finalizers.
+        now_ns: tells the time.
     """
 
     __slots__ = ("_abandon", "_stream")
 
     def __init__(
-        self, stream: SharedHttp2OpeningStream, write_ns: int, abandon: Callable[[SharedHttp2OpeningStream], None]
+        self,
+        stream: SharedHttp2OpeningStream,
+        write_ns: int,
+        abandon: Callable[[SharedHttp2OpeningStream], None],
+        now_ns: Callable[[], int],
     ) -> None:
         # What a Duplex has a transport for, a stream does as well.
-        super().__init__(stream, write_ns)  # type: ignore[arg-type]
+        super().__init__(stream, write_ns, now_ns)  # type: ignore[arg-type]
         self._stream = stream
         self._abandon = abandon
 
     def receive(self, view: memoryview, budget_ns: int) -> int:
         stream = self._stream
-        end_ns = _monotonic_ns() + budget_ns
+        end_ns = self._now_ns() + budget_ns
         while (count := stream.read_body(view)) < 0:
             if stream.state == CLOSED:
                 # What came with its end is received first, and raised; or else this side gave it up.
@@ -181,7 +184,7 @@ class StreamDuplex(Duplex):
                     break
                 stream.forget_target()
                 raise ReadError("the stream was given up", origin=Origin.LOCAL)
-            left_ns = end_ns - _monotonic_ns()
+            left_ns = end_ns - self._now_ns()
             if left_ns <= 0:
                 count = stream.forget_target()
                 break
@@ -195,13 +198,13 @@ class StreamDuplex(Duplex):
         room = stream.room
         size = len(view)
         sent = 0
-        now_ns = _monotonic_ns()
+        now_ns = self._now_ns()
         end_ns = now_ns + budget_ns
         quiet_ns = now_ns + self._write_ns
         while sent < size:
             room.news = False
             count = stream.put(view[sent:] if sent else view)
-            now_ns = _monotonic_ns()
+            now_ns = self._now_ns()
             if count:
                 sent += count
                 self.bytes_out += count
@@ -213,7 +216,7 @@ class StreamDuplex(Duplex):
             room.wait(left_ns)
         # What the socket has not taken would stay here until somebody waits for something.
         while not stream.has_left():
-            left_ns = min(end_ns, quiet_ns) - _monotonic_ns()
+            left_ns = min(end_ns, quiet_ns) - self._now_ns()
             if left_ns <= 0:
                 break
             room.wait(left_ns)

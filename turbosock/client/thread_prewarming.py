@@ -10,7 +10,6 @@ Invariant: a Client that is dropped without close() is not kept alive by its thr
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool
     from turbosock.pool.refill import Refill
-
-_monotonic_ns = time.monotonic_ns
 
 
 class ThreadPrewarming(Prewarming):
@@ -96,7 +93,7 @@ class ThreadPrewarming(Prewarming):
         if self.closed or client is None or client.closed:
             self.close()
             return None
-        now_ns = _monotonic_ns()
+        now_ns = client.now_ns()
         try:
             self.look_after(now_ns)
             if self.builds_due(now_ns):
@@ -108,7 +105,7 @@ class ThreadPrewarming(Prewarming):
             due_ns = now_ns + self.refill.interval_ns
         with self._changed:
             self._changed.notify_all()
-        return min(max(0, due_ns - _monotonic_ns()) / NS_PER_S, limits.MAX_POLL_WAIT_S)
+        return min(max(0, due_ns - client.now_ns()) / NS_PER_S, limits.MAX_POLL_WAIT_S)
 
     def _build(self, client: Client) -> None:
         origin = self.warm.origin
@@ -117,16 +114,16 @@ class ThreadPrewarming(Prewarming):
         try:
             place = origin.reserve_spare()
             if place is None:
-                self.found_no_room(_monotonic_ns())
+                self.found_no_room(client.now_ns())
                 return
             connection = client.dial(_Dial(client, self), origin, place)
         except (Cancelled, ClientClosed):
             refill.abandoned()
         except BaseException as error:
             # Whatever a connector raises: with a pause, and on.
-            self.failed(error, _monotonic_ns())
+            self.failed(error, client.now_ns())
         else:
-            now_ns = _monotonic_ns()
+            now_ns = client.now_ns()
             origin.give_back(connection, now_ns)
             self.built(now_ns)
 
@@ -159,13 +156,13 @@ class _Dial:
         self._client = client
         self._prewarming = prewarming
         self.timeouts = prewarming.timeouts
-        self.deadline_ns = _monotonic_ns() + prewarming.timeouts.total_ns
+        self.deadline_ns = client.now_ns() + prewarming.timeouts.total_ns
         self.phase = Phase.NONE
 
     def check_deadline(self) -> None:
         if self._client.closed or self._prewarming.closed:
             raise Cancelled("prewarming was closed")
-        if _monotonic_ns() >= self.deadline_ns:
+        if self._client.now_ns() >= self.deadline_ns:
             raise TotalTimeout(f"the total deadline of {self.timeouts.total_s} s passed; raise it")
 
 

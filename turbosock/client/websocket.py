@@ -16,7 +16,6 @@ What is where: `websocket_base.py` has turns, control frames and the end, `webso
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -30,7 +29,6 @@ from turbosock.protocol.websocket.outcomes import MESSAGE
 from turbosock.reactor.clock import NS_PER_S
 
 _get_ident = threading.get_ident
-_monotonic_ns = time.monotonic_ns
 
 # Ends of which an iteration says nothing.
 QUIET_ENDS = frozenset((NORMAL, GOING_AWAY, NO_STATUS))
@@ -197,7 +195,7 @@ class WebSocket(WebSocketReceiving):
         try:
             if receiving.setdefault(0, me) == me:
                 receive(ping, end_ns)
-                return _monotonic_ns() < end_ns
+                return self._client.now_ns() < end_ns
             return self._park(receiving, end_ns)
         except TurbosockError:
             raise

@@ -16,7 +16,6 @@ guards what the endpoint owes, and nobody waits while he has it; after `_over` n
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from turbosock.transport.transport import Transport
 
 _get_ident = threading.get_ident
-_monotonic_ns = time.monotonic_ns
 
 _LOOK_S: Final = limits.DIAL_LOOK_S
 FOREVER_NS: Final = int(limits.MAX_TIMEOUT_S * NS_PER_S)
@@ -160,9 +158,9 @@ class WebSocketBase:
             # Not with the module: programs without HTTP/2 need not have it.
             from turbosock.client.shared_http2_opening import StreamDuplex
 
-            self._duplex = StreamDuplex(transport, timeouts.write_ns, client.abandon)
+            self._duplex = StreamDuplex(transport, timeouts.write_ns, client.abandon, client.now_ns)
         else:
-            self._duplex = make_duplex(transport, timeouts.write_ns)
+            self._duplex = make_duplex(transport, timeouts.write_ns, client.now_ns)
         self._over = False
         _websockets.add(self)
 
@@ -188,10 +186,10 @@ class WebSocketBase:
             InvalidOption: `timeout` is no number of seconds.
         """
         if timeout is None:
-            return _monotonic_ns() + default_ns if default_ns else 0
+            return self._client.now_ns() + default_ns if default_ns else 0
         if timeout != 0 or isinstance(timeout, bool):
             check_seconds("timeout", timeout)
-        return _monotonic_ns() + int(timeout * NS_PER_S)
+        return self._client.now_ns() + int(timeout * NS_PER_S)
 
     def _check_reentry(self, turn: dict[int, int], me: int, call: str) -> None:
         """Refuse what would move the bytes of the same direction in the middle of each other.
@@ -219,7 +217,7 @@ class WebSocketBase:
         """Wait for news, or until it is time to look again; False: `end_ns` has come."""
         wait_s = _LOOK_S
         if end_ns:
-            wait_s = min(wait_s, (end_ns - _monotonic_ns()) / NS_PER_S)
+            wait_s = min(wait_s, (end_ns - self._client.now_ns()) / NS_PER_S)
             if wait_s <= 0:
                 return False
         parked = self._parked_receiving if turn is self._receiving else self._parked_sending
@@ -273,7 +271,7 @@ class WebSocketBase:
         try:
             if sending.setdefault(0, me) != me:
                 return False
-            end_ns = end_ns or _monotonic_ns() + self._send_ns
+            end_ns = end_ns or self._client.now_ns() + self._send_ns
             while self._unsent is not None or self._endpoint.due:
                 if self._unsent is None:
                     self._write_due()
@@ -302,14 +300,14 @@ class WebSocketBase:
 
     def _write_due(self) -> None:
         with self._lock:
-            end = self._endpoint.write_due(self._control, 0, _monotonic_ns())
+            end = self._endpoint.write_due(self._control, 0, self._client.now_ns())
         self._unsent = self._control[:end]
 
     def _send_unsent(self, end_ns: int) -> bool:
         """Send what is left of control frames, in one's turn; whether all of it has left."""
         unsent = self._unsent
         assert unsent is not None, "asked only where there is some"
-        sent = self._duplex.send(unsent, max(1, end_ns - _monotonic_ns()))
+        sent = self._duplex.send(unsent, max(1, end_ns - self._client.now_ns()))
         if sent < len(unsent):
             self._unsent = unsent[sent:]
             return False

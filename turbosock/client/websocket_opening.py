@@ -8,7 +8,6 @@ its connection offers HTTP/1.1 alone; when the answer agrees, that leaves the po
 from __future__ import annotations
 
 import socket as socket_module
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from turbosock.proxy_config import ProxyHops
     from turbosock.transport.transport import Transport
 
-_monotonic_ns = time.monotonic_ns
 
 # What is asked for, by what is written.
 _SCHEMES: Final = {"ws": "http", "wss": "https", "ws+unix": "http+unix"}
@@ -136,7 +134,7 @@ def open_websocket(
             handshake.sent_extended()
         if not handshake.agrees(response.status_code):
             raise _refused(response)
-        transport, endpoint, leftover = _agreed(response, handshake, keys, options)
+        transport, endpoint, leftover = _agreed(response, handshake, keys, options, client.now_ns())
     finally:
         response.closed = True
         if cancel is not None:
@@ -190,7 +188,7 @@ def prepare_opening(
 
 
 def _agreed(
-    response: Response, handshake: ClientHandshake, keys: MaskKeys, options: WebSocketOptions
+    response: Response, handshake: ClientHandshake, keys: MaskKeys, options: WebSocketOptions, now_ns: int
 ) -> tuple[Transport | SharedHttp2OpeningStream, WebSocketEndpoint, bytes]:
     """What the answer opens: the transport, or the stream, what is said over it, and what came behind the answer."""
     connection = response.connection
@@ -207,7 +205,7 @@ def _agreed(
     except BaseException:
         response.drop_connection()
         raise
-    transport, leftover = response.take_over(_monotonic_ns())
+    transport, leftover = response.take_over(now_ns)
     # Of streams, those that the client gives for this.
     return transport, endpoint, leftover  # type: ignore[return-value]
 

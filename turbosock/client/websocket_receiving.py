@@ -10,7 +10,6 @@ A message that came while another thing was waited for, by `ping()`, is kept for
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from turbosock.connection.websocket import Ping
 
 _get_ident = threading.get_ident
-_monotonic_ns = time.monotonic_ns
 
 _LINGER_NS: Final = int(limits.WEBSOCKET_LINGER_S * NS_PER_S)
 # Beside a message, a ring holds headers and a control frame.
@@ -196,7 +194,7 @@ class WebSocketReceiving(WebSocketSending):
                 # How long to wait for bytes before the peer is asked for a sign of life, or is dead.
                 budget_ns = ping_ns if endpoint.pinged is None or ping_ns == FOREVER_NS else self._pong_ns
                 if end_ns:
-                    left_ns = end_ns - _monotonic_ns()
+                    left_ns = end_ns - self._client.now_ns()
                     if left_ns <= 0 and waited:
                         # However it drips.
                         raise _too_late()
@@ -224,7 +222,7 @@ class WebSocketReceiving(WebSocketSending):
                 self._take(code, end_ns)
                 if ping is not None and ping.latency_ns >= 0:
                     return False
-            elif end_ns and _monotonic_ns() >= end_ns:
+            elif end_ns and self._client.now_ns() >= end_ns:
                 raise _too_late()
             code = receiver.next(ring)
         return True
@@ -242,7 +240,7 @@ class WebSocketReceiving(WebSocketSending):
         """Take what came and is no message; raises at the end of the connection."""
         endpoint = self._endpoint
         with self._lock:
-            goes_on = endpoint.take(code, _monotonic_ns())
+            goes_on = endpoint.take(code, self._client.now_ns())
         if endpoint.due:
             self._send_due(end_ns)
         if goes_on:
@@ -271,7 +269,7 @@ class WebSocketReceiving(WebSocketSending):
 
     def _linger(self, end_ns: int) -> None:
         """Wait a while for the peer to end the connection, so that it hears our Close (RFC 6455 §7.1.1)."""
-        now_ns = _monotonic_ns()
+        now_ns = self._client.now_ns()
         stop_ns = min(now_ns + _LINGER_NS, end_ns) if end_ns else now_ns + _LINGER_NS
         root = self._ring.root
         left = limits.MAX_WEBSOCKET_LINGER_BYTES
@@ -281,14 +279,14 @@ class WebSocketReceiving(WebSocketSending):
                 if count == 0:
                     return
                 left -= max(count, 0)
-                now_ns = _monotonic_ns()
+                now_ns = self._client.now_ns()
         except TurbosockError:
             # It has ended, one way or the other.
             return
 
     def _left_to_close_ns(self) -> int:
         """How much time the peer has to answer our Close; raises when that is over."""
-        left_ns = self._close_by_ns - _monotonic_ns()
+        left_ns = self._close_by_ns - self._client.now_ns()
         if left_ns <= 0:
             self._tear()
             raise self._ended()
@@ -298,7 +296,7 @@ class WebSocketReceiving(WebSocketSending):
 
     def _on_silence(self, waited_ns: int, end_ns: int) -> None:
         """Nothing came in so long: keep watch, and raise when the time is over."""
-        now_ns = _monotonic_ns()
+        now_ns = self._client.now_ns()
         endpoint = self._endpoint
         if self._quiet_bytes != self._duplex.bytes_in:
             self._quiet_bytes = self._duplex.bytes_in

@@ -7,7 +7,6 @@ it cannot hold is masked and sent piece by piece, in one frame: a long message i
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from turbosock.protocol.websocket.writer import Payload
 
 _get_ident = threading.get_ident
-_monotonic_ns = time.monotonic_ns
 
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_BINARY: Final = FIN | BINARY
@@ -103,7 +101,7 @@ class WebSocketSending(WebSocketBase):
             self._short_bytes = len(memory) - MAX_HEADER_BYTES
         if n + MAX_HEADER_BYTES <= len(memory):
             end = writer.write(memory, 0, first, payload)
-            if duplex.send(memory[:end], max(1, end_ns - _monotonic_ns())) != end:
+            if duplex.send(memory[:end], max(1, end_ns - self._client.now_ns())) != end:
                 raise self._cut()
             return
         view = memoryview(payload)
@@ -112,7 +110,7 @@ class WebSocketSending(WebSocketBase):
         while done < n:
             step = min(len(memory) - at, n - done)
             end = writer.fill(memory, at, view[done : done + step])
-            if duplex.send(memory[:end], max(1, end_ns - _monotonic_ns())) != end:
+            if duplex.send(memory[:end], max(1, end_ns - self._client.now_ns())) != end:
                 raise self._cut()
             done += step
             at = 0

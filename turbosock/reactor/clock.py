@@ -9,6 +9,7 @@ Invariant: `now_ns()` never decreases. The zero point is arbitrary, so only diff
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 # Here too, beside its kind: settings are on a floor below.
@@ -25,6 +26,18 @@ class Clock(Protocol):
     def now_ns(self) -> int:
         """Return the present time in nanoseconds since an arbitrary moment."""
         ...
+
+
+class PassingClock(Clock, Protocol):
+    """A clock whose time passes where somebody waits, and only there: that of a simulation, which nobody sleeps in."""
+
+    def wait(self, timeout_ns: int, ready: Callable[[], object]) -> bool:
+        """Let time pass until `ready()`, or `timeout_ns` at most; whether it is."""
+
+
+def virtual(clock: Clock) -> PassingClock | None:
+    """The clock itself where its time is virtual."""
+    return clock if callable(getattr(clock, "wait", None)) else None  # type: ignore[return-value]
 
 
 class MonotonicClock:

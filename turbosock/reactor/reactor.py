@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from turbosock import limits
-from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from turbosock.reactor.clock import NS_PER_S, SYSTEM_CLOCK, Clock, virtual
 from turbosock.reactor.poller import OUT, READABLE, WRITABLE, make_poller
 from turbosock.reactor.resolver import Resolver
 from turbosock.reactor.sockets import local_error
@@ -64,7 +64,7 @@ class Reactor:
 
     Args:
         poller: "epoll", "poll" or "select"; None takes the best one.
-        clock: tells the time of timers.
+        clock: tells the time of timers; where it is virtual, waits let it pass, for what puts itself in line.
         custom: what names are asked of instead of the system; see `CustomResolver`.
 
     Attributes:
@@ -81,6 +81,7 @@ class Reactor:
     __slots__ = (
         "_deferred",
         "_poller",
+        "_virtual",
         "_writers",
         "bytes_in",
         "bytes_out",
@@ -95,6 +96,7 @@ class Reactor:
 
     def __init__(self, poller: str | None = None, clock: Clock = SYSTEM_CLOCK, custom: object = None) -> None:
         self.clock = clock
+        self._virtual = virtual(clock)
         self.closed = False
         self.line: deque[Handler] = deque()
         # Descriptors that are watched for writing.
@@ -171,6 +173,9 @@ class Reactor:
                 left_ns = due_ns - self.clock.now_ns()
                 if left_ns < timeout_s * NS_PER_S:
                     timeout_s = left_ns / NS_PER_S if left_ns > 0 else 0.0
+            if self._virtual is not None:
+                self._virtual.wait(int(timeout_s * NS_PER_S), self._is_busy)
+                timeout_s = 0.0
         poller = self._poller
         try:
             ready = poller.wait(timeout_s)
@@ -201,6 +206,9 @@ class Reactor:
                         line.append(handler)
             if len(line) == before:
                 break
+
+    def _is_busy(self) -> bool:
+        return bool(self.line)
 
     def handlers(self) -> list[Handler]:
         """Those of every registered descriptor."""

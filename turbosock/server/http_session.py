@@ -35,7 +35,7 @@ from turbosock.errors import (
 from turbosock.protocol.http1.serialize import LAST_CHUNK, Fields, chunk_prefix, last_chunk
 from turbosock.protocol.http1.state import IDLE
 from turbosock.reactor.poller import IN, OUT, READABLE, WRITABLE
-from turbosock.reactor.sockets import has_left, tune
+from turbosock.reactor.sockets import tune
 from turbosock.server.carrier import PLAIN_TEXT, Carrier, status_of, status_text
 from turbosock.server.http_exchange import HttpExchange
 from turbosock.server.request import PeerAddress, Request, RequestTls
@@ -655,7 +655,7 @@ class HttpSession(Carrier):
         transport = self.connection.transport
         # Who has gone resets what it is sent. Where nothing was, the end of its stream is all there is to go by.
         silent = transport.bytes_out == self._out_before
-        if has_left(transport.socket, half=silent):
+        if transport.has_left(half=silent):
             self.lose()
             return
         self._out_before = transport.bytes_out

@@ -130,14 +130,20 @@ class StreamListener:
         self.closed = False
         self._listening = True
         self._tls = None if tls is None else TlsAcceptor(tls, alpn=alpn)
+        self._listen_at(address, backlog=backlog, reuse_port=reuse_port, dual_stack=dual_stack, mode=mode)
+        self._retry = reactor.timers.idle(self)
+        self._watching = True
+
+    def _listen_at(
+        self, address: ListenAddress, *, backlog: int, reuse_port: bool, dual_stack: bool, mode: int | None
+    ) -> None:
+        """Listen there, and watch for clients."""
         self._socket = listen(address, backlog=backlog, reuse_port=reuse_port, dual_stack=dual_stack, mode=mode)
         self._path = unix_path(address) if isinstance(address, str) else None
         name = self._socket.getsockname()
         self.address: ListenAddress = name[:2] if isinstance(name, tuple) else name
-        self._retry = reactor.timers.idle(self)
-        self._watching = True
         try:
-            reactor.register(self._socket.fileno(), self, read=True, write=False)
+            self.reactor.register(self._socket.fileno(), self, read=True, write=False)
         except TurbosockError:
             self._leave_address()
             raise
@@ -251,6 +257,7 @@ class StreamListener:
                 self._watching = wanted
 
     def _leave_address(self) -> None:
+        self.reactor.unregister(self._socket.fileno())
         self._socket.close()
         if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
@@ -310,7 +317,6 @@ class StreamListener:
         self._listening = False
         self.mask = 0
         self.reactor.timers.cancel(self._retry)
-        self.reactor.unregister(self._socket.fileno())
         self._leave_address()
         for handshake in tuple(self.handshakes):
             handshake.close()

@@ -18,6 +18,7 @@ from turbosock.transport.transport import SLACK_NS, SaeaTransport, StreamTranspo
 
 if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
+    from turbosock.testing.network_socket import NetworkSocket
 
 _get_ident = threading.get_ident
 
@@ -27,7 +28,7 @@ class _OverMemory(Transport):
 
     __slots__ = ()
 
-    memory: MemorySocket
+    memory: MemorySocket | NetworkSocket
 
     # There is no descriptor that the system could move a file's bytes to.
     moves_files = False
@@ -67,6 +68,8 @@ class MemoryStreamTransport(_OverMemory, StreamTransport):
 
     __slots__ = ("memory",)
 
+    memory: MemorySocket
+
     def __init__(self, sock: MemorySocket) -> None:
         self.memory = sock
         super().__init__(cast(socket_module.socket, sock))
@@ -97,7 +100,7 @@ class MemoryTransport(_OverMemory, SaeaTransport):
 
     __slots__ = ("_thread", "memory")
 
-    def __init__(self, sock: MemorySocket, reactor: Reactor | None = None) -> None:
+    def __init__(self, sock: MemorySocket | NetworkSocket, reactor: Reactor | None = None) -> None:
         self.memory = sock
         # Without the reactor: there is no descriptor to register.
         super().__init__(cast(socket_module.socket, sock))

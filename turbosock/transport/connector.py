@@ -40,6 +40,7 @@ class Target(Protocol):
         scheme: "http" or "https"; whether and how TLS is spoken is the connector's business.
         host, port: as in the URL.
         path: of a Unix socket, or None.
+        upgrades: whether a WebSocket is to be opened, or something else that needs HTTP/1.1 to begin with.
     """
 
     @property
@@ -50,6 +51,8 @@ class Target(Protocol):
     def port(self) -> int: ...
     @property
     def path(self) -> str | None: ...
+    @property
+    def upgrades(self) -> bool: ...
 
 
 class Connector(Protocol):

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias
 from turbosock import limits
 from turbosock.errors import NetworkError, ReadError, TurbosockError, WriteError
 from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING, RECEIVE, SEND, IOContext
-from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter
+from turbosock.reactor.poller import READABLE, WRITABLE, SingleWaiter, WakeableWaiter
 from turbosock.reactor.sockets import (
     discard,
     end_output,
     explain,
+    has_left,
     set_blocking,
     set_receive_timeout,
     set_send_timeout,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from turbosock.reactor.context import SendableFile
     from turbosock.reactor.reactor import Reactor
+    from turbosock.reactor.waker import Waker
     from turbosock.tls.provider import TlsInfo
 
 SLACK_NS: Final = limits.TIMEOUT_SLACK_NS
@@ -279,6 +281,14 @@ class Transport:
     def make_waiter(self) -> Waiter:
         """What waits for this socket beside others that do, in another thread; forget it when the socket is closed."""
         return SingleWaiter(self.fd)
+
+    def make_wakeable_waiter(self, waker: Waker) -> WakeableWaiter:
+        """What waits for this socket until another thread calls the waker; forget it when the socket is closed."""
+        return WakeableWaiter(self.fd, waker)
+
+    def has_left(self, *, half: bool) -> bool:
+        """As `sockets.has_left`."""
+        return has_left(self.socket, half=half)
 
     def abort(self) -> None:
         """Shut both directions down: any thread's wait on this socket ends at once. close() is still due."""
