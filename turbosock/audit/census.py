@@ -11,7 +11,7 @@ import socket
 from collections import Counter
 from typing import NamedTuple
 
-from turbosock.buffers.lease import GuardedBuffer, PooledBuffer
+from turbosock.buffers.lease import GuardedBuffer
 from turbosock.buffers.objects import ObjectPool
 from turbosock.buffers.pool import BufferPool
 from turbosock.connection.receive_ring import RingPool
@@ -68,13 +68,3 @@ def census() -> Census:
     told_of = {kind: dict(counts) for kind, counts in counters.items() if counts}
     out = counters["buffers"]["out"] + counters["buffers"]["leaked"]
     return Census(told_of, out, tuple(lines.most_common()), contexts, sockets)
-
-
-def buffer_pools() -> list[BufferPool]:
-    """Every BufferPool that lives."""
-    return [one for one in gc.get_objects() if issubclass(type(one), BufferPool)]
-
-
-def held_leases() -> list[PooledBuffer]:
-    """Every lease that is out and that some object still holds."""
-    return [one for one in gc.get_objects() if issubclass(type(one), PooledBuffer) and one.holders > 0]

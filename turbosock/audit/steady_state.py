@@ -24,10 +24,11 @@ from itertools import repeat
 from typing import Final
 
 from turbosock import limits
-from turbosock.audit.census import buffer_pools, census, held_leases
+from turbosock.audit.census import census
 from turbosock.audit.counting import Site, Trace, Work, frames, trace, usable_memray, without_frames
 from turbosock.audit.sections import place, shown_path
 from turbosock.buffers.lease import GuardedBuffer
+from turbosock.buffers.living import buffer_pools, held_leases
 from turbosock.config import check_count
 from turbosock.errors import InvalidOption
 from turbosock.reactor.context import IOContext
