@@ -18,7 +18,16 @@ from turbosock.buffers import PooledBuffer
 from turbosock.observe.har import HarRecorder
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.server.options import HttpOptions, TcpOptions, UdpOptions, WebSocketOptions
-from turbosock.testing import Fault, FaultTransport, Recorder
+from turbosock.testing import (
+    Answer,
+    Fault,
+    FaultTransport,
+    LeakTracker,
+    MockTransport,
+    Network,
+    Recorder,
+    VirtualClock,
+)
 
 ROOT = Path(__file__).parents[2]
 NAMES_PAGE = ROOT / "docs" / "reference" / "api.md"
@@ -34,7 +43,8 @@ CLASSES = {
     for name in turbosock.__all__
     if name not in ERRORS | FUNCTIONS.keys() | {"__version__"}
 }
-CLASSES |= {each.__name__: each for each in (HarRecorder, HeaderList, PooledBuffer, Fault, FaultTransport, Recorder)}
+TESTING = (Answer, Fault, FaultTransport, LeakTracker, MockTransport, Network, Recorder, VirtualClock)
+CLASSES |= {each.__name__: each for each in (HarRecorder, HeaderList, PooledBuffer, *TESTING)}
 FROM_DOCSTRINGS = re.compile(r"^\.\. auto(?:class|function):: (\w+)$", re.MULTILINE)
 SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""For tests of programs that use turbosock: answers, networks, cassettes and faults. Nothing below imports this package.
+"""For tests of programs that use turbosock: answers, networks, cassettes, faults. Nothing below imports this package.
 
 Its names are imported when they are first asked for: the fixtures are loaded by every run of pytest.
 """

@@ -17,8 +17,6 @@ Failure = Literal["reset", "close", "silence"]
 
 _FAILURES: Final = ("reset", "close", "silence")
 _EVENT_FIELDS: Final = ("data", "event", "id", "retry_ms")
-# Stands for no JSON where None is some.
-_NOTHING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Answer:
         status_code: 200 to 999.
         headers: its fields; Content-Length, Date and what `json` or `events` need are added.
         content: the body; text is sent as UTF-8.
-        json: what the body says, in JSON.
+        json: what the body says, in JSON; None is some, `...` is none.
         chunks: the body, sent piece by piece.
         events: server-sent events, each the data or a dict of `data`, `event`, `id` and `retry_ms`; the stream ends
             behind the last one.
@@ -45,7 +43,7 @@ class Answer:
     status_code: int = 200
     headers: HeaderItems = ()
     content: bytes | str = b""
-    json: Any = _NOTHING
+    json: Any = ...
     chunks: Sequence[bytes] | None = None
     events: Sequence[str | bytes | Mapping[str, Any]] | None = None
     delay_s: float = 0.0
@@ -63,7 +61,7 @@ class Answer:
             raise InvalidOption(f"error={error!r}: give an error of turbosock's, or one of {names}")
         bodies = {
             "content": bool(self.content),
-            "json": self.json is not _NOTHING,
+            "json": self.json is not ...,
             "chunks": self.chunks is not None,
             "events": self.events is not None,
         }
@@ -86,7 +84,7 @@ class Answer:
 
     def body(self) -> bytes:
         """The body that is sent in one."""
-        if self.json is not _NOTHING:
+        if self.json is not ...:
             try:
                 return json_module.dumps(self.json, separators=(",", ":")).encode()
             except (TypeError, ValueError, RecursionError) as error:
@@ -96,7 +94,7 @@ class Answer:
     def fields(self) -> HeaderList:
         """The fields, with the type that JSON has where none is given."""
         fields = HeaderList(self.headers)
-        if self.json is not _NOTHING and not fields.count(b"content-type"):
+        if self.json is not ... and not fields.count(b"content-type"):
             return HeaderList([*fields.raw, (b"Content-Type", b"application/json")])
         return fields
 

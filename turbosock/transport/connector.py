@@ -12,8 +12,8 @@ always is:
     Client(connector=Faults())                      # the network, with faults
     Loop(connector=Recorder(inner=Faults(mock)))    # outermost first: what it records is what the faults left
 
-Either may have a `clock`: the time that its connections live in, which is then that of the Client or Loop, too, unless
-a Loop was given another one. A Wrapper that has none lives in its inner one's time.
+Either may have a `clock`: the time that its connections live in, which is then that of the Client or Loop, too; a Loop
+may be given another one where that is not virtual. A Wrapper that has none lives in its inner one's time.
 
 A transport carries the bytes of the application: what is recorded or spoilt is what the protocols say, whether or not
 TLS lies below. Its `tls` is what was agreed on there; a connector that wants HTTP/2 to be spoken says so in `tls.alpn`.
