@@ -1,4 +1,4 @@
-"""One contract for every non-blocking transport: a plain socket, TLS by each engine, over socket pairs; and memory.
+"""One contract for every non-blocking transport: a plain socket, TLS by each engine, memory, a network in it.
 
 What a transport promises is the same, whatever lies between it and its peer: what moves, what waits, what ends. What
 only TLS has (bytes inside the engine, tickets, alerts, engines that take all or nothing) follows at the end.
@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import NamedTuple, Protocol
 
 import pytest
@@ -32,12 +33,17 @@ from turbosock.errors import (
     TurbosockError,
     WriteError,
 )
+from turbosock.reactor.clock import SYSTEM_CLOCK
 from turbosock.reactor.context import COMPLETED, FREE, PENDING, Buffer, IOContext
 from turbosock.reactor.poller import READABLE, WRITABLE
 from turbosock.reactor.reactor import Reactor
+from turbosock.testing.line import Line
 from turbosock.testing.memory_peer import MemoryPeer
 from turbosock.testing.memory_socket import MemorySocket
 from turbosock.testing.memory_transport import MemoryTransport
+from turbosock.testing.network_socket import NetworkSocket, join
+from turbosock.testing.network_transport import NetworkTransport
+from turbosock.testing.virtual_clock import VirtualClock
 from turbosock.tls import DONE, WANTS_READ, WANTS_WRITE, TlsSession, provider_for
 from turbosock.transport.tls_transport import LONG_RECORD_BYTES, TlsTransport
 from turbosock.transport.transport import SaeaTransport
@@ -165,6 +171,36 @@ class MemoryFar(MemoryPeer):
         self.memory.leave()
 
 
+class NetworkFar:
+    """The other end of a connection in virtual time."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.near, self.far = (NetworkSocket(clock, Line(Random(1))) for _ in range(2))
+        join(self.near, self.far)
+        self.clock = clock
+
+    def send(self, data: bytes) -> None:
+        self.far.limit(send_ns=5_000 * MS)
+        assert self.far.send(data) == len(data)
+        self.clock.look()
+
+    def receive(self, count: int) -> bytes:
+        found = b""
+        while len(found) < count:
+            buffer = bytearray(count - len(found))
+            found += buffer[: self.far.recv_into(buffer)]
+        self.clock.look()
+        return found
+
+    def end(self) -> None:
+        self.far.shutdown(socket.SHUT_WR)
+        self.clock.look()
+
+    def close(self) -> None:
+        self.far.close()
+        self.clock.look()
+
+
 class Material(NamedTuple):
     """What TLS needs: an authority, a client that trusts it, a server."""
 
@@ -192,7 +228,7 @@ class Made(NamedTuple):
 Maker = Callable[[Reactor | None], Made]
 
 
-@pytest.fixture(params=["plain", "memory", *ENGINES])
+@pytest.fixture(params=["plain", "memory", "network", *ENGINES])
 def maker(request: pytest.FixtureRequest, material: Material) -> Iterator[Maker]:
     """Makes connected pairs of one kind, closed when the test ends."""
     kind = request.param
@@ -203,6 +239,11 @@ def maker(request: pytest.FixtureRequest, material: Material) -> Iterator[Maker]
         if kind == "memory":
             memory_far = MemoryFar()
             one = Made(MemoryTransport(memory_far.memory, reactor), memory_far)
+        elif kind == "network":
+            clock = VirtualClock() if reactor is None else reactor.clock
+            assert isinstance(clock, VirtualClock), "as the fixture of the reactor says"
+            network_far = NetworkFar(clock)
+            one = Made(NetworkTransport(network_far.near, reactor), network_far)
         elif network is None:
             near, far = socket.socketpair()
             one = Made(SaeaTransport(near, reactor), PlainFar(far))
@@ -228,7 +269,8 @@ def pair(maker: Maker) -> Made:
 
 @pytest.fixture(params=["epoll", "poll", "select"])
 def reactor(request: pytest.FixtureRequest) -> Iterator[Reactor]:
-    made = Reactor(request.param)
+    virtual = request.node.callspec.params.get("maker") == "network"
+    made = Reactor(request.param, VirtualClock() if virtual else SYSTEM_CLOCK)
     yield made
     made.close(lambda handler: None)
 
@@ -398,10 +440,15 @@ def test_transport_aborted_by_another_thread_ends_its_wait(pair: Made) -> None:
         except TurbosockError as error:
             results.append(error)
 
-    thread = threading.Thread(target=wait)
-    thread.start()
-    transport.abort()
-    thread.join(10)
+    if isinstance(pair.far, NetworkFar):
+        # A wait takes no time that another thread could use.
+        pair.far.clock.after(1.0, transport.abort)
+        wait()
+    else:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        transport.abort()
+        thread.join(10)
     assert results == [b""]
     assert transport.fd >= 0
     # Its owner closes it, as ever.
@@ -439,6 +486,9 @@ def test_transport_that_is_closed_tells_its_peer(pair: Made) -> None:
         assert not far.session.truncated
     elif isinstance(far, MemoryFar):
         assert far.gone
+    elif isinstance(far, NetworkFar):
+        assert far.receive(0) == b""
+        assert far.far.gone
     else:
         assert isinstance(far, PlainFar)
         assert far.socket.recv(1) == b""
@@ -450,6 +500,11 @@ def test_transport_that_is_dropped_says_nothing(pair: Made) -> None:
     if isinstance(far, MemoryFar):
         transport.drop()
         assert (transport.fd, transport.readable, far.gone) == (-1, False, False)
+        return
+    if isinstance(far, NetworkFar):
+        transport.drop()
+        far.clock.sleep(1.0)
+        assert (transport.fd, transport.readable, far.far.ended) == (-1, False, False)
         return
     copy = transport.socket.fileno()
     kept = os.dup(copy)
@@ -538,12 +593,16 @@ def test_driven_send_pends_until_the_peer_reads_and_counts_it_once(driven: Made)
         context.set_buffer(block, taken % len(block), len(block) - taken % len(block))
     turn(transport, 0.0)
     assert noted.results == []
-    reader = threading.Thread(target=lambda: found.append(far.receive(taken + 1)))
     found: list[bytes] = []
-    reader.start()
-    while not noted.results:
+    if isinstance(far, NetworkFar):
+        far.clock.after(1.0, lambda: found.append(far.receive(taken)))
         turn(transport)
-    reader.join(10)
+    else:
+        reader = threading.Thread(target=lambda: found.append(far.receive(taken + 1)))
+        reader.start()
+        while not noted.results:
+            turn(transport)
+        reader.join(10)
     assert noted.results == [context.bytes_transferred]
     assert noted.results[0] > 0
     taken += noted.results[0]
