@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from support.faces import Face
 from support.running_listener import RunningListener
@@ -101,10 +102,11 @@ class _Server(RunningListener):
         while not self._stop.is_set():
             self.loop.poll(20.0)
             for event in self.loop.events:
+                connection: Any = event.connection
                 if event.kind is EventKind.OPEN:
-                    event.connection.send("welcome")
+                    connection.send("welcome")
                 elif event.kind is EventKind.MESSAGE:
-                    event.connection.send(b"binary")
-                    event.connection.close(1000, "bye")
+                    connection.send(b"binary")
+                    connection.close(1000, "bye")
             self.loop.flush()
         self.loop.close()

@@ -161,13 +161,14 @@ class Network:
         now_ns = self.clock.now_ns()
         # A round trip for the connection, and one for TLS.
         open_ns = now_ns + self._latency_ns * (4 if secure else 2)
+        if reactor is None and self._latency_ns:
+            self.clock.wait(min(open_ns, deadline_ns) - now_ns, lambda: False)
+            if open_ns > deadline_ns:
+                raise ConnectTimeout("no connection within connect_s: the latency of this network is too long")
         near, far = self._pair(open_ns)
         if own:
             far.attend = self.turn_soon
         peer = ("memory", next(self._numbers))
-        if reactor is None and self._latency_ns:
-            if not self.clock.wait(min(open_ns, deadline_ns) - now_ns, lambda: False) and open_ns > deadline_ns:
-                raise ConnectTimeout("no connection within connect_s: the latency of this network is too long")
         transport = NetworkTransport(near, reactor, secure=secure, alpn=alpn)
         if self.on_connected is not None:
             self.on_connected(far, target, peer)
@@ -181,7 +182,7 @@ class Network:
             far.close()
             return
         listener.admit(far, peer, secure, alpn)
-        far._tell()
+        far.tell()
 
     def _pair(self, open_ns: int) -> tuple[NetworkSocket, NetworkSocket]:
         near, far = (NetworkSocket(self.clock, self._line(open_ns)) for _ in range(2))

@@ -93,12 +93,12 @@ class NetworkSocket:
         """Bytes arrive; at a socket that was closed they are answered by a reset."""
         if not self.ended:
             self.inbox += data
-            self._tell()
+            self.tell()
 
     def end(self) -> None:
         """The peer closes its sending half."""
         self.ended = True
-        self._tell()
+        self.tell()
 
     def leave(self) -> None:
         """The peer closes: there is an end, and nobody behind it."""
@@ -126,9 +126,10 @@ class NetworkSocket:
     def open_window(self, room: int) -> None:
         """The peer has taken bytes: there is room for more."""
         self.window += room
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Whoever drives this socket, or attends to it, is to look."""
         if self._notice is not None:
             self._notice()
         if self.attend is not None:
@@ -240,7 +241,7 @@ class NetworkSocket:
         if how != socket_module.SHUT_WR:
             self.ended = True
         self._tell_closed()
-        self._tell()
+        self.tell()
 
     def close(self) -> None:
         """As a socket's."""

@@ -75,7 +75,11 @@ def test_response_that_is_not_closed_is_found_by_the_line_that_read_it() -> None
 def test_error_inside_is_not_hidden_by_what_it_left_behind() -> None:
     pool = BufferPool()
     kept = []
-    tracker = LeakTracker()
-    with pytest.raises(ZeroDivisionError), tracker:
-        kept.append(pool.rent(5) if tracker else 1 / 0) or 1 / 0
+
+    def fail() -> None:
+        kept.append(pool.rent(5))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), LeakTracker():
+        fail()
     kept.pop().release()

@@ -29,6 +29,7 @@ class Target(NamedTuple):
     host: str = "h"
     port: int = 80
     path: str | None = None
+    upgrades: bool = False
 
 
 def read(*said: tuple[bool, bytes]) -> list[Entry]:
