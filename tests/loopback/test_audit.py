@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from turbosock.audit import AuditPlan, audit
 from turbosock.cli.main import main
 from turbosock.errors import AuditError, ConnectError
 
+# Every second answer of a connection is a refusal.
+FLAKY = 'location /flaky { if ($connection_requests ~ "[02468]$") { return 503; } return 204; }'
 # Few, because what is measured here is known.
 FEW = ["-n", "100", "--warm-up", "50"]
 
@@ -74,7 +77,7 @@ not_callable = 5
 
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    with nginx(tmp_path_factory.mktemp("nginx"), big_bytes=1000) as running:
+    with nginx(tmp_path_factory.mktemp("nginx"), big_bytes=1000, locations=FLAKY) as running:
         yield running
 
 
@@ -98,6 +101,28 @@ def test_audit_in_a_loop_keeps_its_requests_in_flight(memray: None, peer: Peer) 
     # A socket for each has two contexts, and so has nothing else.
     assert report.counters["contexts"]["alive"] >= 20
     assert report.growth is None
+
+
+@pytest.mark.parametrize("in_flight", [0, 3])
+def test_audit_of_refusals_says_that_they_are(peer: Peer, in_flight: int) -> None:
+    report = audit(small(peer.url("/missing"), in_flight=in_flight), growth=False, memray=False)
+    assert "HTTP/1.1 404" in report.each
+    assert report.warnings == ("the server answers 404, which is no success: the figures are of that answer",)
+    assert audit(small(peer.url("/100"), in_flight=in_flight), growth=False, memray=False).warnings == ()
+
+
+@pytest.mark.parametrize("in_flight", [0, 3])
+def test_audit_of_answers_that_are_not_all_alike_says_how_often(peer: Peer, in_flight: int) -> None:
+    report = audit(small(peer.url("/flaky"), in_flight=in_flight), growth=False, memray=False)
+    [line] = report.warnings
+    found = re.fullmatch(r"(\d+) answers had another status than the first one: 503 \((\d+)\)", line)
+    assert found is not None and found[1] == found[2] and 20 <= int(found[1]) <= 100
+
+
+def test_audit_behind_a_redirect_says_so(peer: Peer) -> None:
+    report = audit(small(peer.url("/redirect")), growth=False, memray=False)
+    assert report.each == "GET, HTTP/1.1 200 behind 1 redirect, 100 bytes of body into one buffer"
+    assert report.warnings == ()
 
 
 def test_audit_of_a_function_counts_what_it_does(memray: None, game: Path) -> None:
@@ -220,7 +245,8 @@ def test_command_compares_with_what_is_installed(
         "        parts = urllib.parse.urlsplit(url)\n"
         "        self.connection = getattr(self, 'connection', None) or http.client.HTTPConnection(parts.netloc)\n"
         "        self.connection.request('GET', parts.path)\n"
-        "        self.content = self.connection.getresponse().read()\n"
+        "        answer = self.connection.getresponse()\n"
+        "        self.status_code, self.content = 203, answer.read()\n"
         "        return self\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -230,6 +256,7 @@ def test_command_compares_with_what_is_installed(
     told = report_of(tmp_path / "j")
     [other] = told["compared"]
     assert other["peak_bytes"] > 2 * told["peak_bytes"]
+    assert other["each"] == "GET, 203, the body as bytes"
 
 
 @pytest.mark.parametrize(
@@ -267,12 +294,19 @@ def test_command_that_cannot_audit_says_why_in_one_line_and_writes_nothing(
 def test_command_compared_with_what_is_not_installed_says_how_to_get_it(
     peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    said = "turbosock: pycurl is not installed: pip install pycurl, or compare with another\n"
+    command = ["audit", peer.url("/100"), *FEW, "--no-growth", "--tracemalloc", "--compare", "pycurl"]
+    with monkeypatch.context() as patched:
+        # Before anything is measured.
+        patched.setattr("turbosock.cli.audit.find_spec", lambda name: None)
+        patched.setattr("turbosock.cli.audit.audit", lambda plan, **options: pytest.fail("it is measured"))
+        assert main(command) == 2
+    assert capsys.readouterr().err == said
+    # What is there, and cannot be imported.
     (tmp_path / "pycurl.py").write_text("raise ImportError\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert main(["audit", peer.url("/100"), *FEW, "--no-growth", "--tracemalloc", "--compare", "pycurl"]) == 2
-    assert capsys.readouterr().err == (
-        "turbosock: pycurl is not installed: pip install pycurl, or compare with another\n"
-    )
+    assert main(command) == 2
+    assert capsys.readouterr().err == said
 
 
 def test_command_on_a_platform_without_memray_counts_nothing_and_says_so(

@@ -67,7 +67,7 @@ def _write(directory: str, name: str, content: bytes) -> None:
 
 def measured(plan: AuditPlan, mode: str) -> dict[str, Any]:
     """What `mode` says of the plan, as JSON has it."""
-    with prepared(plan) as (work, each):
+    with prepared(plan) as (work, each, answers):
         if mode == GROWTH:
             assert plan.growth_count is not None, "set where it was made"
             answer: dict[str, Any] = {"growth": growth(work, plan.growth_count, plan.warm_up, lines=True)}
@@ -79,6 +79,7 @@ def measured(plan: AuditPlan, mode: str) -> dict[str, Any]:
             answer = {each: _traced(plan, work, python_allocators=each == PYTHON) for each in modes}
         found = census()
         answer["each"] = each
+        answer["answers"] = None if answers is None else answers.as_json()
         answer["counters"] = found.counters if plan.peer == "turbosock" else {}
         answer["leases"] = found.leases
         answer["lease_lines"] = found.lease_lines

@@ -8,7 +8,7 @@ from typing import Final
 
 from turbosock.audit.flame import flame
 from turbosock.audit.report import AuditReport
-from turbosock.audit.sections import Section, heading, sections
+from turbosock.audit.sections import Section, heading, sections, warnings
 
 _STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #222; }
@@ -27,6 +27,7 @@ def page(reports: Sequence[AuditReport], verdict: Sequence[str] = ()) -> str:
     first, *conditions = heading(reports[0])
     parts = [f"<h1>{html.escape(first)}</h1>"]
     parts += [f'<div class="conditions">{html.escape(line)}</div>' for line in conditions]
+    parts += [f'<p class="over">warning: {html.escape(line)}</p>' for line in warnings(reports)]
     parts += [f'<p class="over">over the bounds: {html.escape(line)}</p>' for line in verdict]
     parts += [_table(section) for section in sections(reports)]
     if reports[0].python is not None:

@@ -52,6 +52,7 @@ class AuditReport:
         counters: counts of turbosock's pools by kind, after the count.
         leases: buffers that were lent and not given back then; lease_lines: where they were taken, with how many,
             which diagnostics alone know.
+        warnings: why the figures may not be of what was meant: answers that are no success, say.
     """
 
     target: str
@@ -72,6 +73,7 @@ class AuditReport:
     counters: dict[str, dict[str, int]]
     leases: int
     lease_lines: tuple[tuple[str, int], ...]
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON has it; without the stacks, which are many."""

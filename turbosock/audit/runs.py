@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from turbosock import limits
+from turbosock.audit.answers import warnings_of
 from turbosock.audit.child import ANSWER_FILE, BOTH, ERROR_FILE, GROWTH, PEAK, PLAN_FILE, PYTHON, SYSTEM
 from turbosock.audit.counting import Site, Trace, why_no_memray
 from turbosock.audit.growth import Growth
@@ -158,6 +159,7 @@ def _report(plan: AuditPlan, answers: dict[str, dict[str, Any]], reason: str) ->
         counters=first["counters"],
         leases=max(answer["leases"] for answer in answers.values()),
         lease_lines=tuple((line, count) for line, count in first["lease_lines"]),
+        warnings=warnings_of(answer["answers"] for answer in answers.values() if answer["answers"] is not None),
     )
 
 

@@ -46,6 +46,12 @@ def heading(report: AuditReport) -> list[str]:
     ]
 
 
+def warnings(reports: Sequence[AuditReport]) -> list[str]:
+    """Why the figures may not be of what was meant, a line each; those of compared reports say whose they are."""
+    audited, *compared = reports
+    return [*audited.warnings, *(f"{report.way}: {line}" for report in compared for line in report.warnings)]
+
+
 def sections(reports: Sequence[AuditReport]) -> list[Section]:
     """All tables, in order."""
     report = reports[0]

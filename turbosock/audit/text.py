@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
 from turbosock.audit.report import AuditReport
-from turbosock.audit.sections import Section, heading, sections
+from turbosock.audit.sections import Section, heading, sections, warnings
 
 WIDTH: Final = 110
 # What is written for characters that would do something to a terminal.
@@ -17,7 +17,7 @@ _ESCAPES: Final = {i: f"\\x{i:02x}" for i in (*range(0x20), *range(0x7F, 0xA0))}
 
 def plain(reports: Sequence[AuditReport], verdict: Sequence[str] = ()) -> str:
     """The reports as text that pastes well; `verdict` has a line for each bound that is exceeded."""
-    lines = heading(reports[0])
+    lines = heading(reports[0]) + [f"warning: {line}" for line in warnings(reports)]
     for section in sections(reports):
         lines += ["", section.title, *_table(section)]
         lines += textwrap.wrap(section.note, WIDTH)
@@ -60,6 +60,8 @@ def show(reports: Sequence[AuditReport], stream: TextIO, verdict: Sequence[str] 
     console.print(text_type(first, style="bold"))
     for line in others:
         console.print(text_type(line, style="dim"))
+    for line in warnings(reports):
+        console.print(text_type(f"warning: {line}", style="bold yellow"))
     for section in sections(reports):
         table = table_type(
             title=section.title, title_justify="left", title_style="bold cyan", show_header=bool(section.head)

@@ -16,10 +16,12 @@ from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from turbosock import limits
+from turbosock.audit.answers import Answers
 from turbosock.audit.counting import Work
 from turbosock.audit.plan import AuditPlan, Kind
 from turbosock.client.client import Client
 from turbosock.client.events import EventKind
+from turbosock.client.exchange import ClientExchange
 from turbosock.config import Config, PoolConfig
 from turbosock.errors import AuditError, TurbosockError
 from turbosock.loop import Loop
@@ -35,10 +37,11 @@ _TURN_S = 1.0
 
 
 class Prepared(NamedTuple):
-    """A workload that is ready; `each` says in words what one unit was."""
+    """A workload that is ready; `each` says in words what one unit was, `answers` how requests were answered."""
 
     work: Work
     each: str
+    answers: Answers | None = None
 
 
 @contextlib.contextmanager
@@ -55,8 +58,8 @@ def prepared(plan: AuditPlan) -> Iterator[Prepared]:
         # Not with the module: the libraries are another's.
         from turbosock.audit.peers import requests_by
 
-        with requests_by(plan) as work:
-            yield Prepared(work, "GET, the body as bytes")
+        with requests_by(plan) as (work, answers):
+            yield Prepared(work, f"GET, {answers.usual}, the body as bytes", answers)
     elif plan.in_flight:
         with Loop(_roomy(plan)) as loop:
             yield _IN_LOOPS[plan.kind](loop, plan)
@@ -84,16 +87,28 @@ def _requests(client: Client, plan: AuditPlan, stack: contextlib.ExitStack) -> P
     with stream("GET", url) as response:
         while count := response.readinto(view):
             nbytes += count
-        each = f"GET, {response.http_version} {response.status_code}, {nbytes} bytes of body into one buffer"
+        each = f"{_answer(response)}, {nbytes} bytes of body into one buffer"
+    usual = response.status_code
+    answers = Answers(usual)
 
     def work(count: int) -> int:
         for _ in repeat(None, count):
             with stream("GET", url) as response:
                 while response.readinto(view):
                     pass
+                # No property, which is a call.
+                if response.head.status_code != usual:  # type: ignore[union-attr]  # it was answered
+                    answers.note(response.status_code)
         return count
 
-    return Prepared(work, each)
+    return Prepared(work, each, answers)
+
+
+def _answer(answered: ClientExchange) -> str:
+    """What a request came to, in words."""
+    behind = len(answered.history)
+    redirects = f" behind {behind} redirect{'s' if behind > 1 else ''}" if behind else ""
+    return f"GET, {answered.http_version} {answered.status_code}{redirects}"
 
 
 def _messages(client: Client, plan: AuditPlan, stack: contextlib.ExitStack) -> Prepared:
@@ -149,7 +164,9 @@ def _requests_in_flight(loop: Loop, plan: AuditPlan) -> Prepared:
             if event.error is not None:
                 raise event.error
     nbytes = first.nbytes
-    each = f"GET, {first.http_version} {first.status_code}, {nbytes} bytes of body into a buffer of its own"
+    each = f"{_answer(first)}, {nbytes} bytes of body into a buffer of its own"
+    usual = first.status_code
+    answers = Answers(usual)
     for _ in range(plan.in_flight):
         slot = _Slot(max(BUFFER_BYTES, 2 * nbytes))
         request("GET", url, into=slot.view, user=slot)
@@ -165,12 +182,14 @@ def _requests_in_flight(loop: Loop, plan: AuditPlan) -> Prepared:
                 if event.kind is answered:
                     turn += 1
                     exchange: Exchange = event.exchange  # type: ignore[assignment]  # a RESPONSE has one
+                    if exchange.head.status_code != usual:  # type: ignore[union-attr]  # likewise
+                        answers.note(exchange.status_code)
                     slot: _Slot = exchange.user  # type: ignore[assignment]  # as given above
                     request("GET", url, into=slot.view, user=slot)
             done += turn
         return done
 
-    return Prepared(work, each)
+    return Prepared(work, each, answers)
 
 
 def _messages_in_flight(loop: Loop, plan: AuditPlan) -> Prepared:

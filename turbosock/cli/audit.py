@@ -11,12 +11,14 @@ import dataclasses
 import json
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Final
 
 from turbosock import limits
 from turbosock.audit.counting import why_no_memray
 from turbosock.audit.flame import flame
 from turbosock.audit.page import page, picture
+from turbosock.audit.peers import not_installed
 from turbosock.audit.plan import PEERS, AuditPlan
 from turbosock.audit.report import AuditReport, Bounds
 from turbosock.audit.runs import audit
@@ -71,10 +73,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--compare", metavar="PEER", choices=PEERS, action="append", default=[],
         help=f"the same URL through {', '.join(PEERS)}; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--max-mallocs", metavar="N", type=_number, help="fail above N mallocs, on average")
-    parser.add_argument("--max-allocations", metavar="N", type=_number, help="fail above N Python allocations")
-    parser.add_argument("--max-bytes", metavar="N", type=_number, help="fail above N bytes of these")
-    parser.add_argument("--max-growth", metavar="N", type=_number, help="fail where memory grows by N bytes a second")
+    parser.add_argument(
+        "--max-mallocs", metavar="N", type=_number,
+        help="fail above N system mallocs for each request, message, event or tick, on average",
+    )  # fmt: skip
+    parser.add_argument("--max-allocations", metavar="N", type=_number, help="fail above N Python allocations for each")
+    parser.add_argument(
+        "--max-bytes", metavar="N", type=_number, help="fail above N bytes for each, the system's and Python's together"
+    )
+    parser.add_argument(
+        "--max-growth", metavar="N", type=_number, help="fail where memory grows by more than N bytes a second"
+    )
     parser.add_argument("--flamegraph", metavar="FILE", help="draw who allocates: SVG in FILE.svg, else HTML")
     parser.add_argument("--json", metavar="FILE", help="write the figures and lines as JSON")
     parser.add_argument("--html", metavar="FILE", help="write a page with the figures, the lines and the picture")
@@ -111,6 +120,10 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
     bounds = Bounds(arguments.max_mallocs, arguments.max_allocations, arguments.max_bytes, arguments.max_growth)
     plans = _plans(arguments)
     _check(arguments, bounds)
+    for peer in arguments.compare:
+        # Before turbosock is measured, which takes a while.
+        if find_spec(peer) is None:
+            raise AuditError(not_installed(peer))
     with ExitStack() as stack:
         # Opened before anything is sent: what cannot be written is said at once.
         files = {name: stack.enter_context(_sink(arguments, name)) for name in _FILES if getattr(arguments, name)}

@@ -126,3 +126,11 @@ def test_page_holds_tables_and_picture_and_loads_nothing() -> None:
     assert "src=" not in told and "href=" not in told and "<script" not in told
     assert "<svg" not in page([without_memray()])
     assert picture(report()).count("<svg") == 1
+
+
+def test_warnings_stand_above_the_figures_and_say_whose_they_are() -> None:
+    reports = [report(warnings=("all <404>",)), report(way="requests", warnings=("all 403",))]
+    lines = plain(reports).splitlines()
+    assert lines[3:5] == ["warning: all <404>", "warning: requests: all 403"]
+    assert "warning: all &lt;404&gt;" in page(reports)
+    assert reports[0].as_json()["warnings"] == ("all <404>",)
