@@ -63,7 +63,7 @@ def test_get_https_verbose_shows_what_was_agreed_on_before_the_heads(
 ) -> None:
     assert main(["get", "-v", server.url(), "--cacert", ca_file]) == ExitStatus.OK
     first, second, *_ = capfd.readouterr().err.splitlines()
-    assert re.fullmatch(r"\* TLSv1\.3, TLS_\w+, ALPN h2, new session, by ssl \(OpenSSL .+\)", first)
+    assert re.fullmatch(r"\* TLSv1\.3, TLS_\w+, ALPN h2, new session, by (ssl|pyOpenSSL) \(OpenSSL .+\)", first)
     assert second == "> GET / HTTP/2"
 
 

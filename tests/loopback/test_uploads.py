@@ -55,6 +55,7 @@ from turbosock.errors import (
     WriteTimeout,
 )
 from turbosock.reactor.context import FREE
+from turbosock.tls.selector import provider_for
 
 TIMEOUTS = Timeouts(connect_s=10, read_s=10, write_s=10, pool_s=10, total_s=15)
 DATA = peers.big_body(3_000_000)
@@ -84,6 +85,14 @@ class Face:
 
     def url(self, server: ScriptedServer) -> str:
         return server.url() if self.pki is None else server.url().replace("http:", "https:")
+
+    def reads_after_failed_write(self) -> bool:
+        """Whether what came before a failed write can be read after it."""
+        if self.pki is None:
+            return True
+        name, version, *_ = provider_for(self.pki.trusting).library.split()
+        major, minor, *_ = version.split(".")
+        return name != "OpenSSL" or (int(major), int(minor)) < (3, 2)
 
     def serving(self, *scripts: list[Step]) -> contextlib.AbstractContextManager[ScriptedServer]:
         pki = self.pki
@@ -336,6 +345,8 @@ def test_file_that_grows_is_sent_as_long_as_announced(face: Face, path: Path) ->
 
 @pytest.mark.parametrize("ending", [[await_close], [half_close, stall], [close], [stall]])
 def test_file_refused_early_gives_the_refusal(face: Face, long_path: Path, ending: list[Step]) -> None:
+    if ending == [close] and not face.reads_after_failed_write():
+        pytest.skip("OpenSSL reads nothing after a write that failed, from 3.2 on: the refusal is lost in the engine")
     with face.serving([read_head, send(REFUSAL), *ending]) as server, long_path.open("rb") as file:
         response = face.perform("PUT", face.url(server), content=file)
         assert (response.status_code, response.content) == (413, b"big")

@@ -13,7 +13,7 @@ from turbosock.tls.provider import TlsProvider
 from turbosock.tls.selector import ProviderSelector, provider_for
 from turbosock.tls.system import SystemProvider
 
-PREFERRED = TlsConfig()
+PREFERRED = TlsConfig(provider=TlsProviderMode.SYSTEM_PREFERRED)
 SYSTEM = TlsConfig(provider=TlsProviderMode.SYSTEM_ONLY)
 PYOPENSSL = TlsConfig(provider=TlsProviderMode.PYOPENSSL_ONLY)
 
