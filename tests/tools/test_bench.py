@@ -168,12 +168,8 @@ def tls_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
     ("workload", "contestant"),
     [
         ("https_sequential", "bare"),
-        ("https_sequential", "bare pyOpenSSL"),
         ("https_sequential", "turbosock get"),
         ("https_sequential", "turbosock stream, pyOpenSSL"),
-        ("https_sequential", "http.client"),
-        ("https_handshakes", "bare, resumed"),
-        ("https_handshakes", "bare, full"),
         ("https_handshakes", "turbosock, resumed"),
         ("https_handshakes", "turbosock, full"),
     ],

@@ -182,7 +182,7 @@ def test_relay_passes_bytes_on_both_ways_no_sooner_than_the_delay() -> None:
 
 def test_relay_takes_more_than_the_sockets_hold_before_any_is_due() -> None:
     body = random.Random(1).randbytes(8 * 1024 * 1024)
-    with relayed(0.5) as (near, far):
+    with relayed(0.25) as (near, far):
         start = time.monotonic()
         # Nothing is read meanwhile, and no socket of this machine holds so much.
         near.sendall(body)
@@ -190,7 +190,7 @@ def test_relay_takes_more_than_the_sockets_hold_before_any_is_due() -> None:
         got = bytearray()
         while data := far.recv(1024 * 1024):
             got += data
-        assert time.monotonic() - start >= 0.5
+        assert time.monotonic() - start >= 0.25
         assert got == body
         # The other way is still there.
         far.sendall(b"answer")
@@ -207,7 +207,7 @@ def test_relay_whose_one_half_breaks_off_ends_the_other() -> None:
             assert near.recv(100) == b""
 
 
-@pytest.mark.parametrize("seed", seeds(5))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_way_in_a_small_ring_keeps_the_bytes_in_order(load: Load, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     module = load("relay_server")
     monkeypatch.setattr(module, "ROOM", 1000)
@@ -279,9 +279,7 @@ def task(load: Load, peer: peers.Peer, workload: str, contestant: str, **more: i
     ("workload", "contestant"),
     [
         ("h2_sequential", "turbosock get"),
-        ("h2_sequential", "turbosock stream"),
         ("h2_download", "turbosock stream"),
-        ("h2_download", "turbosock loop"),
         ("h2_download", "turbosock stream, HTTP/1.1"),
         ("h2_multiplexed", "turbosock loop"),
     ],

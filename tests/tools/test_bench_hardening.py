@@ -75,10 +75,9 @@ def test_pipeline_runs_on_every_face_with_and_without_links(load: Load, face: st
     load("workloads.mock_pipeline").CONTESTANTS[face + chain](task)(50)
 
 
-@pytest.mark.parametrize("contestant", ["memory", "sockets"])
-def test_requests_at_once_end_well_and_cost_most_inside_an_answer(load: Load, contestant: str) -> None:
-    task = load("task").Task("concurrent_10000", contestant, "report", "", 0, 0.1, 50, 1, -1)
-    answer = load("workloads.concurrent_10000").REPORTS[contestant](task)
+def test_requests_at_once_end_well_and_cost_most_inside_an_answer(load: Load) -> None:
+    task = load("task").Task("concurrent_10000", "sockets", "report", "", 0, 0.1, 50, 1, -1)
+    answer = load("workloads.concurrent_10000").REPORTS["sockets"](task)
     traced = answer["traced"]
     assert traced["open"] == 50
     assert 0 < traced["waiting"] < traced["answering"]
@@ -123,10 +122,10 @@ def test_contention_whose_requests_fail_is_no_result(load: Load) -> None:
         load("workloads.pool_contention").REPORTS["turbosock"](task)
 
 
-@pytest.mark.parametrize("contestant", ["turbosock get", "turbosock loop"])
 def test_churn_opens_a_connection_for_each_request_and_ends_where_it_began(
-    load: Load, plain: peers.Peer, contestant: str, monkeypatch: pytest.MonkeyPatch
+    load: Load, plain: peers.Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    contestant = "turbosock loop"
     churn = load("workloads.churn")
     for module in (churn, load("work")):
         monkeypatch.setattr(module, "GROWTH_WARM_UP", 20)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -161,9 +162,11 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(machine), flush=True)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for name in options.workloads or WORKLOADS:
+        start = time.monotonic()
         tables = (WORKLOADS | QUESTIONS)[name](bench)
         for table in tables:
             print(f"\n{table.text()}", flush=True)
+        print(f"\n{name} took {time.monotonic() - start:.0f} s", flush=True)
         if options.keep and name in WORKLOADS:
             # One by one: what was measured is kept, whatever becomes of the others.
             kept = results.load()
