@@ -16,6 +16,7 @@ from turbosock.protocol.sse.serialize import event_bytes
 Failure = Literal["reset", "close", "silence"]
 
 _FAILURES: Final = ("reset", "close", "silence")
+_BODILESS: Final = (204, 304)
 _EVENT_FIELDS: Final = ("data", "event", "id", "retry_ms")
 
 
@@ -66,6 +67,8 @@ class Answer:
             "events": self.events is not None,
         }
         given = [name for name, is_given in bodies.items() if is_given]
+        if given and self.status_code in _BODILESS:
+            raise InvalidOption(f"{given[0]}: a {self.status_code} answer has no body; leave it out")
         if len(given) > 1:
             raise InvalidOption(f"{given[1]}: the body is given by {given[0]} already; leave one out")
         if self.chunks is not None:

@@ -284,7 +284,15 @@ class MockTransport:
         if error is not None:
             # Each exchange has an error of its own.
             self._break(exchange, sock, error.copied() if isinstance(error, TurbosockError) else error)
-        elif answer.events is not None:
+            return
+        try:
+            self._say(exchange, answer)
+        except MisuseError as refused:
+            # Fields that contradict the body, or each other.
+            self._break(exchange, sock, refused)
+
+    def _say(self, exchange: HttpExchange, answer: Answer) -> None:
+        if answer.events is not None:
             exchange.respond_events(answer.fields(), heartbeat_s=None)
             self._go_on(exchange, deque(answer.event_blocks()), answer.interval_s)
         elif answer.chunks is not None:

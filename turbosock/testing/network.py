@@ -121,7 +121,8 @@ class Network:
             StateError: after close().
         """
         self._check_open("listen() needs")
-        if address in self._listeners:
+        known = self._listeners.get(address)
+        if known is not None and not known[0].closed:
             raise InvalidOption(f"address={address!r}: somebody serves there already")
         if loop is not None and loop.reactor.clock is not self.clock:
             raise InvalidOption("loop: it has another time; make it with clock=network.clock")
@@ -149,9 +150,10 @@ class Network:
         """
         self._check_open("a connection needs")
         address = (target.host, target.port) if target.path is None else target.path
-        known = self._listeners.get(address) or self._listeners.get(None)
+        serving = {place: known for place, known in self._listeners.items() if not known[0].closed}
+        known = serving.get(address) or serving.get(None)
         if known is None:
-            there = ", ".join(f"{known}" for known in self._listeners) or "nobody at all"
+            there = ", ".join(str(place) for place in serving) or "nobody at all"
             raise ConnectError(f"nobody serves {address} on this network; it has {there}")
         listener, alpn, own = known
         secure = target.scheme == "https"

@@ -459,9 +459,21 @@ def test_field_that_cannot_be_sent_is_named(mock: MockTransport, name: str, bad:
             assert name.rstrip("s") in str(caught.value) or (name, bad) == ("status_code", 99)
 
 
+@pytest.mark.parametrize("headers", [{"Content-Length": "7"}, {"Transfer-Encoding": "chunked"}])
+def test_fields_that_contradict_the_body_end_the_request(
+    mock: MockTransport, client: Client, headers: dict[str, str]
+) -> None:
+    for delay_s in (0.0, 1.0):
+        mock.add(headers=headers, content="hello", delay_s=delay_s)
+        with pytest.raises(InvalidHeader, match=next(iter(headers))):
+            client.get(URL)
+
+
 def test_body_is_given_in_one_way(mock: MockTransport) -> None:
     with pytest.raises(InvalidOption, match="json: the body is given by content"):
         mock.add(content="a", json=1)
+    with pytest.raises(InvalidOption, match="content: a 204 answer has no body"):
+        mock.add(status_code=204, content="a")
     with pytest.raises(InvalidOption, match="status_code: an answer is given already"):
         mock.add(Answer(), status_code=200)
     with pytest.raises(InvalidOption, match="answer"):

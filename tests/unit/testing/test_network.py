@@ -269,6 +269,15 @@ def test_options_of_a_network_are_checked(name: str, bad: Any) -> None:
         Network(**{name: bad})
 
 
+def test_address_of_a_closed_listener_is_free_again() -> None:
+    with Network() as network, Client(connector=network) as client:
+        network.listen(ADDRESS, handler=never).close()
+        with pytest.raises(ConnectError, match="nobody at all"):
+            client.get(URL)
+        network.listen(ADDRESS, handler=echo)
+        assert client.get(URL).content == b"hello"
+
+
 def test_options_of_listen_are_checked() -> None:
     with Network() as network, Loop() as elsewhere:
         network.listen(ADDRESS, handler=echo)
