@@ -614,8 +614,9 @@ MAX_INSERTED_NAMES = 64
 
 # Requests whose answers an HttpPeer remembers by their bytes: those of a test that repeats itself.
 MAX_REMEMBERED_ANSWERS = 64
-# What a recorder keeps in memory of bytes that moved, before all of it goes to a temporary file in one write.
-RECORDED_MEMORY_BYTES = 8 * MIB
+# What a recorder keeps in memory of bytes that moved, before all of it goes to a temporary file in one write: which
+# costs a microsecond or two for each request that there are notes of, and few tests come this far.
+RECORDED_MEMORY_BYTES = 64 * MIB
 # A body that a cassette shows as text: some pages. What is longer nobody reads in a list, and is in a file beside it.
 MAX_INLINE_BODY_BYTES = 16 * KIB
 # A cassette, without such files: above it something else has its name.

@@ -42,7 +42,7 @@ def test_suite_that_was_recorded_passes_from_its_cassette_on_every_face(
     assert {entry["answer"]["http_version"] for entry in json.loads(path.read_text())["entries"]} == {version}
     for other in KINDS:
         with Recorder(path, mode="replay") as recorder:
-            assert run(other, server, recorder) == expected
+            assert run(other, server, recorder, **config) == expected
             assert recorder.unused == []
 
 
@@ -152,7 +152,7 @@ def test_body_that_was_left_early_is_cut_in_the_replay(server: str, path: Path, 
     assert json.loads(path.read_text())["entries"][0]["answer"]["cut"] is True
     with (
         Recorder(path, mode="replay", match="lenient") as recorder,
-        Client(connector=recorder) as client,
+        Client(Config(**config), connector=recorder) as client,
         client.stream("PUT", f"{server}/echo") as response,
     ):
         assert response.read(1000) == first

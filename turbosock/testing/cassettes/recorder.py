@@ -5,7 +5,8 @@
             client.get("https://example.org/list")
 
 While it records, the network is the real one, or the `inner` connector, and all that is added is a note of what moved
-(`wire_tap.py`); the notes become entries when it is closed. While it replays, there is no network (`replay.py`).
+(`wire_tap.py`); the notes become entries when it is closed. While it replays, there is no network, and time is virtual
+(`replay.py`).
 
 Invariant: a cassette is written when the recorder is closed, whole, and only if its `with` block did not fail.
 """
@@ -30,9 +31,10 @@ from turbosock.testing.cassettes.redaction import Redaction
 from turbosock.testing.cassettes.replay import Replay
 from turbosock.testing.cassettes.wire_log import WireLog
 from turbosock.testing.cassettes.wire_reader import read_log
-from turbosock.testing.cassettes.wire_tap import WireTap
+from turbosock.testing.cassettes.wire_tap import watch
 
 if TYPE_CHECKING:
+    from turbosock.reactor.clock import Clock
     from turbosock.reactor.reactor import Reactor
     from turbosock.transport.connector import Connector, Target, Wrapper
     from turbosock.transport.transport import Transport
@@ -62,6 +64,7 @@ class Recorder:
     Attributes:
         path: the same.
         recording: whether everything is recorded now, since "once" has found no cassette, or by "record".
+        clock: while replaying, the virtual time of its connections; else None.
 
     Raises:
         InvalidOption: an argument cannot work; it is named.
@@ -103,6 +106,8 @@ class Recorder:
         self._entries: list[Entry] = [] if self.recording else load(self.path)
         # A recorder of connections, or a maker of them: never both. A Client looks for `connect` first.
         self.connect: Callable[[Target, Reactor | None, int], Transport] | None = None
+        self.clock: Clock | None = None
+        self._replay: Replay | None = None
         if not self.recording:
             strict = match == "strict"
             self._matcher = Matcher(
@@ -113,7 +118,10 @@ class Recorder:
                 ordered=strict and mode == "replay",
                 headers=[key.lower() for key in keys],
             )
-            self.connect = Replay(self._matcher, self._ask_network if mode == "once" else None).connect
+            missing = self._ask_network if mode == "once" else None
+            self._replay = replay = Replay(self._matcher, self._entries, missing)
+            self.connect = replay.connect
+            self.clock = replay.network.clock
 
     @property
     def unused(self) -> list[str]:
@@ -122,7 +130,7 @@ class Recorder:
 
     def wrap(self, transport: Transport, target: Target, reactor: Reactor | None) -> Transport:
         """See Wrapper.wrap: the same transport, watched."""
-        WireTap(self._log, self._log.begin(target), transport)
+        watch(transport, self._log, self._log.begin(target))
         return transport
 
     def _ask_network(self, request: RecordedRequest) -> Entry:
@@ -170,6 +178,8 @@ class Recorder:
         """Close without writing anything."""
         self._closed = True
         self._log.close()
+        if self._replay is not None:
+            self._replay.network.close()
         if self._network is not None:
             self._network.close()
 

@@ -4,7 +4,8 @@ Recording costs a note of each receive and each send, and one copy of what came.
 the cassette is written (`wire_reader.py`), not while anybody waits for them. Beyond some megabytes the notes move to a
 temporary file, in one write for all.
 
-Invariant: the notes of one connection are in the order of its bytes, and a request's stand before its answer's.
+Invariants: a note is two entries, its mark and its bytes, which come at once, so that threads do not mix them; the
+notes of one connection are in the order of its bytes.
 """
 
 from __future__ import annotations
@@ -22,23 +23,27 @@ from turbosock.transport.connector import Target
 Note = tuple[int, bool, bytes]
 
 
+def mark_of(number: int, *, sent: bool) -> int:
+    """What stands before the bytes of each note of a connection."""
+    return number << 1 | sent
+
+
 class WireLog:
     """Notes of what moved; written from the threads that move it.
 
     Attributes:
-        notes: the latest; one list for good.
-        kept_bytes: of them, about.
+        entries: marks and bytes in turn, the latest; one list for good.
         targets: where each connection led, by its number.
     """
 
-    __slots__ = ("_closed", "_file", "_lock", "kept_bytes", "notes", "targets")
+    __slots__ = ("_closed", "_file", "_kept_bytes", "_lock", "entries", "targets")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
-        self.notes: list[Note] = []
         self._closed = False
-        self.kept_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._kept_bytes = 0
+        self.entries: list[int | bytes] = []
         self.targets: list[Target] = []
 
     def begin(self, target: Target) -> int:
@@ -47,41 +52,51 @@ class WireLog:
             self.targets.append(target)
             return len(self.targets) - 1
 
-    def put_aside(self) -> None:
-        """Move the notes to a file: for whoever finds that `kept_bytes` is above RECORDED_MEMORY_BYTES."""
+    def grow(self, nbytes: int) -> None:
+        """Count bytes of long notes, or look how many notes there are; those that are too many go to a file."""
         with self._lock:
-            if self.kept_bytes < limits.RECORDED_MEMORY_BYTES:
-                # Another thread came first.
-                return
-            self.kept_bytes = 0
-            if self._closed:
-                self.notes.clear()
-                return
-            if self._file is None:
-                # Nobody else can open it, and it goes with the process.
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the log
-            # Other threads go on noting at the end of this very list.
-            latest = list(self.notes)
-            marshal.dump(latest, self._file)
-            del self.notes[: len(latest)]
+            self._kept_bytes += nbytes
+            # Short notes are not counted one by one: of a kibibyte each, they are as many bytes.
+            if self._kept_bytes + limits.KIB * len(self.entries) // 2 > limits.RECORDED_MEMORY_BYTES:
+                self._put_aside()
+
+    def _put_aside(self) -> None:
+        self._kept_bytes = 0
+        if self._closed:
+            self.entries.clear()
+            return
+        if self._file is None:
+            # Nobody else can open it, and it goes with the process.
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the log
+        # Other threads go on noting at the end of this very list.
+        latest = list(self.entries)
+        marshal.dump(latest, self._file)
+        del self.entries[: len(latest)]
 
     def __iter__(self) -> Iterator[Note]:
         """Every note so far, the first one first."""
         with self._lock:
             file = self._file
-            latest = list(self.notes)
+            latest = list(self.entries)
             if file is not None:
                 end = file.tell()
                 file.seek(0)
                 while file.tell() < end:
-                    yield from marshal.load(file)
-        yield from latest
+                    yield from _notes(marshal.load(file))
+        yield from _notes(latest)
 
     def close(self) -> None:
         """Forget everything; of what still moves no more than the latest is noted."""
         with self._lock:
             self._closed = True
-            self.notes.clear()
+            self.entries.clear()
             if self._file is not None:
                 self._file.close()
                 self._file = None
+
+
+def _notes(entries: list[int | bytes]) -> Iterator[Note]:
+    for at in range(0, len(entries), 2):
+        mark, data = entries[at], entries[at + 1]
+        assert isinstance(mark, int) and isinstance(data, bytes), "they come in turn"
+        yield mark >> 1, bool(mark & 1), data

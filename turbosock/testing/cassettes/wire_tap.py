@@ -1,67 +1,70 @@
-"""WireTap: stands between a transport and its socket, or its TLS session, and notes what moves."""
+"""watch(): has what moves on a transport noted, by standing between it and its socket, or its TLS session.
+
+Functions over the variables of one call, and not methods: two of them are called for each request that is recorded, and
+what they add to it is what recording costs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
 from turbosock.reactor.context import Buffer
-from turbosock.testing.cassettes.wire_log import WireLog
+from turbosock.testing.cassettes.wire_log import WireLog, mark_of
 
 if TYPE_CHECKING:
     from turbosock.transport.transport import Transport
 
+# Notes above this are counted by their bytes, those below by their number.
+_LONG_BYTES: Final = 2 * limits.KIB
+_MAX_ENTRIES: Final = 2 * limits.RECORDED_MEMORY_BYTES // limits.KIB
 
-class WireTap:
-    """Watches one transport.
+
+def watch(transport: Transport, log: WireLog, number: int) -> None:
+    """Note what moves on a transport.
 
     Args:
+        transport: nothing has moved on it.
         log: takes the notes.
         number: of the connection.
-        transport: the one; nothing has moved on it.
     """
+    entries = log.entries
+    extend = entries.extend
+    came_mark, sent_mark = mark_of(number, sent=False), mark_of(number, sent=True)
 
-    __slots__ = ("_append", "_log", "_number", "_recv_into", "_send", "_sendmsg")
-
-    def __init__(self, log: WireLog, number: int, transport: Transport) -> None:
-        self._log = log
-        self._append = log.notes.append
-        self._number = number
-        self._recv_into, self._send, self._sendmsg = transport.interpose(self.recv_into, self.send, self.sendmsg)
-
-    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0) -> int:
+    def receive(buffer: bytearray | memoryview, nbytes: int = 0) -> int:
         """As a socket's, or a session's, whose negative answers are none."""
-        count = self._recv_into(buffer, nbytes)
+        count = own_receive(buffer, nbytes)
         if count >= 0:
-            self._append((self._number, False, bytes(buffer[:count])))
-            log = self._log
-            log.kept_bytes += count
-            if log.kept_bytes > limits.RECORDED_MEMORY_BYTES:
-                log.put_aside()
+            extend((came_mark, bytes(buffer[:count])))
+            if count > _LONG_BYTES or len(entries) > _MAX_ENTRIES:
+                log.grow(count)
         return count
 
-    def send(self, data: Buffer) -> int:
+    def send(data: Buffer) -> int:
         """As a socket's, or a session's."""
-        count = self._send(data)
-        if count > 0:
-            self._note_sent(data if count == len(data) else memoryview(data)[:count])
+        count = own_send(data)
+        if count == len(data) and type(data) is bytes:
+            extend((sent_mark, data))
+            if count > _LONG_BYTES:
+                log.grow(count)
+        elif count > 0:
+            note_sent(memoryview(data)[:count])
         return count
 
-    def sendmsg(self, buffers: Sequence[Buffer]) -> int:
+    def send_vector(buffers: Sequence[Buffer]) -> int:
         """As a socket's."""
-        count = self._sendmsg(buffers)
-        left = count
+        count = left = own_send_vector(buffers)
         for data in buffers:
             if left <= 0:
                 break
-            self._note_sent(data if len(data) <= left else memoryview(data)[:left])
+            note_sent(memoryview(data)[:left])
             left -= len(data)
         return count
 
-    def _note_sent(self, data: Buffer) -> None:
-        self._append((self._number, True, data if type(data) is bytes else bytes(data)))
-        log = self._log
-        log.kept_bytes += len(data)
-        if log.kept_bytes > limits.RECORDED_MEMORY_BYTES:
-            log.put_aside()
+    def note_sent(data: memoryview) -> None:
+        extend((sent_mark, bytes(data)))
+        log.grow(len(data))
+
+    own_receive, own_send, own_send_vector = transport.interpose(receive, send, send_vector)
