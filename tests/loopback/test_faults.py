@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from support.cassettes import LONG, finished, handler, run
+from support.in_thread import InThread
 from support.running_listener import RunningListener
 from support.seeds import seeds
 from turbosock import (
     BodyTruncated,
     Client,
     Config,
+    ConnectionClosed,
+    Http2Error,
     InvalidOption,
     Loop,
     ProtocolError,
@@ -28,8 +31,8 @@ from turbosock import (
     TurbosockError,
     WriteError,
 )
-from turbosock.reactor.clock import ManualClock
-from turbosock.testing import Direction, Fault, FaultTransport, Recorder
+from turbosock.reactor.clock import NS_PER_S, ManualClock
+from turbosock.testing import Direction, Fault, FaultTransport, Network, Recorder
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer
 from turbosock.testing.memory import MemoryConnector
 from turbosock.tls.selfsigned import make_self_signed
@@ -41,7 +44,7 @@ ANSWER = HttpAnswer(content=LONG)
 
 def ask(face: str, faults: object, method: str, url: str, *, config: Config | None = None, **options: Any) -> Any:
     """The answer to one request of a new Client or Loop."""
-    settings = config or Config(timeouts=Timeouts(total_s=10))
+    settings = config or Config(timeouts=Timeouts(total_s=15))
     if face == "loop":
         with Loop(settings, connector=faults) as loop:  # type: ignore[arg-type]  # checked there
             return finished(loop, method, url, **options)
@@ -73,6 +76,12 @@ OUTCOMES: list[tuple[Fault, type[TurbosockError]]] = [
     (Fault.cut(1000, direction=SEND), WriteError),
     (Fault.reset(1000, direction=SEND), WriteError),
 ]
+HTTP2_OUTCOMES: list[tuple[Fault, type[TurbosockError]]] = [
+    (Fault.cut(5000), ConnectionClosed),
+    (Fault.reset(5000), ReadError),
+    (Fault.reset(500, direction=SEND), WriteError),
+    (Fault.corrupt(0), Http2Error),
+]
 SILENCES = [Fault.delay(10, 3600.0), Fault.drip(10, every_s=3600.0), Fault.delay(10, 3600.0, direction=SEND)]
 
 
@@ -88,6 +97,32 @@ def test_fault_is_met_by_its_error(
     with pytest.raises(kind):
         ask(face, faults, "PUT", f"{base}/echo", content=LONG, config=config)
     assert [str(made) for made in faults.made] == [f"connection 0: {fault}"]
+
+
+@pytest.mark.parametrize(("fault", "kind"), HTTP2_OUTCOMES, ids=[str(fault) for fault, _ in HTTP2_OUTCOMES])
+@pytest.mark.parametrize("face", ["stream", "loop"])
+def test_fault_of_http2_is_met_by_its_error(
+    secure: tuple[str, Config], face: str, fault: Fault, kind: type[TurbosockError]
+) -> None:
+    base, config = secure
+    config = dataclasses.replace(config, http_versions=("HTTP/2",))
+    faults = FaultTransport(fault)
+    with pytest.raises(kind):
+        ask(face, faults, "PUT", f"{base}/echo", content=LONG, config=config)
+    assert [made.fault for made in faults.made] == [fault]
+
+
+def test_threads_share_an_http2_connection_through_what_is_held_back(secure: tuple[str, Config]) -> None:
+    base, config = secure
+    config = dataclasses.replace(config, http_versions=("HTTP/2",))
+    faults = FaultTransport(
+        Fault.delay(1000, 0.01), Fault.drip(2000, size=50, nbytes=1000), Fault.delay(1000, 0.01, direction=SEND)
+    )
+    with Client(config, connector=faults) as client:
+        client.get(f"{base}/json")
+        threads = [InThread(lambda: client.put(f"{base}/echo", content=LONG).content) for _ in range(4)]
+        assert [thread.outcome() for thread in threads] == [b"PUT " + LONG] * 4
+    assert faults.connections == 1
 
 
 @pytest.mark.parametrize("fault", SILENCES, ids=str)
@@ -143,6 +178,17 @@ def test_delay_passes_in_the_virtual_time_of_a_loop() -> None:
         loop.poll()
         loop.poll()
         assert exchange.content == LONG
+
+
+@pytest.mark.parametrize("alpn", [None, "h2"])
+@pytest.mark.parametrize("face", FACES)
+def test_delay_passes_in_the_virtual_time_of_a_network(face: str, alpn: str | None) -> None:
+    with Network() as network:
+        network.listen(("h", 443), handler=handler, alpn=alpn)
+        faults = FaultTransport(Fault.delay(1000, 10.0), inner=network)
+        before_ns = network.clock.now_ns()
+        assert ask(face, faults, "GET", "https://h/long").content == LONG
+        assert network.clock.now_ns() - before_ns >= 10 * NS_PER_S
 
 
 def test_fault_of_one_connection_leaves_the_others_alone(server: str) -> None:

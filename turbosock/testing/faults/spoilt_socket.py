@@ -87,7 +87,7 @@ class SpoiltSocket:
     def _pull(self) -> None:
         """Receive once from inner, if that brings something now."""
         inner, held = self.inner, self._receiving
-        if self._drained or held.nbytes >= _WINDOW_BYTES:
+        if self.deaf:
             return
         if inner.blocking:
             if inner.is_quiet():
@@ -127,6 +127,9 @@ class SpoiltSocket:
     def _flush(self) -> None:
         """Send what is due, as far as inner takes it."""
         held, context = self._sending, self.inner.send_context
+        if context.state == PENDING and self._reactor is None:
+            # Nobody else lets it go on.
+            self.inner.await_writable(0)
         while not self._gone:
             if context.state == PENDING:
                 return
@@ -229,8 +232,7 @@ class SpoiltSocket:
     def readable(self) -> bool:
         """Whether a receive may bring something."""
         inner = self.inner
-        full = self._receiving.nbytes >= _WINDOW_BYTES
-        return bool(self._receiving.due) or (not (self._drained or full or inner.blocking) and inner.readable)
+        return bool(self._receiving.due) or (not (self.deaf or inner.blocking) and inner.readable)
 
     @property
     def writable(self) -> bool:
@@ -271,6 +273,16 @@ class SpoiltSocket:
                 self._step()
             return self.writable if write else bool(self._receiving.due)
 
+    @property
+    def deaf(self) -> bool:
+        """Whether inner is not to bring anything, now or ever."""
+        return self._drained or self._receiving.nbytes >= _WINDOW_BYTES
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether inner has something to send and no room for it."""
+        return bool(self._outgoing) and not self._gone
+
     def limited_ns(self, timeout_ns: int) -> int:
         """How long to wait at most, since something here may be due before."""
         due_ns = self._next_ns()
@@ -279,7 +291,7 @@ class SpoiltSocket:
     def _wait_for_inner(self, left_ns: int) -> None:
         limit_ns = self.limited_ns(left_ns)
         inner, clock = self.inner, self._clock
-        deaf = self._drained or self._receiving.nbytes >= _WINDOW_BYTES
+        deaf = self.deaf
         passing: Any = getattr(clock, "wait", None)
         if passing is not None:
             memory: Any = getattr(inner, "memory", None)
@@ -288,7 +300,7 @@ class SpoiltSocket:
             # Time that nobody has to wait for really.
             if deaf or not self._inner_waiter().wait(0):
                 clock.advance(ns=limit_ns)
-        elif self._outgoing and not self._gone:
+        elif self.waits_for_room:
             inner.await_writable(limit_ns)
         elif deaf:
             self._ended.wait(limit_ns / NS_PER_S)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from turbosock.reactor.context import COMPLETED, CONFIGURED, IOContext
+from turbosock.reactor.poller import READABLE, WRITABLE, WakeableWaiter
 from turbosock.testing.faults.spoilt_socket import SpoiltSocket
 from turbosock.testing.memory_transport import MemoryTransport
 
 if TYPE_CHECKING:
     from turbosock.errors import TurbosockError
     from turbosock.reactor.reactor import Reactor
+    from turbosock.reactor.waker import Waker
 
 
 class SpoiltTransport(MemoryTransport):
@@ -47,3 +49,31 @@ class SpoiltTransport(MemoryTransport):
 
     def is_drained(self) -> bool:
         return not self._spoilt.holds and self._spoilt.inner.is_drained()
+
+    def make_wakeable_waiter(self, waker: Waker) -> WakeableWaiter:
+        return _SpoiltWaiter(self._spoilt, waker)
+
+    def has_left(self, *, half: bool) -> bool:
+        return self._spoilt.inner.has_left(half=half)
+
+
+class _SpoiltWaiter(WakeableWaiter):
+    """Waits as the inner transport's does, for as long as nothing is due here."""
+
+    __slots__ = ("_inner", "_spoilt")
+
+    def __init__(self, sock: SpoiltSocket, waker: Waker) -> None:
+        self._spoilt = sock
+        self._inner = sock.inner.make_wakeable_waiter(waker)
+
+    def wait(self, timeout_ns: int, write: bool, read: bool = True) -> int:
+        ready = self._ready(write, read)
+        if ready:
+            return ready
+        sock = self._spoilt
+        self._inner.wait(sock.limited_ns(timeout_ns), sock.waits_for_room, read and not sock.deaf)
+        return self._ready(write, read)
+
+    def _ready(self, write: bool, read: bool) -> int:
+        sock = self._spoilt
+        return (READABLE if read and sock.look(False) else 0) | (WRITABLE if write and sock.look(True) else 0)
