@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SWITCHED = switches.throw()
 
 # Also where the package is only on the path, and not installed with its entry point.
-pytest_plugins = ("turbosock.audit.pytest_plugin",)
+pytest_plugins = ("turbosock.audit.pytest_plugin", "turbosock.testing.pytest_plugin")
 
 
 def pytest_report_header() -> str | None:

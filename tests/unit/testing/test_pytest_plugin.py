@@ -13,9 +13,9 @@ pytest_plugins = ("pytester",)
 PLUGIN = "turbosock.testing.pytest_plugin"
 
 
-def run(pytester: pytest.Pytester, source: str) -> pytest.RunResult:
+def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(inspect.cleandoc(source))
-    return pytester.runpytest("-p", PLUGIN, "-p", "no:cacheprovider", "-rA", "--strict-markers")
+    return pytester.runpytest("-p", PLUGIN, "-p", "no:cacheprovider", "-rA", "--strict-markers", *arguments)
 
 
 def test_fixtures_give_what_they_are_called(pytester: pytest.Pytester) -> None:
@@ -70,9 +70,12 @@ def test_lease_that_is_out_is_an_error_with_its_line(pytester: pytest.Pytester) 
 
         def test_leak(turbosock_leaks):
             kept.append(BufferPool(name="mine", diagnostics=True).rent(70))
+
+        def test_that_leaves_nothing_behind():
+            kept.pop().release()
         """,
     )
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*1 lease not returned: 70 bytes of the mine taken at *test_*.py:6*"])
 
 
@@ -83,3 +86,61 @@ print([name for name in sys.modules if name.startswith("turbosock.testing.") and
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+CASSETTES = """
+    import pytest
+    import turbosock
+
+    def answers(exchange):
+        exchange.respond(200, None, b"hello")
+
+    @pytest.mark.turbosock_cassette(match="lenient", redact=False)
+    @pytest.mark.parametrize("name", ["a/b"])
+    def test_ask(turbosock_cassette, name):
+        with turbosock.Loop(connector=turbosock_cassette) as loop:
+            if turbosock_cassette.recording:
+                loop.listen(("127.0.0.1", 28765), handler=answers)
+            exchange = loop.get("http://127.0.0.1:28765/")
+            while not exchange.done:
+                loop.poll(1.0)
+            assert exchange.text == "hello"
+
+    def test_fails(turbosock_cassette):
+        assert 0
+    """
+
+
+def test_cassette_is_beside_the_test_that_passed_and_replayed_in_its_next_run(pytester: pytest.Pytester) -> None:
+    result = run(pytester, CASSETTES)
+    result.assert_outcomes(passed=1, failed=1)
+    (written,) = pytester.path.rglob("*.json")
+    assert written.relative_to(pytester.path).parts[0] == "cassettes"
+    assert written.name == "test_ask-a-b.json"
+    before = written.read_text()
+    result = run(pytester, CASSETTES, "--turbosock-cassettes", "replay")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*CassetteError*test_fails.json: cannot be read*"])
+    assert written.read_text() == before
+
+
+FAULTS = """
+    import turbosock
+
+    def test_met(turbosock_faults, turbosock_mock):
+        turbosock_mock.route("GET", "/", content=bytes(1000))
+        faults = turbosock_faults(chances={"corrupt": 1.0}, within_bytes=100, inner=turbosock_mock)
+        print("seed", faults.seed)
+        with turbosock.Client(connector=faults) as client:
+            client.get("http://x/")
+    """
+
+
+def test_faults_of_a_test_that_fails_are_told_with_their_seed(pytester: pytest.Pytester) -> None:
+    said = []
+    for _ in range(2):
+        result = run(pytester, FAULTS, "--turbosock-seed", "7")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*faults of <FaultTransport seed=7 made=*", "connection 0: corrupt at byte *"])
+        said.append([line for line in result.outlines if line.startswith("connection 0: ")])
+    assert said[0] == said[1]
