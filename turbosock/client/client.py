@@ -46,6 +46,7 @@ from turbosock.client.thread_prewarmer import ThreadPrewarmer
 from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.config import Config, Timeouts, TransportMode
+from turbosock.connection.body_source import body_source
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.receive_ring import RingPool
@@ -96,6 +97,7 @@ class Client:
     __slots__ = (
         "__weakref__",
         "_abandoned",
+        "_forwarding",
         "_names_lines",
         "_resolver",
         "_dropped",
@@ -147,6 +149,8 @@ class Client:
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
+        # Prepares requests without default fields; made with the first one.
+        self._forwarding: Preparer | None = None
         self._prewarmer = ThreadPrewarmer(self)
         # Exchanges that a link makes wait, or that wait before another attempt.
         self.held: set[Interruptible] = set()
@@ -306,6 +310,52 @@ class Client:
         finally:
             if source is not None:
                 source.release()
+
+    def forward(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        content: object,
+        timeouts: Timeouts,
+        *,
+        proxy: ProxyHops | bool | None = None,
+        target: str | None = None,
+        response: Response | None = None,
+    ) -> Response:
+        """Send a request that another library made, and return once the head of the answer is there.
+
+        Nothing is added but Host and what frames the body, where `headers` have neither; cookies, credentials,
+        redirects and retries are left to that library.
+
+        Args:
+            method, url, headers, content, proxy: as in `request`; user information in the URL becomes credentials.
+            timeouts: of this exchange.
+            target: the request target as it is to be sent, if not the URL's.
+            response: a new response of this client to fill; None takes one of those of `stream()`.
+
+        Returns:
+            The response, as `stream()` does. Raises what that does.
+        """
+        if self.closed:
+            raise ClientClosed("the client is closed: forward() needs an open one")
+        preparer = self._forwarding
+        if preparer is None:
+            # Of two threads that come here at once, one makes a second that is equal.
+            own = self._session.preparer
+            preparer = self._forwarding = Preparer(self.pool, (), self._secure, own.routes)
+        source = None if content is None else body_source(content, self.buffers)
+        try:
+            routes = None if proxy is None else preparer.routes.changed(proxy=proxy)
+            prepared = preparer.prepare(method, url, headers=headers, source=source, routes=routes, target=target)
+            if response is None:
+                response = self._responses.rent()
+                response.forget()
+            response.perform(prepared, source, timeouts)
+        finally:
+            if source is not None:
+                source.release()
+        return response
 
     def get(
         self,
@@ -762,6 +812,20 @@ class Client:
         self.buffers.clear()
         # Last, because it may wait for a moment.
         self._prewarmer.close()
+
+    def retire(self) -> bool:
+        """Close the client if nothing of it is in use. Else what is under way goes on, and no connection is kept.
+
+        Returns:
+            Whether it is closed now; if not, call again when a response has ended.
+        """
+        self.close_abandoned()
+        connections = self.pool.stats()
+        if connections.in_use or connections.dialling:
+            self.pool.retire()
+            return False
+        self.close()
+        return True
 
     def stats(self) -> ClientStats:
         """One snapshot of connections, pools and queues; of a closed client, too."""

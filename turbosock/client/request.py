@@ -171,18 +171,20 @@ class Preparer:
         source: BodySource | None = None,
         content_type: str | None = None,
         routes: Routes | None = None,
+        target: str | None = None,
     ) -> PreparedRequest:
         """A prepared request, from memory where an equal one was made.
 
         Args:
             secrets: knows what goes into Authorization and Cookie, where the headers have neither.
             routes: which way the connections of this one go, if not the usual way.
+            target: the request target as it is to be sent, if not the URL's.
 
         Raises:
             InvalidOption, InvalidUrl, InvalidHeader: naming the argument.
         """
-        if params is not None or secrets is not None or routes is not None:
-            return self._make(method, url, params, headers, secrets, source, content_type, routes)
+        if params is not None or secrets is not None or routes is not None or target is not None:
+            return self._make(method, url, params, headers, secrets, source, content_type, routes, target)
         if source is not None:
             return self._prepare_body(method, url, headers, source, content_type)
         if headers is None:
@@ -314,10 +316,13 @@ class Preparer:
         source: BodySource | None,
         content_type: str | None,
         routes: Routes | None,
+        target: str | None = None,
     ) -> PreparedRequest:
         if not isinstance(method, str):
             raise InvalidHeader(f"method: a {type(method).__name__} was given; give a str such as 'GET'")
         parsed = Url(url, params)
+        if target is not None:
+            parsed.aim(target)
         given = HeaderList(_pairs(headers)) if headers is not None else _NO_FIELDS
         if secrets is None:
             own = _url_authorization(parsed, given)

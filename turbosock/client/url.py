@@ -99,6 +99,13 @@ class Url:
         self.full = f"{scheme}://{where}{target}"
         self.safe = f"{scheme}://{where}{target.partition('?')[0]}"
 
+    def aim(self, target: str) -> None:
+        """Have this request target sent instead of the URL's, as it stands (RFC 9112 §3.2)."""
+        base = self.full.removesuffix(self.target)
+        self.target = target
+        # The absolute form of "*" is the URL without a path (RFC 9112 §3.2.4); other forms name their server already.
+        self.full = base if target == "*" else base + target if target.startswith("/") else target
+
     @property
     def shown(self) -> str:
         """The URL with its fragment and without credentials, as `Response.url` shows it."""

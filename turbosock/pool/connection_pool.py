@@ -15,6 +15,7 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakSet, WeakValueDictionary
 
@@ -403,6 +404,13 @@ class ConnectionPool:
             connections = tuple(self.connections)
         for connection in connections:
             connection.transport.abort()
+
+    def retire(self) -> None:
+        """Keep no connection from now on: idle ones are closed, others when they come back. Exchanges go on."""
+        with self.lock:
+            self.config = replace(self.config, max_idle=0)
+            self._note()
+        self._trim_idle()
 
     def drop_inherited(self) -> None:
         """In the child of a fork: close the copies of the parent's sockets, which stay open there, and start clean."""
