@@ -192,6 +192,9 @@ MAX_NO_PROXY_LENGTH = 64 * KIB
 
 # Requests kept serialised for reuse, in one Client or Loop; a crawler's distinct URLs must not accumulate.
 MAX_PREPARED_REQUESTS = 1024
+# Ways of TLS that the requests of one adapter may ask for, with a Client each: programs have one or two, and one that
+# writes a new file of authorities for each request must not accumulate clients.
+MAX_INTEGRATION_CLIENTS = 32
 # Connections of a Client or Loop in all, and to one origin; aiohttp's total is 100, browsers' six an origin
 # protects servers from pages, not from programs.
 MAX_CONNECTIONS = 1024
@@ -697,6 +700,8 @@ POOL_TIMEOUT_S = 30.0
 TOTAL_TIMEOUT_S = 300.0
 # The longest settable time: a year. Larger ones are mistakes (milliseconds, say) and overflow C types.
 MAX_TIMEOUT_S = 31_536_000.0
+# What a time of zero means to libraries that take one: the shortest that still is one.
+MIN_WAIT_S = 1e-6
 # A kernel timeout is moved only when it is off by more than this: a setsockopt costs 1.5 µs, 20 ms hurts nobody.
 TIMEOUT_SLACK_NS = 20_000_000
 

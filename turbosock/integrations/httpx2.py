@@ -1,0 +1,67 @@
+"""TurbosockTransport: httpx2 over turbosock.
+
+    with httpx2.Client(transport=TurbosockTransport()) as client:
+        client.get("https://example.com/")
+
+What is httpx2's own stays: cookies, redirects, authentication, codings, exceptions. See `httpx_core.py` for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from turbosock.config import Config, PoolConfig, TlsConfig
+from turbosock.integrations.httpx_core import HttpxCore, ResponseBody
+from turbosock.limits import MAX_CONNECTIONS
+
+if TYPE_CHECKING:
+    from turbosock.transport.connector import Connector, Wrapper
+
+
+class TurbosockTransport(httpx2.BaseTransport):
+    """A transport of httpx2; safe to share between clients and threads.
+
+    Args:
+        config: everything that turbosock can be told: TLS, proxies, pools; timeouts are those of the request. None:
+            HTTP/1.1, the system's authorities, and the environment's proxies.
+        connector: as of a turbosock.Client.
+
+    Raises:
+        InvalidOption: an argument is something else.
+    """
+
+    def __init__(self, config: Config | None = None, *, connector: Connector | Wrapper | None = None) -> None:
+        if config is None:
+            config = Config(
+                http_versions=("HTTP/1.1",),
+                tls=TlsConfig(),
+                pool=PoolConfig(max_connections_per_origin=MAX_CONNECTIONS),
+            )
+        self._core = HttpxCore(httpx2, config, connector)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request, and return once the head of its answer is there.
+
+        Raises:
+            httpx2.TransportError: the exchange failed.
+            InvalidOption: an extension has a wrong type; it is named.
+        """
+        response = self._core.send(request)
+        head = response.head
+        assert head is not None, "send() ends with a head"
+        return httpx2.Response(
+            head.status_code,
+            headers=list(head.headers.raw),
+            stream=_Body(self._core, response),
+            extensions=self._core.extensions(response),
+        )
+
+    def close(self) -> None:
+        """Close the connections; those in use when they are not any more."""
+        self._core.close()
+
+
+class _Body(ResponseBody, httpx2.SyncByteStream):
+    """The body of an answer."""
