@@ -130,6 +130,17 @@ def requests_session(task: Task) -> requests.Session:
     return session
 
 
+def requests_session_over_turbosock(task: Task) -> requests.Session:
+    """A Session with TurbosockAdapter mounted."""
+    from turbosock.integrations.requests import TurbosockAdapter
+
+    session = requests_session(task)
+    adapter = TurbosockAdapter()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
 def httpx_client(task: Task) -> httpx.Client:
     """A Client."""
     import httpx

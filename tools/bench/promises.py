@@ -92,6 +92,9 @@ RATIOS = (
     # On one core the server's share of it decides, and what the bare loop reaches there is less.
     Promise("upload_file", "turbosock put", "pycurl", 1.0, 1, (TWO_CORES,)),
     Promise("json_post", "turbosock msgspec", "requests", 5, 1, (SAME_CORE,)),
+    Promise("requests_adapter", "turbosock under requests", "requests", 1.3),
+    Promise("requests_adapter_stream", "turbosock under requests", "requests", 1.0),
+    Promise("httpx_transport", "turbosock under httpx2", "httpx2", 1.5),
     Promise("https_sequential", "turbosock get", "pycurl", 1.0, 1, (SAME_CORE,)),
     Promise("https_sequential", "turbosock get", "urllib3", 6, 1, (SAME_CORE,)),
     Promise("https_sequential", "turbosock get", "bare", 0.75, 1, (SAME_CORE,)),
@@ -146,6 +149,12 @@ NO_SYSTEM_ALLOCATION = 0.005
 BUDGETS = (
     Budget("turbosock stream", NO_SYSTEM_ALLOCATION, 25, 1024),
     Budget("turbosock get", float("inf"), 45, 4096 + 100),
+)
+
+# One request over turbosock beside the library alone: each kind of allocation, net of frames, is less.
+FEWER_ALLOCATIONS = (
+    ("requests_adapter", "turbosock under requests", "requests"),
+    ("httpx_transport", "turbosock under httpx2", "httpx2"),
 )
 
 # The same for one of many requests in flight on one HTTP/2 connection.

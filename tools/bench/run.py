@@ -45,6 +45,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     **{rate.name: rate.run for rate in RATES},
     "allocations": tallies.allocations,
     "allocations_tls": tallies.allocations_tls,
+    "allocations_neighbours": tallies.allocations_neighbours,
     "allocations_h2": http2.allocations_h2,
     "h2_threads": http2.h2_threads,
     "growth": tallies.growth,

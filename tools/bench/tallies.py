@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import environment
 from bench import Bench
-from promises import BUDGETS, GROWTH_BYTES_A_SECOND, IMPORT_S, NO_SYSTEM_ALLOCATION, SAME_CORE, Budget
+from promises import (
+    BUDGETS,
+    FEWER_ALLOCATIONS,
+    GROWTH_BYTES_A_SECOND,
+    IMPORT_S,
+    NO_SYSTEM_ALLOCATION,
+    SAME_CORE,
+    Budget,
+)
 from report import Notes, Table
 from support import peers
 from task import Task
@@ -138,6 +146,31 @@ def judge_budget(table: Table, budget: Budget, own: Tally) -> None:
             f"{own.system:.2f}, {made:.1f}, {size:,.0f}",
             met,
         )
+
+
+def allocations_neighbours(bench: Bench) -> list[Table]:
+    """Allocations of one request by other libraries, over turbosock and as they are."""
+    table = Table(
+        "allocations_neighbours: one GET after the other by other libraries, by memray",
+        ["", "system", "bytes", "Python, net", "bytes"],
+        notes=["Counted as in `allocations`."],
+    )
+    with bench.server(SAME_CORE) as peer:
+        for workload, ours, other in FEWER_ALLOCATIONS:
+            found = tallied(bench, peer, workload, (ours, other), table.notes)
+            for name, own in found.items():
+                net, net_bytes = own.net
+                table.rows.append(
+                    [name, f"{own.system:.2f}", f"{own.system_bytes:,.0f}", f"{net:,.1f}", f"{net_bytes:,.0f}"]
+                )
+            if len(found) == 2:
+                fewer = found[ours].system < found[other].system and found[ours].net[0] < found[other].net[0]
+                table.judge(
+                    f"{ours} allocates less often than {other}",
+                    f"{found[ours].net[0]:,.0f} and {found[other].net[0]:,.0f}",
+                    fewer,
+                )
+    return [table]
 
 
 def allocations_tls(bench: Bench) -> list[Table]:
