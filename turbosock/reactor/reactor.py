@@ -173,9 +173,10 @@ class Reactor:
                 left_ns = due_ns - self.clock.now_ns()
                 if left_ns < timeout_s * NS_PER_S:
                     timeout_s = left_ns / NS_PER_S if left_ns > 0 else 0.0
-            if self._virtual is not None:
-                self._virtual.wait(int(timeout_s * NS_PER_S), self._is_busy)
-                timeout_s = 0.0
+        if self._virtual is not None:
+            # Without time, too: what is due by now is to happen.
+            self._virtual.wait(round(timeout_s * NS_PER_S), self._is_busy)
+            timeout_s = 0.0
         poller = self._poller
         try:
             ready = poller.wait(timeout_s)

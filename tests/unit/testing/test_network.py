@@ -15,6 +15,7 @@ from turbosock import (
     InvalidOption,
     Loop,
     RetryPolicy,
+    TickClock,
     Timeouts,
     TransportMode,
 )
@@ -189,6 +190,35 @@ def test_server_of_a_loop_is_stepped_by_its_owner() -> None:
             server.flush()
         assert told == [b"HELLO"]
         assert listener.stats().open == 1
+
+
+def test_ticks_of_a_game_loop_are_those_of_its_network() -> None:
+    steps: list[float] = []
+    with Network(latency_s=0.1) as network, Loop(connector=network) as loop:
+        network.listen(ADDRESS, handler=echo)
+        ticks = TickClock(60, clock=network.clock)
+        exchange = loop.get(URL)
+        answered_at = 0
+        while len(steps) < 60:
+            ticks.wait(loop)
+            list(loop.events)
+            steps += ticks.due() * [elapsed_s(network)]
+            answered_at = answered_at or (len(steps) if exchange.done else 0)
+        assert steps == [pytest.approx(number / 60, abs=1e-8) for number in range(60)]
+        assert (ticks.missed, ticks.late) == (0, 0)
+        # Four times 100 ms.
+        assert answered_at in (24, 25)
+
+
+def test_turn_that_does_not_wait_sees_what_is_due() -> None:
+    with Network(latency_s=0.1) as network, Loop(connector=network) as loop:
+        network.listen(ADDRESS, handler=echo)
+        exchange = loop.get(URL)
+        for _ in range(50):
+            loop.poll()
+            network.clock.advance(0.01)
+        assert exchange.done
+        assert exchange.elapsed.total_seconds() == pytest.approx(0.4, abs=0.03)
 
 
 def test_clients_beyond_max_connections_wait_for_a_place() -> None:
