@@ -10,9 +10,8 @@ from bench import CHILD_DEADLINE_S, Bench
 from promises import HTTP2_BUDGET, SAME_CORE
 from rates import microseconds, ratio
 from report import NOT_MEASURED, Table
-from tallies import Tally, draw_allocations, judge_budget, tallied
+from tallies import IN_FLIGHT, Tally, cells, draw_allocations, judge_budget, tallied
 
-IN_FLIGHT = 100
 THREADS = 40
 REQUESTS, QUICK_REQUESTS = 400_000, 8_000
 # A request on a busy machine takes no longer than this, on average.
@@ -114,22 +113,10 @@ def allocations_h2(bench: Bench) -> list[Table]:
             found = tallied(bench, peer, "h2_multiplexed", names, table.notes, in_flight=IN_FLIGHT)
         for name, own in found.items():
             shown = f"{name}, TLS" if tls else name
-            table.rows.append(row_of(shown, own))
+            table.rows.append([shown, *cells(own)])
             drawn[shown] = own
         ours = found.get(HTTP2_BUDGET.contestant)
         if ours is not None and not tls:
             judge_budget(table, HTTP2_BUDGET, ours)
     draw_allocations(table, drawn)
     return [table]
-
-
-def row_of(name: str, own: Tally) -> list[str]:
-    """A row of a table of allocations."""
-    net, net_bytes = own.net
-    pairs = (
-        (f"{own.system:.2f}", own.system_bytes),
-        (f"{own.python:,.1f}", own.python_bytes),
-        (f"{own.frames:,.1f}", own.frame_bytes),
-        (f"{net:,.1f}", net_bytes),
-    )
-    return [name, *[cell for made, size in pairs for cell in (made, f"{size:,.0f}")]]

@@ -24,6 +24,7 @@ PROMISED = {
     "http1_concurrent": "100 at once in one Loop ≥ 1 × pycurl multi, 5 × aiohttp+uvloop, 0.6 × wrk",
     "download": "100 MB into a buffer ≥ 0.95 × bare",
     "allocations": "stream: 0 system, ≤ 25 Python allocations, < 1 KiB; get: ≤ 45, < 4 KiB and the body",
+    "allocations_loop": "100 at once in one Loop: 0 system, ≤ 25 Python allocations, < 1 KiB",
     "growth": "< 1 KiB a second at full rate, over 100,000 requests",
     "import_time": "< 100 ms, nothing optional imported",
     "https_sequential": "get ≥ 1 × pycurl, 6 × urllib3, 0.75 × bare",
@@ -57,6 +58,10 @@ PROMISED = {
     "sse_latency": "adds < 5 % to a bare read at p95; < 1 ms at p99.9",
     "sse_sessions": "1,000 streams in < 100 MB; aimed at: 10 MB",
     "sse_reconnect": "< 50 ms",
+    "requests_adapter": "requests over turbosock ≥ 1.3 × requests alone",
+    "requests_adapter_stream": "100 MB by requests over turbosock ≥ 1 × requests alone",
+    "httpx_transport": "httpx2 over turbosock ≥ 1.5 × httpx2 alone",
+    "allocations_neighbours": "requests and httpx2 over turbosock: fewer allocations than alone",
     "recording": "with a Recorder < 10 % slower than without",
 }
 
@@ -157,7 +162,8 @@ FEWER_ALLOCATIONS = (
     ("httpx_transport", "turbosock under httpx2", "httpx2"),
 )
 
-# The same for one of many requests in flight on one HTTP/2 connection.
+# The same for one of many requests in flight, each on a connection of its own; and on one HTTP/2 connection.
+LOOP_BUDGET = Budget("turbosock loop", NO_SYSTEM_ALLOCATION, 25, 1024)
 HTTP2_BUDGET = Budget("turbosock loop", NO_SYSTEM_ALLOCATION, 40, 2048)
 
 # Threads that share an HTTP/2 connection, beside as many that share httpx2's.

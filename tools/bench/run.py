@@ -46,6 +46,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "allocations": tallies.allocations,
     "allocations_tls": tallies.allocations_tls,
     "allocations_neighbours": tallies.allocations_neighbours,
+    "allocations_loop": tallies.allocations_loop,
     "allocations_h2": http2.allocations_h2,
     "h2_threads": http2.h2_threads,
     "growth": tallies.growth,

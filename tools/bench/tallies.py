@@ -15,6 +15,7 @@ from promises import (
     FEWER_ALLOCATIONS,
     GROWTH_BYTES_A_SECOND,
     IMPORT_S,
+    LOOP_BUDGET,
     NO_SYSTEM_ALLOCATION,
     SAME_CORE,
     Budget,
@@ -23,6 +24,7 @@ from report import Notes, Table
 from support import peers
 from task import Task
 
+IN_FLIGHT = 100
 SEQUENTIAL = (
     "bare",
     "turbosock stream",
@@ -108,23 +110,39 @@ def allocations(bench: Bench) -> list[Table]:
     with bench.server(SAME_CORE) as peer:
         found = tallied(bench, peer, "http1_sequential", SEQUENTIAL, table.notes)
     for name, own in found.items():
-        net, net_bytes = own.net
-        table.rows.append(
-            [
-                name,
-                f"{own.system:.2f}",
-                f"{own.system_bytes:,.0f}",
-                f"{own.python:,.1f}",
-                f"{own.python_bytes:,.0f}",
-                f"{own.frames:,.1f}",
-                f"{own.frame_bytes:,.0f}",
-                f"{net:,.1f}",
-                f"{net_bytes:,.0f}",
-            ]
-        )
+        table.rows.append([name, *cells(own)])
         for budget in BUDGETS:
             if budget.contestant == name:
                 judge_budget(table, budget, own)
+    draw_allocations(table, found)
+    return [table]
+
+
+def cells(own: Tally) -> list[str]:
+    """A row's: made and bytes, by the system, of Python raw, of frames, and of Python net of these."""
+    net, net_bytes = own.net
+    pairs = (
+        (f"{own.system:.2f}", own.system_bytes),
+        (f"{own.python:,.1f}", own.python_bytes),
+        (f"{own.frames:,.1f}", own.frame_bytes),
+        (f"{net:,.1f}", net_bytes),
+    )
+    return [cell for made, size in pairs for cell in (made, f"{size:,.0f}")]
+
+
+def allocations_loop(bench: Bench) -> list[Table]:
+    """Allocations of one request of many in flight, each on a connection of its own."""
+    table = Table(
+        f"allocations_loop: GET, {IN_FLIGHT} in flight in one thread, by memray",
+        ["", "system", "bytes", "Python, raw", "bytes", "frames", "bytes", "Python, net", "bytes"],
+        notes=["System, Python, frames and net: as in allocations."],
+    )
+    with bench.server(SAME_CORE) as peer:
+        names = ("bare", "turbosock loop", "pycurl multi", "aiohttp+uvloop")
+        found = tallied(bench, peer, "http1_concurrent", names, table.notes, in_flight=IN_FLIGHT)
+    table.rows += [[name, *cells(own)] for name, own in found.items()]
+    if LOOP_BUDGET.contestant in found:
+        judge_budget(table, LOOP_BUDGET, found[LOOP_BUDGET.contestant])
     draw_allocations(table, found)
     return [table]
 
@@ -155,9 +173,11 @@ def allocations_neighbours(bench: Bench) -> list[Table]:
         ["", "system", "bytes", "Python, net", "bytes"],
         notes=["Counted as in `allocations`."],
     )
+    drawn: dict[str, Tally] = {}
     with bench.server(SAME_CORE) as peer:
         for workload, ours, other in FEWER_ALLOCATIONS:
             found = tallied(bench, peer, workload, (ours, other), table.notes)
+            drawn |= found
             for name, own in found.items():
                 net, net_bytes = own.net
                 table.rows.append(
@@ -170,6 +190,7 @@ def allocations_neighbours(bench: Bench) -> list[Table]:
                     f"{found[ours].net[0]:,.0f} and {found[other].net[0]:,.0f}",
                     fewer,
                 )
+    draw_allocations(table, drawn)
     return [table]
 
 
@@ -241,6 +262,14 @@ def places_of(bench: Bench, task: Task, most: int = 30) -> list[Table]:
     return tables
 
 
+GROWING = {
+    "turbosock get": "http1_sequential",
+    "turbosock stream": "http1_sequential",
+    "turbosock loop": "http1_concurrent",
+    "pycurl": "http1_sequential",
+}
+
+
 def growth(bench: Bench) -> list[Table]:
     """Memory held after many requests, beyond what was held after the warm-up."""
     count = 10_000 if bench.quick else 100_000
@@ -250,8 +279,10 @@ def growth(bench: Bench) -> list[Table]:
     )
     with bench.server(SAME_CORE) as peer:
         paces: dict[str, list[float]] = {}
-        for name in ("turbosock get", "turbosock stream", "pycurl"):
-            answer = bench.attempt(bench.task(peer, "http1_sequential", name, "growth", count=count), table.notes)
+        for name, workload in GROWING.items():
+            in_flight = IN_FLIGHT if workload == "http1_concurrent" else 1
+            task = bench.task(peer, workload, name, "growth", count=count, in_flight=in_flight)
+            answer = bench.attempt(task, table.notes)
             if answer is None:
                 continue
             pace = answer["traced"] / answer["seconds"]

@@ -5,22 +5,11 @@ The answers have 100 bytes. The contestants of `http1_concurrent`, which see to 
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 
 import libraries
 from task import BODY_BYTES, Contestant, Run, Task, Timed
-from workloads.http1_concurrent import PATH, gather_all, parse_seconds, perform_all, request_all
-
-
-def empty(task: Task) -> Run:
-    """The loop of the harness around nothing."""
-
-    def run(count: int) -> None:
-        for _ in itertools.repeat(None, count):
-            pass
-
-    return run
+from workloads.http1_concurrent import PATH, empty, gather_all, parse_seconds, perform_all, request_all
 
 
 def turbosock_loop(task: Task) -> Run:

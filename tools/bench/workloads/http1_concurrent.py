@@ -5,6 +5,7 @@ All answers go into one buffer: what they hold is checked elsewhere, and a buffe
 
 from __future__ import annotations
 
+import itertools
 import select
 import socket
 import subprocess
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     import turbosock
 
 PATH = "/fixed"
+
+
+def empty(task: Task) -> Run:
+    """The loop of the harness around nothing."""
+
+    def run(count: int) -> None:
+        for _ in itertools.repeat(None, count):
+            pass
+
+    return run
 
 
 def bare(task: Task) -> Run:
@@ -195,4 +206,5 @@ CONTESTANTS: dict[str, Contestant] = {
     "pycurl multi": pycurl_multi,
     "aiohttp+uvloop": aiohttp_uvloop,
     "wrk": wrk,
+    "empty": empty,
 }
