@@ -205,27 +205,29 @@ CHANCES = {"delay": 0.3, "drip": 0.3, "cut": 0.2, "reset": 0.2, "corrupt": 0.2}
 
 
 def outcomes(face: str, seed: int, chances: dict[str, float] = CHANCES) -> tuple[list[object], list[str]]:
-    """What becomes of twenty requests, each on a connection of its own, and the faults that were made."""
-    faults = FaultTransport(seed=seed, chances=chances, max_delay_s=0.001, inner=MemoryConnector(HttpPeer(ANSWER)))
+    """What becomes of twenty requests, each on a connection of its own, and the faults that were made.
+
+    In virtual time: which of two faults ends a connection first is not left to the machine.
+    """
     found: list[object] = []
-    for _ in range(20):
-        try:
-            found.append(hash(ask(face, faults, "PUT", "http://h/", content=LONG).content))
-        except TurbosockError as error:
-            found.append(type(error))
+    with Network() as network:
+        network.listen(("h", 80), handler=handler)
+        faults = FaultTransport(seed=seed, chances=chances, max_delay_s=1.0, inner=network)
+        for _ in range(20):
+            try:
+                found.append(ask(face, faults, "PUT", "http://h/echo", content=LONG).content)
+            except TurbosockError as error:
+                found.append(type(error))
     return found, [str(made) for made in faults.made]
 
 
 @pytest.mark.parametrize("seed", seeds(2))
-def test_same_seed_makes_the_same_faults_on_every_face(seed: int) -> None:
-    first, made = outcomes("stream", seed)
-    assert outcomes("stream", seed) == (first, made)
-    assert outcomes("saea", seed) == (first, made)
-    again, in_loop = outcomes("loop", seed)
-    assert again == first
-    assert sorted(in_loop) == sorted(made)
+@pytest.mark.parametrize("face", FACES)
+def test_same_seed_makes_the_same_faults(face: str, seed: int) -> None:
+    found, made = outcomes(face, seed)
+    assert outcomes(face, seed) == (found, made)
     assert len(made) > 5
-    assert outcomes("stream", seed + 1000)[1] != made
+    assert outcomes(face, seed + 1000)[1] != made
 
 
 def test_chance_of_one_kind_does_not_move_the_others() -> None:

@@ -13,7 +13,7 @@ from support.cassettes import finished, handler, run, suite
 from support.in_thread import InThread
 from support.running_listener import RunningListener
 from turbosock import CassetteError, Client, Config, InvalidOption, Loop, ProtocolError, limits
-from turbosock.testing import Recorder
+from turbosock.testing import Network, Recorder
 
 KINDS = ("client", "stream", "loop")
 VERSIONS = {"HTTP/1.1": {}, "HTTP/2": {"http_versions": ("HTTP/2",)}}
@@ -44,6 +44,17 @@ def test_suite_that_was_recorded_passes_from_its_cassette_on_every_face(
         with Recorder(path, mode="replay") as recorder:
             assert run(other, server, recorder, **config) == expected
             assert recorder.unused == []
+
+
+def test_suite_says_the_same_on_a_network_in_memory_and_can_be_recorded_there(server: str, path: Path) -> None:
+    expected = run("client", server, None)
+    host, _, port = server.removeprefix("http://").partition(":")
+    with Network() as network:
+        network.listen((host, int(port)), handler=handler)
+        with Recorder(path, inner=network) as recorder:
+            assert run("client", server, recorder) == expected
+    with Recorder(path, mode="replay") as recorder:
+        assert run("stream", server, recorder) == expected
 
 
 def test_cassette_shows_text_and_keeps_long_bodies_aside(server: str, path: Path) -> None:

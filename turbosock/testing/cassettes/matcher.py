@@ -53,6 +53,8 @@ class Matcher:
         self._headers = headers
         self._lock = threading.Lock()
         self._left = list(entries)
+        # Of many entries, each is looked at for many requests.
+        self._urls = {entry.request.url: redaction.url(entry.request.url) for entry in entries}
 
     @property
     def unused(self) -> list[Entry]:
@@ -64,15 +66,25 @@ class Matcher:
         """The entry that answers, which is used from then on; None: there is none."""
         with self._lock:
             left = self._left
-            for entry in left[:1] if self._ordered else left:
-                if not self._differences(entry.request, request):
-                    left.remove(entry)
+            url = self._redaction.url(request.url)
+            for index, entry in enumerate(left[:1] if self._ordered else left):
+                if self._agree(entry.request, request, url):
+                    del left[index]
                     return entry
             if self._strict:
                 return None
             # All of them have answered: the last one goes on.
-            agreeing = [entry for entry in self._entries if not self._differences(entry.request, request)]
-            return agreeing[-1] if agreeing else None
+            return next((entry for entry in reversed(self._entries) if self._agree(entry.request, request, url)), None)
+
+    def _agree(self, recorded: RecordedRequest, present: RecordedRequest, url: str) -> bool:
+        """Whether the two requests agree; `url` is that of the present one, without secrets."""
+        if recorded.method != present.method or self._url(recorded) != url:
+            return False
+        return not (self._strict and self._inner_differences(recorded, present))
+
+    def _url(self, recorded: RecordedRequest) -> str:
+        url = self._urls.get(recorded.url)
+        return self._redaction.url(recorded.url) if url is None else url
 
     def mismatch(self, request: RecordedRequest) -> CassetteError:
         """The error of a request that no entry answers."""
@@ -96,18 +108,20 @@ class Matcher:
         return CassetteError(f"{shown} was not recorded: {what}. To go on, {hint}", code="cassette_mismatch")
 
     def _differences(self, recorded: RecordedRequest, present: RecordedRequest) -> list[str]:
-        """In what the two requests do not agree."""
-        redaction = self._redaction
+        """In what the two requests do not agree, in words."""
         found = []
         if recorded.method != present.method:
             found.append("method")
-        if redaction.url(recorded.url) != redaction.url(present.url):
+        if self._url(recorded) != self._redaction.url(present.url):
             found.append("URL")
-        if self._strict and not found:
-            ours, theirs = redaction.headers(recorded.headers), redaction.headers(present.headers)
-            found += [f"field {key!r}" for key in self._headers if values_of(ours, key) != values_of(theirs, key)]
-            if self._body(recorded) != self._body(present):
-                found.append("body")
+        return found or (self._inner_differences(recorded, present) if self._strict else found)
+
+    def _inner_differences(self, recorded: RecordedRequest, present: RecordedRequest) -> list[str]:
+        """In what requests of one method and URL do not agree."""
+        ours, theirs = self._redaction.headers(recorded.headers), self._redaction.headers(present.headers)
+        found = [f"field {key!r}" for key in self._headers if values_of(ours, key) != values_of(theirs, key)]
+        if self._body(recorded) != self._body(present):
+            found.append("body")
         return found
 
     def _body(self, request: RecordedRequest) -> str | bytes:
@@ -117,6 +131,8 @@ class Matcher:
         return " and ".join(self._differences(recorded, present)) or "its place alone"
 
     def _likeness(self, recorded: RecordedRequest, present: RecordedRequest) -> float:
-        url = self._redaction.url(recorded.url)
-        like = SequenceMatcher(None, f"{recorded.method} {url}", f"{present.method} {self._redaction.url(present.url)}")
-        return like.ratio()
+        ours, theirs = (
+            f"{recorded.method} {self._url(recorded)}",
+            f"{present.method} {self._redaction.url(present.url)}",
+        )
+        return SequenceMatcher(None, ours, theirs).ratio()
