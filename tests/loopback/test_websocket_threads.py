@@ -222,3 +222,26 @@ def test_child_of_a_fork_leaves_the_websocket_to_its_parent(stage: WebSocketStag
         in_child(in_the_child)
         ws.send("after")
         assert ws.recv(timeout=5) == "after"
+
+
+def test_connection_is_closed_by_whoever_leaves_last_though_he_sent_a_control_frame_alone(
+    stage: WebSocketStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, go_on = threading.Event(), threading.Event()
+    with stage.open(stall) as ws:
+        duplex = ws._duplex
+        send_now = type(duplex).send
+
+        def send_and_linger(self: Any, view: memoryview, budget_ns: int) -> int:
+            count = send_now(self, view, budget_ns)
+            sent.set()
+            assert go_on.wait(5)
+            return count
+
+        monkeypatch.setattr(type(duplex), "send", send_and_linger)
+        closing = InThread(lambda: ws.close(wait=False))
+        assert sent.wait(5)
+        ws.abort()
+        go_on.set()
+        closing.outcome()
+        assert duplex.transport.socket.fileno() == -1

@@ -295,7 +295,9 @@ class WebSocketBase:
             except KeyError:
                 # It was never taken.
                 pass
-            if self._parked_sending:
+            if self._over:
+                self._dispose()
+            elif self._parked_sending:
                 _wake_first(self._parked_sending)
 
     def _write_due(self) -> None:
