@@ -6,8 +6,10 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from signal import SIGINT
+from typing import NamedTuple, Protocol
 
 import pytest
 
@@ -29,45 +31,79 @@ from support.websocket_server import (
 )
 from turbosock.cli.exit_status import ExitStatus
 from turbosock.cli.main import main
+from turbosock.cli.ws import TYPIST
 
 COMMAND = [sys.executable, "-m", "turbosock", "ws"]
 GUARD_S = 20
 
 
-def run(script: Script, *options: str, typed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    with scripted(script) as server:
-        url = server.url("/").replace("http", "ws")
-        return subprocess.run([*COMMAND, url, *options], input=typed, capture_output=True, timeout=GUARD_S, check=False)
+class Ended(NamedTuple):
+    """What a run has printed, its status, and the requests that its server read."""
+
+    stdout: bytes
+    stderr: bytes
+    returncode: int
+    requests: list[bytes]
+
+
+class Run(Protocol):
+    """`turbosock ws` in this process against a script; `typed` is its input, None one that does not end."""
+
+    def __call__(self, script: Script, *options: str, typed: bytes | None = b"") -> Ended: ...
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def ws(script: Script, *options: str, typed: bytes | None = b"") -> Ended:
+        reading, writing = os.pipe()
+        with scripted(script) as server, open(reading) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            if typed is not None:
+                os.write(writing, typed)
+                os.close(writing)
+            try:
+                status = main(["ws", server.url("/").replace("http", "ws"), *options])
+            finally:
+                if typed is None:
+                    os.close(writing)
+            for thread in threading.enumerate():
+                if thread.name == TYPIST:
+                    thread.join(GUARD_S)
+        return Ended(*capfdbinary.readouterr(), status, server.requests)
+
+    return ws
 
 
 def test_lines_are_sent_and_messages_printed() -> None:
-    done = run((accept(), echo), typed="one\r\ntwo é\n\nlast without an end".encode())
+    with scripted((accept(), echo)) as server:
+        done = subprocess.run(
+            [*COMMAND, server.url("/").replace("http", "ws")],
+            input="one\r\ntwo é\n\nlast without an end".encode(),
+            capture_output=True, timeout=GUARD_S, check=False,
+        )  # fmt: skip
     assert (done.stdout.decode(), done.stderr, done.returncode) == ("one\ntwo é\n\nlast without an end\n", b"", 0)
 
 
-def test_message_is_a_line_that_nothing_in_it_can_break() -> None:
+def test_message_is_a_line_that_nothing_in_it_can_break(run: Run) -> None:
     data = server_frame(TEXT, b"a\nb\x1b[2J\xc2\x9b") + server_frame(BINARY, b"a\\\n\x00\xff") + close_frame()
     done = run((accept(), send(data), note_until_close([])))
     assert done.stdout == b"a\\nb\\x1b[2J\\x9b\na\\\\\\x0a\\x00\\xff\n"
 
 
-def test_lines_are_sent_as_binary_messages_where_that_is_asked_for() -> None:
+def test_lines_are_sent_as_binary_messages_where_that_is_asked_for(run: Run) -> None:
     seen: list[Frame] = []
     script = (accept(), note_frame(seen), note_until_close(seen), send(close_frame()))
     assert run(script, "--binary", "--wait", "0", typed=b"\xff\n").returncode == 0
     assert seen == [(BINARY, b"\xff"), (CLOSE, b"\x03\xe8")]
 
 
-def test_options_reach_the_opening() -> None:
-    with scripted((accept(b"Sec-WebSocket-Protocol: b\r\n"), note_until_close([]), send(close_frame()))) as server:
-        done = subprocess.run(
-            [
-                *COMMAND, server.url("/x").replace("http", "ws"), "-v", "--subprotocol", "a", "--subprotocol", "b",
-                "--origin", "http://o", "--compressed", "--wait", "0", "-H", "X-Own: yes", "-u", "user:pw",
-            ],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=GUARD_S, check=False,
-        )  # fmt: skip
-    fields = fields_of(server.requests[0])
+def test_options_reach_the_opening(run: Run) -> None:
+    done = run(
+        (accept(b"Sec-WebSocket-Protocol: b\r\n"), note_until_close([]), send(close_frame())),
+        "-v", "--subprotocol", "a", "--subprotocol", "b", "--origin", "http://o", "--compressed", "--wait", "0",
+        "-H", "X-Own: yes", "-u", "user:pw",
+    )  # fmt: skip
+    fields = fields_of(done.requests[0])
     assert fields[b"sec-websocket-protocol"] == b"a, b" and fields[b"origin"] == b"http://o"
     assert fields[b"x-own"] == b"yes" and fields[b"authorization"] == b"Basic dXNlcjpwdw=="
     assert b"permessage-deflate" in fields[b"sec-websocket-extensions"]
@@ -77,19 +113,14 @@ def test_options_reach_the_opening() -> None:
     assert lines[1] == "* closed with 1000"
 
 
-def test_count_ends_it() -> None:
-    with scripted((accept(), send(server_frame(TEXT, b"x") * 10), note_until_close([]), send(close_frame()))) as server:
-        process = subprocess.Popen(
-            [*COMMAND, server.url().replace("http", "ws"), "-n", "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        with process:
-            assert process.stdout is not None
-            assert process.stdout.read() == b"x\nx\n"
-            assert process.wait(GUARD_S) == 0
+def test_count_ends_it(run: Run) -> None:
+    script = (accept(), send(server_frame(TEXT, b"x") * 10), note_until_close([]), send(close_frame()))
+    done = run(script, "-n", "2", typed=None)
+    assert (done.stdout, done.returncode) == (b"x\nx\n", 0)
 
 
 @pytest.mark.parametrize("option", [("--wait", "60"), ("--count", "2")])
-def test_answer_comes_before_the_close_behind_an_input_that_has_ended(option: tuple[str, str]) -> None:
+def test_answer_comes_before_the_close_behind_an_input_that_has_ended(run: Run, option: tuple[str, str]) -> None:
     seen: list[Frame] = []
     answers = server_frame(TEXT, b"x") + server_frame(TEXT, b"y") + close_frame()
     done = run((accept(), note_frame(seen), expect_silence, send(answers)), *option, typed=b"a\n")
@@ -97,7 +128,7 @@ def test_answer_comes_before_the_close_behind_an_input_that_has_ended(option: tu
 
 
 @pytest.mark.parametrize("wait", ["0", "0.01"])
-def test_silence_behind_an_input_that_has_ended_closes_it(wait: str) -> None:
+def test_silence_behind_an_input_that_has_ended_closes_it(run: Run, wait: str) -> None:
     seen: list[Frame] = []
     assert run((accept(), note_until_close(seen), send(close_frame())), "--wait", wait, typed=b"a\n").returncode == 0
     assert seen == [(TEXT, b"a"), (CLOSE, b"\x03\xe8")]
@@ -120,28 +151,17 @@ def test_silence_behind_an_input_that_has_ended_closes_it(wait: str) -> None:
         ((accept(), stall), ExitStatus.TIMEOUT, b"--timeout"),
     ],
 )
-def test_end_is_told_by_the_status(steps: tuple[Step, ...], status: ExitStatus, words: bytes) -> None:
+def test_end_is_told_by_the_status(run: Run, steps: tuple[Step, ...], status: ExitStatus, words: bytes) -> None:
     timeout = "0.2" if status is ExitStatus.TIMEOUT else "10"
-    with scripted(steps) as server:
-        url = server.url().replace("http", "ws")
-        process = subprocess.Popen(
-            [*COMMAND, url, "--max-message", "10", "-m", timeout], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        with process:
-            # An input that does not end.
-            assert process.wait(GUARD_S) == status
-            assert process.stderr is not None
-            said = process.stderr.read()
-    assert words in said and said.count(b"\n") == bool(words)
+    done = run(steps, "--max-message", "10", "-m", timeout, typed=None)
+    assert done.returncode == status
+    assert words in done.stderr and done.stderr.count(b"\n") == bool(words)
 
 
-def test_end_of_the_time_tells_the_peer_and_waits_for_no_answer() -> None:
+def test_end_of_the_time_tells_the_peer_and_waits_for_no_answer(run: Run) -> None:
     seen: list[Frame] = []
-    with scripted((accept(), note_until_close(seen), await_close)) as server:
-        url = server.url().replace("http", "ws")
-        process = subprocess.Popen([*COMMAND, url, "-m", "0.2"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        with process:
-            assert process.wait(GUARD_S) == ExitStatus.TIMEOUT
+    done = run((accept(), note_until_close(seen), await_close), "-m", "0.2", typed=None)
+    assert done.returncode == ExitStatus.TIMEOUT
     assert seen == [(CLOSE, b"\x03\xe9")]
 
 
@@ -155,9 +175,9 @@ def test_failed_opening_names_the_url_of_the_websocket(script: Script, capfd: py
     assert capfd.readouterr().err.startswith(f"turbosock: GET {url}: ")
 
 
-def test_url_of_requests_is_refused_with_a_hint() -> None:
-    done = subprocess.run([*COMMAND, "https://host/"], capture_output=True, timeout=GUARD_S, check=False)
-    assert done.returncode == ExitStatus.USAGE and b"write wss://" in done.stderr
+def test_url_of_requests_is_refused_with_a_hint(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["ws", "https://host/"]) == ExitStatus.USAGE
+    assert "write wss://" in capfd.readouterr().err
 
 
 def test_interrupt_ends_it_quietly_and_tells_the_peer() -> None:

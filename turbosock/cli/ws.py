@@ -35,6 +35,8 @@ from turbosock.errors import LimitError, TotalTimeout, TurbosockError, WebSocket
 from turbosock.protocol.websocket.close import GOING_AWAY
 
 _BLOCK_BYTES: Final = 64 * limits.KIB
+# The name of the thread that reads standard input.
+TYPIST: Final = "turbosock ws input"
 # Bytes of a binary message that are no text: as escapes, so that what is printed can be told from a text.
 _BYTE_ESCAPES: Final = {i: f"\\x{i:02x}" for i in (*range(0x20), *range(0x7F, 0x100))} | {0x5C: "\\\\"}
 
@@ -127,6 +129,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
             if not (error.clean and error.close_code in QUIET_ENDS):
                 raise typist.error or error from error.__cause__
         finally:
+            typist.over.set()
             if arguments.verbose and ws.close_code is not None:
                 say(f"* closed with {ws.close_code} {ws.close_reason}".rstrip() + "\n")
     return ExitStatus.OK
@@ -168,6 +171,7 @@ class _Typist:
 
     Attributes:
         error: what went wrong with a line, or None.
+        over: set when the WebSocket has ended, so that nobody waits for it any more.
     """
 
     def __init__(self, ws: WebSocket, arguments: argparse.Namespace) -> None:
@@ -176,7 +180,8 @@ class _Typist:
         self._wait_s: float | None = arguments.wait
         self._counts = arguments.count is not None
         self.error: TurbosockError | None = None
-        threading.Thread(target=self._type, daemon=True).start()
+        self.over = threading.Event()
+        threading.Thread(target=self._type, name=TYPIST, daemon=True).start()
 
     def _type(self) -> None:
         try:
@@ -215,7 +220,7 @@ class _Typist:
         came = -1
         while came != self._ws.bytes_received and not self._ws.closed:
             came = self._ws.bytes_received
-            time.sleep(wait_s)
+            self.over.wait(wait_s)
 
     def _send(self, line: bytes) -> None:
         line = line.removesuffix(b"\r")
