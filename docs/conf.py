@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import turbosock
+import turbosock.testing
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -88,6 +88,10 @@ def add_module(app: Sphinx, kind: str, name: str, thing: object, options: object
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # Packages that import their names when they are first asked for have them from here on.
+    for package in (turbosock.testing,):
+        for name in package.__all__:
+            getattr(package, name)
     app.connect("source-read", add_menu)
     app.connect("source-read", add_members)
     # Before napoleon, which reads sections alone.

@@ -128,7 +128,7 @@ class MockTransport:
 
         Args:
             method: as "GET"; None: any.
-            url: a whole URL, a path of any host ("/users/*"), or a host; `*` is any text, and a query counts where
+            url: a whole URL, a path of any host (`/users/*`), or a host; `*` is any text, and a query counts where
                 there is one. Or a compiled pattern, which is looked for in the URL.
             answer, fields: as for add().
             match_headers: fields that a request must have, with these values.
