@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     with ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
         loop = stack.enter_context(Loop(_config(arguments), redirects=None))
-        if arguments.memory:
+        if arguments.memory and not tracemalloc.is_tracing():
             tracemalloc.start()
             stack.callback(tracemalloc.stop)
         load = Load(loop, arguments.urls, places=arguments.concurrency, rate_per_s=arguments.rate, options=options)
