@@ -254,6 +254,8 @@ MAX_LENT_BYTES = 64 * MIB
 MAX_MIDDLEWARE = 32
 # Exchanges that one HarRecorder keeps: some 100 MiB of memory, and as many as a viewer of such files shows.
 MAX_HAR_ENTRIES = 10_000
+# Spans of requests that were prepared and perhaps never sent: more than are begun and not entered at any one time.
+MAX_PENDING_SPANS = 1_000
 # How often one request is sent at the wish of its middleware; AWS's clients stop at 3, Google's at 8.
 MAX_ATTEMPTS = 16
 # Redirects that are followed unless told otherwise, as in browsers (Fetch, section 4.4); curl stops at 50 ...
@@ -375,8 +377,10 @@ SSE_LOG_BYTES = 4 * MIB
 # The largest such bounds that can be asked for.
 MAX_SSE_LOG_EVENTS = 1_000_000
 MAX_SSE_LOG_BYTES = 1024 * MIB
-# Buckets of a histogram of times: the last one is from 2 ** 39 ns (nine minutes) on.
-TIME_BUCKETS = 41
+# Buckets of a histogram of times: one for each length in bits of a number of 63, so that no time needs a look at it.
+TIME_BUCKETS = 64
+# Series of requests that are counted by host, method and outcome: what OpenTelemetry's SDKs keep of one instrument.
+MAX_REQUEST_SERIES = 2_000
 # Receives in a row that need a quarter of a grown buffer at most, before it is replaced by a smaller one: one large
 # event among ten small ones must not cost two buffers each time.
 SSE_SHRINK_FILLS = 16

@@ -35,6 +35,7 @@ from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
 from turbosock.client.dial_steps import DialSteps
+from turbosock.client.event_tally import EventTally
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_connection import LoopConnection
@@ -206,6 +207,7 @@ class Loop:
         self._called: deque[Attended] = deque()
         # Event streams that are not closed.
         self.event_streams: set[LoopEventStream] = set()
+        self.event_tally = EventTally()
         # Masks what WebSockets send; made with the first.
         self._mask_keys: MaskKeys | None = None
         self._under_way = 0
@@ -773,9 +775,6 @@ class Loop:
                     connection.discard()
             for message_connection in tuple(self.messages.connections):
                 message_connection.mend()
-            for handler in self.reactor.handlers():
-                if isinstance(handler, StreamListener):
-                    handler.mend()
             for dial in tuple(self.dials):
                 dial.arm()
                 if not dial.begun:
@@ -973,6 +972,7 @@ class Loop:
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
             retries=None if self.session.retries is None else self.session.retries.stats(),
             event_streams=len(self.event_streams),
+            events_read=self.event_tally.totals(),
             events_full=self.events.full_count,
         )
 

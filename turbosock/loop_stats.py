@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from turbosock.buffers.objects import ObjectPoolStats
     from turbosock.buffers.pool import PoolStats as BufferPoolStats
+    from turbosock.client.event_tally import EventTotals
     from turbosock.client.prewarm import PrewarmStats
     from turbosock.client.retries import RetryStats
     from turbosock.connection.message_services import MessageStats
@@ -38,7 +39,7 @@ class LoopStats(NamedTuple):
         listeners: each listener's own counts.
         prewarmed: each origin that is kept warm.
         retries: as in ClientStats.
-        event_streams: those that are not closed.
+        event_streams, events_read: as in ClientStats.
         events_full: how often a turn ended, or an exchange waited, because so many events were not taken.
     """
 
@@ -68,4 +69,5 @@ class LoopStats(NamedTuple):
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
     event_streams: int
+    events_read: EventTotals
     events_full: int

@@ -51,7 +51,18 @@ class BlockingEventStream(EventStream):
         most = settings.max_event_bytes
         buffers = client.buffers
         parser = EventParser(buffers) if most is None else EventParser(buffers, max_event_bytes=most)
-        super().__init__(method, url, timeout, config.timeouts, settings, options, parser, buffers, config.serializer)
+        super().__init__(
+            method,
+            url,
+            timeout,
+            config.timeouts,
+            settings,
+            options,
+            parser,
+            buffers,
+            config.serializer,
+            client.event_tally,
+        )
         self._client = client
         self._read_next = parser.next_event
         self._event = parser.event

@@ -143,6 +143,7 @@ class ChainedExchange(Chained, Exchange):
         if repeat is None:
             return False
         kept, delay_ns = repeat
+        self._count_left()
         self.drop_connection()
         self.leave_links(chain, kept)
         if self.done:

@@ -120,6 +120,7 @@ class _ChainedPerformance(Chained, Response):
 
     def _end_attempt(self, chain: Chain, first: int) -> None:
         """Let go of what an attempt has left behind, and of the links from `first` on."""
+        self._count_left()
         self.drop_connection()
         try:
             self.leave_links(chain, first)

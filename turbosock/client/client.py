@@ -29,6 +29,7 @@ from turbosock.client.blocking_dial import BlockingWaiter, Dialler, Interruptibl
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
 from turbosock.client.default_headers import default_headers
+from turbosock.client.event_tally import EventTally
 from turbosock.client.flow import Flow
 from turbosock.client.http_version import has_prior_knowledge, speaks_http2
 from turbosock.client.middleware import Middleware
@@ -116,6 +117,7 @@ class Client:
         "closed",
         "config",
         "event_streams",
+        "event_tally",
         "held",
         "now_ns",
         "pool",
@@ -156,6 +158,7 @@ class Client:
         self.held: set[Interruptible] = set()
         # By identity: streams of events are their users' to keep, or to drop.
         self.event_streams: dict[int, weakref.ref[BlockingEventStream]] = {}
+        self.event_tally = EventTally()
         self._websockets: WeakSet[WebSocket] = WeakSet()
         self._mask_keys: MaskKeys | None = None
         self._resolver = Resolver(clock=clock, custom=config.resolver)
@@ -742,6 +745,7 @@ class Client:
             raise
         finally:
             response.waiter = None
+            origin.note_queued(self.now_ns() - now_ns)
 
     # Prewarming
 
@@ -843,6 +847,7 @@ class Client:
             prewarmed=self._prewarmer.stats(),
             retries=None if self._session.retries is None else self._session.retries.stats(),
             event_streams=sum(not stream.closed for stream in self._streams_alive()),
+            events_read=self.event_tally.totals(),
         )
 
     def _streams_alive(self) -> list[BlockingEventStream]:

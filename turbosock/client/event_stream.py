@@ -24,12 +24,12 @@ import enum
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from turbosock.client.event_tally import EventTally, EventTotals
 from turbosock.client.past_answer import PastAnswer
 from turbosock.client.reconnect import TEMPORARY_STATUSES, Reconnection, ReconnectPolicy
 from turbosock.client.request import request_body
 from turbosock.client.request_options import RequestOptions, check_options
 from turbosock.client.retry_after import retry_after_ns
-from turbosock.client.time_histogram import TimeCounts, TimeHistogram
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
 from turbosock.config import Timeouts, check_seconds
 from turbosock.connection.kept_source import KeptSource
@@ -54,16 +54,20 @@ from turbosock.errors import (
     WriteError,
 )
 from turbosock.limits import MAX_SSE_FIELD_BYTES, MAX_SSE_RETRY_MS
+from turbosock.logs import area
 from turbosock.protocol.http1.grammar import checked_value
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.protocol.sse.parser import EventParser
 from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.time_histogram import TimeCounts, TimeHistogram
 
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
     from turbosock.client.request import PreparedRequest
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.serializer import Serializer
+
+_log = area("sse")
 
 MEDIA_TYPE: Final = "text/event-stream"
 _NS_PER_MS: Final = 1_000_000
@@ -140,6 +144,7 @@ class EventStream:
         url, method: of its requests; the URL as it was given.
         attempts: requests begun so far.
         reconnections: times that it was open again.
+        tally: what all streams of its Client or Loop have counted; tallied: its own part of that, so far.
     """
 
     __slots__ = (
@@ -164,6 +169,8 @@ class EventStream:
         "parser",
         "reconnections",
         "state",
+        "tallied",
+        "tally",
         "url",
     )
 
@@ -178,6 +185,7 @@ class EventStream:
         parser: EventParser,
         buffers: BufferPool,
         serializer: Serializer | None,
+        tally: EventTally,
     ) -> None:
         check_options(options)
         if not isinstance(method, str):
@@ -221,6 +229,9 @@ class EventStream:
         # Last, because it may hold memory.
         self._body = self._kept_body(options, buffers, serializer)
         self._options = options
+        self.tallied = EventTotals()
+        self.tally = tally
+        tally.begin(self)
 
     def _kept_body(
         self, options: RequestOptions, buffers: BufferPool, serializer: Serializer | None
@@ -371,6 +382,14 @@ class EventStream:
             self._end(TotalTimeout(f"the total deadline of {self._timeouts.total_s} s would pass before a new attempt"))
             return False
         self.state = StreamState.WAITING
+        reason = "" if error is None else error.code
+        pause_s = (self.due_ns - now_ns) / NS_PER_S
+        _log.info(
+            "event stream ended (%s), connected to again in %.3f s",
+            reason or "by itself",
+            pause_s,
+            extra={"error": reason, "pause_s": pause_s, "failures": reconnection.failures, "attempts": self.attempts},
+        )
         return True
 
     def _is_final(self, error: TurbosockError) -> bool:
@@ -401,6 +420,7 @@ class EventStream:
         """Close for good: no more connections, nothing held."""
         self.state = StreamState.CLOSED
         self.error = error
+        self.tally.add(self)
         self.parser.close()
         if self._body is not None:
             self._body.drop()
@@ -464,6 +484,12 @@ class EventStream:
             compactions=int(parser.compactions),
             buffer_bytes=parser.buffer_bytes,
         )
+
+    def __del__(self) -> None:
+        # One that was dropped without close(); an interrupt in its making leaves it without a tally.
+        tally: EventTally | None = getattr(self, "tally", None)
+        if tally is not None and self.state is not StreamState.CLOSED:
+            tally.add(self)
 
     def __repr__(self) -> str:
         # Without the URL, whose query may be a secret.

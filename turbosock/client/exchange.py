@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from turbosock.connection.receive_ring import ReceiveRing
     from turbosock.connection.source import BodySource
     from turbosock.pool.origin_pool import PooledConnection
+    from turbosock.pool.request_meter import RequestMeter, RequestSeries
     from turbosock.protocol.http1.head import ResponseHead
     from turbosock.tls.provider import TlsInfo
     from turbosock.transport.transport import Transport
@@ -64,6 +65,8 @@ class ClientExchange:
 
     Attributes:
         nbytes: payload bytes delivered so far.
+        sent_since_ns: when the present request asked for a connection, for the pool's meter; 0 before.
+        series: what the answer is counted in, if that is known already.
         tls: what was agreed on, for https: version, cipher, ALPN, resumption, provider.
         trailers: the fields after a chunked body, once it was read, or None.
         ring: the receive ring, where the whole body came with the head and the connection was let go.
@@ -91,6 +94,8 @@ class ClientExchange:
         "prepared",
         "retries",
         "ring",
+        "sent_since_ns",
+        "series",
         "source",
         "started_ns",
         "timeouts",
@@ -122,6 +127,8 @@ class ClientExchange:
     phase: Phase
     retries: int
     ring: ReceiveRing | None
+    sent_since_ns: int
+    series: RequestSeries | None
     source: BodySource | None
     started_ns: int
     tls: TlsInfo | None
@@ -256,7 +263,16 @@ class ClientExchange:
         self.finished_ns = now_ns
         if not connection.whole:
             self.trailers = connection.body.trailers
-        origin = self.prepared.origin
+        prepared = self.prepared
+        origin = prepared.origin
+        series = self.series
+        if series is not None:
+            # As series.note(), written out: every request that is measured pays for it.
+            time_ns = now_ns - self.sent_since_ns
+            series.buckets[time_ns.bit_length()] += 1.0
+            series.total_ns += time_ns
+        elif origin.meter is not None:
+            self._count(origin.meter, now_ns)
         if connection.finish() and not self.cancelled:
             origin.give_back(connection, now_ns)
         else:
@@ -276,6 +292,7 @@ class ClientExchange:
         else:
             with self._guard:
                 self.connection = None
+        self._count_left()
         self.finished_ns = now_ns
         if isinstance(connection, Http2Stream):
             return connection, b""
@@ -292,6 +309,16 @@ class ClientExchange:
                 self.connection = None
         if connection is not None:
             self.prepared.origin.discard(connection)
+
+    def _count_left(self) -> None:
+        """The answer is left where it is, or has changed its protocol: the request is over."""
+        meter = self.prepared.origin.meter
+        if meter is not None and self.head is not None and self.error is None and not self.finished_ns:
+            self._count(meter, self._now_ns())
+
+    def _count(self, meter: RequestMeter, now_ns: int) -> None:
+        assert self.head is not None, "it was answered"
+        meter.count_answer(self.prepared, self.head, now_ns - self.sent_since_ns)
 
     def forget_answer(self) -> None:
         """Another request follows, of which nothing is known yet; the connection and its memory are let go already."""
@@ -337,6 +364,12 @@ class ClientExchange:
                 self.prepared.shown_url,
                 self.nbytes,
             )
+        meter = self.prepared.origin.meter
+        if meter is not None and self.sent_since_ns and not self.finished_ns:
+            status_code = 0 if self.head is None else self.head.status_code
+            meter.count_failure(self.prepared, status_code, error.code, self._now_ns() - self.sent_since_ns)
+            # Once: an error may be explained again on its way out.
+            self.sent_since_ns = 0
         self.error = error
         return error
 

@@ -15,6 +15,7 @@ kind, and the one deadline of the request all of them.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from turbosock.client.auth.authorizer import Authorizer
@@ -23,6 +24,8 @@ from turbosock.client.past_answer import PastAnswer
 from turbosock.client.redirects import Redirect, Visit, follow, location_of
 from turbosock.client.retries import NOT_AGAIN
 from turbosock.errors import Origin, TurbosockError
+from turbosock.logs import area
+from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from turbosock.client.cookies import CookiePairs
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from turbosock.client.url import Url
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
+
+_log = area("client")
 
 
 class Hop(NamedTuple):
@@ -240,6 +245,24 @@ class Flow:
         if delay_ns == NOT_AGAIN:
             return None
         self._attempts += 1
+        if _log.isEnabledFor(logging.INFO):
+            reason = outcome.code if isinstance(outcome, TurbosockError) else str(outcome)
+            url, delay_s = prepared.url.safe, delay_ns / NS_PER_S
+            _log.info(
+                "%s %s: %s, attempt %d in %.3f s",
+                prepared.method,
+                url,
+                reason,
+                self._attempts,
+                delay_s,
+                extra={
+                    "method": prepared.method,
+                    "url": url,
+                    "error": reason,
+                    "attempts": self._attempts,
+                    "delay_s": delay_s,
+                },
+            )
         return Hop(None, delay_ns)
 
     def again(self, prepared: PreparedRequest) -> PreparedRequest:

@@ -81,7 +81,16 @@ class LoopEventStream(EventStream):
         parser = EventParser(loop.buffers, max_event_bytes=most, buffer_bytes=SSE_LOOP_BUFFER_BYTES)
         self.message = parser.event = StreamMessage(self)
         super().__init__(
-            method, url, timeout, config.timeouts, settings, options, parser, loop.bodies, config.serializer
+            method,
+            url,
+            timeout,
+            config.timeouts,
+            settings,
+            options,
+            parser,
+            loop.bodies,
+            config.serializer,
+            loop.event_tally,
         )
         self._loop = loop
         self._timer = loop.reactor.timers.idle(self)

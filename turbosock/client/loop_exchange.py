@@ -108,6 +108,8 @@ class Exchange(ExchangeBody, Event):
         self.retries = 0
         self.phase = _NONE
         self.started_ns = 0
+        self.sent_since_ns = 0
+        self.series = None
         self.finished_ns = 0
         self.flow = None
         self.deadline_ns = 0
@@ -155,6 +157,7 @@ class Exchange(ExchangeBody, Event):
 
     def _proceed(self, now_ns: int) -> None:
         """Send the request, the first or a further one, as soon as there is a connection."""
+        self.sent_since_ns = now_ns
         # The pool of a Loop has nothing else.
         connection: TickedConnection | None = self.prepared.origin.take_idle(now_ns)  # type: ignore[assignment]
         if connection is not None:
@@ -183,11 +186,12 @@ class Exchange(ExchangeBody, Event):
     def _queue(self, now_ns: int) -> None:
         self.phase = _QUEUE
         deadline_ns = min(now_ns + self.timeouts.pool_ns, self.deadline_ns)
-        self._queue_timer = QueueTimer(self, self._loop.reactor.timers, deadline_ns)
+        self._queue_timer = QueueTimer(self, self._loop.reactor.timers, deadline_ns, now_ns)
         self.prepared.origin.wait(self)
 
     def _leave_queue(self) -> None:
         if self._queue_timer is not None:
+            self.prepared.origin.note_queued(self._now_ns() - self._queue_timer.since_ns)
             self._queue_timer.cancel()
             self._queue_timer = None
 
@@ -334,6 +338,7 @@ class Exchange(ExchangeBody, Event):
         head = connection.head
         assert head is not None, "it answered"
         self.head = head
+        self.series = None
         self.prepared.note_answer(head)
         self.phase = _BODY
         try:
@@ -383,7 +388,10 @@ class Exchange(ExchangeBody, Event):
                 self.head = head
                 self.phase = _BODY
                 prepared = self.prepared
-                if head is not prepared.expected:
+                if head is prepared.expected:
+                    self.series = prepared.series
+                else:
+                    self.series = None
                     prepared.note_answer(head)
                     if not head.special and self.flow is None:
                         self._check_fits(head.whole_length)
@@ -440,6 +448,7 @@ class Exchange(ExchangeBody, Event):
             if self.head is not None and connection.drain():
                 self._release(connection)
             else:
+                self._count_left()
                 self.drop_connection()
 
     def _hold_until(self, due_ns: int) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
     from turbosock.client.dial_steps import DialSteps
     from turbosock.client.event_exchange import EventExchange
+    from turbosock.client.event_tally import EventTally
     from turbosock.client.events import EventQueue
     from turbosock.client.flow import Flow
     from turbosock.client.loop_event_stream import LoopEventStream
@@ -56,6 +57,7 @@ class LoopServices(Protocol):
     bodies: BufferPool
     events: EventQueue
     event_streams: set[LoopEventStream]
+    event_tally: EventTally
     pool: ConnectionPool
     starved: list[Exchange]
     chain: Chain | None

@@ -284,9 +284,8 @@ def open_websocket(
     make = OpeningExchange if loop.chain is None else ChainedOpeningExchange
     exchange = opening.exchange = make(loop, opening)
     try:
-        services.connections.add(connection)
         loop.begin_opening(exchange, prepared, flow, timeouts)
-    except BaseException:
+    except TurbosockError:
         opening.exchange = None
         services.connections.discard(connection)
         raise

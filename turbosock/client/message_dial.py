@@ -152,9 +152,8 @@ def connect(
         services, outgoing, bounds, framing.reader(bounds.max_message), FrameWriter(framing), address
     )
     try:
-        services.connections.add(connection)
         outgoing.begin(key, secure)
-    except BaseException:
+    except TurbosockError:
         services.connections.discard(connection)
         raise
     return connection

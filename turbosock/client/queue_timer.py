@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 class QueueTimer:
     """Bounds the time in the pool's line; apart from the exchange, so that the timer does not keep it alive."""
 
-    __slots__ = ("_exchange", "_timer", "_timers")
+    __slots__ = ("_exchange", "_timer", "_timers", "since_ns")
 
-    def __init__(self, exchange: Exchange, timers: TimerHeap, deadline_ns: int) -> None:
+    def __init__(self, exchange: Exchange, timers: TimerHeap, deadline_ns: int, since_ns: int = 0) -> None:
+        self.since_ns = since_ns
         self._exchange: Exchange | None = exchange
         self._timers = timers
         self._timer = timers.add(deadline_ns, self)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
     from turbosock.pool.connection_pool import ConnectionPool
     from turbosock.pool.origin_pool import OriginPool
+    from turbosock.pool.request_meter import RequestSeries
     from turbosock.serializer import Serializer
     from turbosock.transport.secure import TlsDialer
 
@@ -69,9 +70,21 @@ class PreparedRequest:
         expect_continue: whether the body waits for a 100.
         expected: the last final head that answered it, which the next answer probably repeats byte for byte.
         model: the one it was made of, with another body; or None.
+        series: what the pool's meter counts that answer in, if it is known.
     """
 
-    __slots__ = ("expect_continue", "expected", "fields", "head", "idempotent", "method", "model", "origin", "url")
+    __slots__ = (
+        "expect_continue",
+        "expected",
+        "fields",
+        "head",
+        "idempotent",
+        "method",
+        "model",
+        "origin",
+        "series",
+        "url",
+    )
 
     def __init__(
         self, method: str, url: Url, origin: OriginPool, head: bytes, fields: HeaderList, *, expect_continue: bool
@@ -85,6 +98,7 @@ class PreparedRequest:
         self.expect_continue = expect_continue
         self.expected: ResponseHead | None = None
         self.model: PreparedRequest | None = None
+        self.series: RequestSeries | None = None
 
     @property
     def shown_url(self) -> str:
@@ -96,6 +110,7 @@ class PreparedRequest:
     def note_answer(self, head: ResponseHead) -> None:
         """The request was answered by a head that was not expected."""
         self.expected = head
+        self.series = None
         if self.model is not None:
             self.model.expected = head
 
@@ -110,6 +125,7 @@ class PreparedRequest:
         )  # fmt: skip
         made.expected = self.expected
         made.model = self
+        made.series = self.series
         return made
 
     def __repr__(self) -> str:

@@ -83,6 +83,8 @@ class Response(ResponseBody):
         self.retries = 0
         self.phase = _NONE
         self.started_ns = 0
+        self.sent_since_ns = 0
+        self.series = None
         self.finished_ns = 0
         self.flow = None
         self.deadline_ns = 0
@@ -108,6 +110,7 @@ class Response(ResponseBody):
         self.prepared = prepared
         self.timeouts = timeouts
         self.source = source
+        self.sent_since_ns = now_ns
         if not self.deadline_ns:
             # Where middleware held it, or this is another attempt, it runs already.
             self.started_ns = now_ns
@@ -156,7 +159,10 @@ class Response(ResponseBody):
                     if head is None:
                         head = self._await_head(connection, now_ns)
                 self.head = head
-                if head is not prepared.expected:
+                if head is prepared.expected:
+                    self.series = prepared.series
+                else:
+                    self.series = None
                     prepared.note_answer(head)
                 self.phase = _BODY
                 # A response may be kept for long, and what it sent with it.
@@ -236,6 +242,7 @@ class Response(ResponseBody):
             if connection.drain():
                 self.release_connection(self._now_ns())
             else:
+                self._count_left()
                 self.drop_connection()
         self._give_ring_back()
 
@@ -378,6 +385,7 @@ class Response(ResponseBody):
         if connection.body.complete and connection.decoded is None:
             self.release_connection(self._now_ns())
         else:
+            self._count_left()
             self.drop_connection()
             self.finished_ns = self._now_ns()
 

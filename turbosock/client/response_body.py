@@ -178,6 +178,7 @@ class ResponseBody(BlockingExchange):
     def end_with(self, content: bytes) -> None:
         """Let the connection go, and have this for the content, whatever else the body had."""
         if self.connection is not None:
+            self._count_left()
             self.drop_connection()
         self._content = content
         self.error = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from turbosock.buffers.objects import ObjectPoolStats
     from turbosock.buffers.pool import PoolStats as BufferPoolStats
+    from turbosock.client.event_tally import EventTotals
     from turbosock.client.prewarm import PrewarmStats
     from turbosock.client.retries import RetryStats
     from turbosock.connection.receive_ring import RingStats
@@ -32,7 +33,7 @@ class ClientStats(NamedTuple):
         responses: the reusable objects of `stream()`.
         prewarmed: each origin that is kept warm.
         retries: attempts made and refused by the RetryPolicy; None without one.
-        event_streams: those that are not closed.
+        event_streams: those that are not closed; events_read: sums over all that there were.
     """
 
     open: int
@@ -46,3 +47,4 @@ class ClientStats(NamedTuple):
     prewarmed: tuple[PrewarmStats, ...]
     retries: RetryStats | None
     event_streams: int
+    events_read: EventTotals

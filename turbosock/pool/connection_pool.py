@@ -11,6 +11,7 @@ order in which they began to wait; `attend_ns` is written under the lock alone.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections import OrderedDict
@@ -21,10 +22,14 @@ from weakref import WeakSet, WeakValueDictionary
 
 from turbosock import limits
 from turbosock.config import PoolConfig
+from turbosock.logs import area
 from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, Pooled, PooledConnection, Waiter, closed_error
+from turbosock.pool.request_meter import RequestMeter
 from turbosock.reactor.clock import NS_PER_S
+from turbosock.reactor.time_histogram import TimeCounts, TimeHistogram
 from turbosock.reactor.timers import NEVER
 
+_log = area("pool")
 _SWEEP_NS = int(limits.IDLE_SWEEP_S * NS_PER_S)
 
 
@@ -40,6 +45,8 @@ class PoolStats(NamedTuple):
         expired: closed because they were idle, or alive, for too long, or had served enough.
         unfit: closed because their peer had closed, or spoken unasked, while they were idle.
         evicted: closed while idle to make room.
+        bytes_in, bytes_out: moved by all of them, until each was closed or changed its protocol.
+        queued: how long callers stood in line.
     """
 
     open: int
@@ -52,6 +59,25 @@ class PoolStats(NamedTuple):
     expired: int
     unfit: int
     evicted: int
+    bytes_in: int
+    bytes_out: int
+    queued: TimeCounts
+
+
+class HostCounts(NamedTuple):
+    """The connections to one host and port at one moment.
+
+    Attributes:
+        host, port: as URLs say them; of a Unix socket its path, and 0.
+        open, idle: connections, and those of them that nobody uses; places that are being dialled into are neither.
+        active: requests under way on them.
+    """
+
+    host: str
+    port: int
+    open: int
+    idle: int
+    active: int
 
 
 class ConnectionPool:
@@ -69,11 +95,15 @@ class ConnectionPool:
         quiet_ns: when a reactor last found no idle connection readable; 0 where none watches them.
         waiting: the origins with waiters, in the order in which they began to wait.
         opened_count, expired_count, unfit_count, evicted_count: see PoolStats.
+        queued: how long callers stood in line.
+        meter: counts requests, once `measure()` was called; None before.
     """
 
     __slots__ = (
         "_alpn",
         "_forgotten",
+        "_gone_bytes_in",
+        "_gone_bytes_out",
         "_max_lifetime_ns",
         "_max_requests",
         "_origins",
@@ -86,8 +116,10 @@ class ConnectionPool:
         "expired_count",
         "lock",
         "max_idle_ns",
+        "meter",
         "opened_count",
         "places",
+        "queued",
         "quiet_ns",
         "unfit_count",
         "waiting",
@@ -116,6 +148,10 @@ class ConnectionPool:
         self.expired_count = 0
         self.unfit_count = 0
         self.evicted_count = 0
+        self._gone_bytes_in = 0.0
+        self._gone_bytes_out = 0.0
+        self.queued = TimeHistogram()
+        self.meter: RequestMeter | None = None
 
     @property
     def open(self) -> int:
@@ -215,6 +251,9 @@ class ConnectionPool:
         owner.places.discard(place)
         self.places.discard(place)
         self.connections.discard(connection)
+        transport = connection.transport
+        self._gone_bytes_in += transport.bytes_in
+        self._gone_bytes_out += transport.bytes_out
 
     def _close_victim(self, victim: Pooled | None) -> None:
         """Close a connection whose place was taken already: nobody else may be offered it."""
@@ -228,6 +267,8 @@ class ConnectionPool:
             self.connections.add(connection)
             self.opened_count += 1
             self._note()
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_change("opened", connection)
 
     def remove(self, connection: Pooled) -> None:
         """Count a connection that was closed no more, and offer its place; nothing where it is not counted."""
@@ -238,7 +279,15 @@ class ConnectionPool:
             assert isinstance(origin, OriginPool), "a connection with a place has an origin"
             self._forget_connection(connection)
             self._note()
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_change("closed", connection)
         self.serve_places(origin)
+
+    def _log_change(self, what: str, connection: Pooled) -> None:
+        origin = connection.origin
+        assert isinstance(origin, OriginPool), "a connection that was counted has an origin"
+        host, is_open = origin.host, self.open
+        _log.debug("connection to %s %s, %d open", host, what, is_open, extra={"host": host, "open": is_open})
 
     def free_place(self, origin: OriginPool, place: Place) -> None:
         """A dial failed, or was not needed: offer its place to who waits."""
@@ -428,11 +477,38 @@ class ConnectionPool:
             connection.place = None
             connection.drop()
 
+    def measure(self) -> RequestMeter:
+        """Count requests from now on; the meter, which is the same each time."""
+        with self.lock:
+            if self.meter is None:
+                self.meter = RequestMeter()
+            for origin in (*self._origins.values(), *self._forgotten.values()):
+                origin.meter = self.meter
+            return self.meter
+
+    def hosts(self) -> list[HostCounts]:
+        """Counts of each host and port that is remembered, however many ways lead there."""
+        found: dict[tuple[str, int], HostCounts] = {}
+        with self.lock:
+            for origin in self._origins.values():
+                key = origin.key
+                name = (key.host, key.port) if key.path is None else (key.path, 0)
+                _, _, is_open, idle, active = found.get(name) or HostCounts(*name, 0, 0, 0)
+                stands = sum(place.stands for place in tuple(origin.places))
+                unused = min(stands, origin.idle_connections)
+                if origin.sessions:
+                    active += sum(len(session.engine.streams) for session in tuple(origin.sessions))
+                else:
+                    active += stands - unused
+                found[name] = HostCounts(*name, is_open + stands, idle + unused, active)
+        return list(found.values())
+
     def stats(self) -> PoolStats:
         """Counts at this moment."""
         with self.lock:
             places = len(self.places)
             connections = len(self.connections)
+            transports = [connection.transport for connection in self.connections]
             # Of all this, threads take and give back idle connections alone without the lock.
             idle = sum(origin.idle_connections for origin in self._origins.values())
             return PoolStats(
@@ -446,4 +522,7 @@ class ConnectionPool:
                 expired=self.expired_count,
                 unfit=self.unfit_count,
                 evicted=self.evicted_count,
+                bytes_in=int(self._gone_bytes_in + sum(transport.bytes_in for transport in transports)),
+                bytes_out=int(self._gone_bytes_out + sum(transport.bytes_out for transport in transports)),
+                queued=self.queued.counts(),
             )

@@ -111,6 +111,7 @@ class OriginPool:
         shares: whether connections are, or may turn out to be, sessions: one dial at a time finds out.
         told_streams: how many streams a server of it took last; a new session opens no more before it is told.
         missed: how often nothing was idle, and a place was asked for.
+        meter: counts the requests to it, or None.
     """
 
     __slots__ = (
@@ -121,6 +122,7 @@ class OriginPool:
         "host",
         "idle",
         "key",
+        "meter",
         "missed",
         "places",
         "sessions",
@@ -143,6 +145,7 @@ class OriginPool:
         self.shares = pool.may_share(key)
         self.told_streams = UNLIMITED
         self.missed = 0
+        self.meter = pool.meter
 
     def watch(self, take: Callable[[], PooledConnection] | None) -> None:
         """Take idle connections through `take`, which raises IndexError where `idle.pop` would; None ends that."""
@@ -226,6 +229,10 @@ class OriginPool:
                 # close() looked while the connection was in nobody's hands but ours.
                 self.close_idle()
                 return
+
+    def note_queued(self, wait_ns: int) -> None:
+        """Somebody has left the line, well or not."""
+        self._pool.queued.note(wait_ns)
 
     @property
     def max_idle_ns(self) -> int:

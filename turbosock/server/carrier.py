@@ -8,10 +8,10 @@ Invariant: an exception of a handler ends its own exchange and no other; an inte
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from turbosock.errors import BodyTooLarge, HeadTooLarge, StateError, TurbosockError
+from turbosock.logs import area
 from turbosock.protocol.http1.serialize import REASONS, response_head
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from turbosock.server.websocket_settings import WebSocketSettings
     from turbosock.transport.transport import SaeaTransport
 
-logger = logging.getLogger("turbosock.server")
+logger = area("server")
 
 PLAIN_TEXT: Final = ((b"Content-Type", b"text/plain"),)
 

@@ -243,12 +243,11 @@ class HttpListener(StreamListener):
 
     def change_to_websocket(self, session: HttpSession, connection: WebSocketConnection) -> None:
         """For sessions: its client opened a WebSocket, which goes on with its transport."""
-        stands = connection.close_code is None
-        if stands:
+        self._sessions.discard(session)
+        if connection.close_code is None:
             self._sessions.add(connection)
             self.websockets.add(connection)
-        self._sessions.discard(session)
-        if not stands:
+        else:
             # The system refused to watch it.
             self.after_close()
 

@@ -13,13 +13,13 @@ session calls `forget` when it has closed.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from turbosock import limits
 from turbosock.config import TlsServerConfig, check_count, check_seconds
 from turbosock.errors import LimitError, NetworkError, TlsError, TurbosockError
+from turbosock.logs import area
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import IN
 from turbosock.reactor.sockets import ListenAddress, accept, listen, tune, unix_path
@@ -35,17 +35,13 @@ if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
     from turbosock.tls.provider import TlsSession
 
-logger = logging.getLogger("turbosock.server")
+logger = area("server")
 
 ACCEPT_RETRY_NS: Final = int(limits.ACCEPT_RETRY_S * NS_PER_S)
 
 
 class Session(Protocol):
     """What a listener has of each connection that stands."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether it has ended, or gave its transport to another one."""
 
     def close(self) -> None:
         """The listener is closed: end at once."""
@@ -184,12 +180,7 @@ class StreamListener:
                 return
             if sock is None:
                 return
-            fd = sock.fileno()
-            try:
-                self._admit(sock)
-            except BaseException:
-                self._give_up(sock, fd)
-                raise
+            self._admit(sock)
         self.reactor.requeue(self, IN)
 
     def on_timer(self, now_ns: int) -> None:
@@ -243,29 +234,12 @@ class StreamListener:
             self._exhausted += 1
             transport.close()
             return False
+        except BaseException:
+            # An interrupt: nobody else has it.
+            transport.close()
+            raise
         self._sessions.add(session)
         return True
-
-    def _give_up(self, sock: socket, fd: int) -> None:
-        """An interrupt met a client on its way from one owner to the next: close what was made, if nobody has it."""
-        if any(session.transport is not None and session.transport.fd == fd for session in self._sessions):
-            return
-        handler = self.reactor.handler_of(fd)
-        if isinstance(handler, (SaeaTransport, TlsHandshake)):
-            handler.close()
-        sock.close()
-
-    def mend(self) -> None:
-        """For the Loop, a turn of which broke off: nobody takes a place who is not there."""
-        for handshake in tuple(self.handshakes):
-            if handshake.over:
-                self.handshakes.discard(handshake)
-        for session in tuple(self._sessions):
-            if session.transport is not None and session.transport.fd < 0:
-                session.close()
-            if session.gone:
-                self._sessions.discard(session)
-        self.after_close()
 
     def _pause(self) -> None:
         """Something has run out: try again in a while, or with the next turn where there is no timer left either."""
@@ -291,21 +265,15 @@ class StreamListener:
 
     def secured(self, session: TlsSession, peer: PeerAddress) -> None:
         """For handshakes: one is done."""
-        sock = session.socket
-        fd = sock.fileno()
+        tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
         try:
-            tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
-            try:
-                transport = TlsServerTransport(session, self.reactor)
-            except (LimitError, NetworkError):
-                self._exhausted += 1
-                session.close()
-            else:
-                if self._begin(transport, peer, tls):
-                    return
-        except BaseException:
-            self._give_up(sock, fd)
-            raise
+            transport = TlsServerTransport(session, self.reactor)
+        except (LimitError, NetworkError):
+            self._exhausted += 1
+            session.close()
+        else:
+            if self._begin(transport, peer, tls):
+                return
         self.after_close()
 
     def refuse_handshake(self, error: TurbosockError | None) -> None:
@@ -316,11 +284,11 @@ class StreamListener:
 
     def forget(self, session: Session, transport: SaeaTransport | None) -> None:
         """For sessions: one has closed; without a transport where an interrupt kept it from standing."""
-        self._sessions.discard(session)
-        self.after_close()
         if transport is not None:
             self._gone_bytes_in += int(transport.bytes_in)
             self._gone_bytes_out += int(transport.bytes_out)
+        self._sessions.discard(session)
+        self.after_close()
 
     def count_timeout(self) -> None:
         """For sessions: one was given up."""

@@ -55,19 +55,12 @@ class TlsHandshake:
         # Of a client whose handshake has failed.
         self._lingering: Lingering | None = None
         self._fd = session.socket.fileno()
-        self._timer = reactor.timers.idle(self)
-        reactor.register(self._fd, self, read=True, write=False)
+        self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.handshake_ns, self)
         try:
-            # Only now, when it is whole: an interrupt in these lines must not leave half of one to be called.
-            self._timer.move(reactor.clock.now_ns() + listener.handshake_ns)
+            reactor.register(self._fd, self, read=True, write=False)
         except TurbosockError:
-            reactor.unregister(self._fd)
+            reactor.timers.cancel(self._timer)
             raise
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended, one way or the other."""
-        return self._session is None
 
     def on_ready(self, mask: int) -> None:
         """Take the next step, in this turn or the next one."""

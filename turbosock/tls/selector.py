@@ -95,9 +95,10 @@ class ProviderSelector:
         if why in self._told:
             return
         self._told.add(why)
-        import logging
+        # Not with the module, which many programs import without a word to log.
+        from turbosock.logs import area
 
-        logging.getLogger("turbosock.tls").warning("TLS by pyOpenSSL instead of the system's ssl: %s", why)
+        area("tls").warning("TLS by pyOpenSSL instead of the system's ssl: %s", why, extra={"reason": why})
 
 
 _selectors: Final = renewed_in_child(ProviderSelector.renew_lock)

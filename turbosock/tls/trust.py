@@ -45,9 +45,10 @@ def check_pins(config: TlsConfig, chain: Sequence[bytes], host: str) -> None:
     error = refusal(PIN_MISMATCH, host, f" (it has {', '.join(seen) or 'none that can be read'})")
     if not config.pins_report_only:
         raise error
-    import logging
+    # As in selector.py.
+    from turbosock.logs import area
 
-    logging.getLogger("turbosock.tls").warning("pins_report_only: %s", error)
+    area("tls").warning("pins_report_only: %s", error, extra={"host": host, "reason": PIN_MISMATCH, "pins": seen})
 
 
 def default_roots(config: TlsConfig) -> TlsRoots | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 from turbosock.config import PoolConfig
@@ -22,6 +23,7 @@ class FakeSession:
         self.dialling_at_begin: bool | None = None
         self._pool = origin
         self._fails = fails
+        self.transport = SimpleNamespace(bytes_in=0.0, bytes_out=0.0)
 
     def vacate(self) -> object:
         return object()

@@ -8,18 +8,18 @@ Invariant: a link whose `enter` was begun is left exactly once for it, whatever 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from turbosock import limits
 from turbosock.client.middleware.base import GO, NOT_AGAIN, Draft, Middleware
 from turbosock.errors import InvalidOption, Origin, TurbosockError
+from turbosock.logs import area
 
 if TYPE_CHECKING:
     from turbosock.client.middleware.chained import Chained
 
-_log = logging.getLogger("turbosock.middleware")
+_log = area("middleware")
 
 
 class Chain:

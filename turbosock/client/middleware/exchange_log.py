@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from turbosock.client.middleware.base import Middleware
 from turbosock.errors import InvalidOption
+from turbosock.logs import area
 
 if TYPE_CHECKING:
     from turbosock.client.middleware.chained import Chained
@@ -29,7 +30,7 @@ class ExchangeLog(Middleware):
         if isinstance(level, bool) or not isinstance(level, int) or not 0 < level <= logging.CRITICAL:
             raise InvalidOption(f"level={level!r}: give a level of logging, such as logging.INFO")
         self._level = level
-        self._log = logging.getLogger("turbosock.exchange")
+        self._log = area("exchange")
 
     def leave(self, exchange: Chained) -> None:
         error = exchange.error

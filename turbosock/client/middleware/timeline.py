@@ -10,18 +10,18 @@ exchange: as a cycle, one that is dropped would not end before the collector com
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from turbosock.buffers import ObjectPool
 from turbosock.client.middleware.base import GO, Middleware
 from turbosock.errors import InvalidOption, Phase
+from turbosock.logs import area
 
 if TYPE_CHECKING:
     from turbosock.client.middleware.chained import Chained
 
-_log = logging.getLogger("turbosock.middleware")
+_log = area("middleware")
 
 _QUEUE: Final = Phase.QUEUE
 _RESOLVE: Final = Phase.RESOLVE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from turbosock.client.time_histogram import TimeHistogram
 from turbosock.errors import InvalidOption
 from turbosock.limits import TIME_BUCKETS
+from turbosock.reactor.time_histogram import TimeHistogram
 
 
 def histogram(*times_ns: int) -> TimeHistogram:
@@ -23,11 +23,18 @@ def test_times_fall_into_buckets_that_double() -> None:
     assert counts.times == sum(counts.buckets) == 8
 
 
-def test_longest_times_share_the_last_bucket() -> None:
-    counts = histogram(1 << 60, 1 << 50).counts()
+def test_longest_time_of_63_bits_is_in_the_last_bucket() -> None:
+    longest_ns = (1 << 63) - 1
+    counts = histogram(longest_ns, 1 << 62, 1 << 50).counts()
     assert counts.buckets[TIME_BUCKETS - 1] == 2
-    assert counts.max_ns == 1 << 60
-    assert counts.quantile_ns(1.0) == 1 << 60
+    assert counts.max_ns == longest_ns
+    assert counts.quantile_ns(1.0) == longest_ns
+
+
+def test_counts_add_up_and_what_came_since_is_their_difference() -> None:
+    first, second = histogram(1, 5).counts(), histogram(9).counts()
+    assert first + second == histogram(1, 5, 9).counts()
+    assert (first + second) - first == second
 
 
 def test_mean_and_sum_are_exact() -> None:

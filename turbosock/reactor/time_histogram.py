@@ -2,8 +2,8 @@
 
 Counting is one addition into a list that was made before: cheap enough for each receive, and nothing that grows.
 
-Invariant: bucket 0 counts times of 0 ns, bucket i those from 2 ** (i - 1) up to below 2 ** i ns; the last one counts
-everything above as well.
+Invariant: bucket 0 counts times of 0 ns, bucket i those from 2 ** (i - 1) up to below 2 ** i ns. Counters are floats;
+`buffers/interpreter.py` says why, and why threads may share them.
 """
 
 from __future__ import annotations
@@ -43,31 +43,51 @@ class TimeCounts(NamedTuple):
             raise InvalidOption(f"share={share!r}: give a number above 0 and at most 1, as in 0.95")
         wanted = share * self.times
         seen = 0
-        for exponent, count in enumerate(self.buckets[:-1]):
+        for exponent, count in enumerate(self.buckets):
             seen += count
             if seen >= wanted:
                 return min((1 << exponent) - 1, self.max_ns)
         return self.max_ns
 
+    def __add__(self, other: object) -> TimeCounts:
+        """Both histograms in one."""
+        if not isinstance(other, TimeCounts):
+            return NotImplemented
+        return TimeCounts(
+            self.times + other.times,
+            self.total_ns + other.total_ns,
+            max(self.max_ns, other.max_ns),
+            tuple([mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]),
+        )
+
+    def __sub__(self, earlier: TimeCounts) -> TimeCounts:
+        """What was noted since; the longest time is that of all."""
+        return TimeCounts(
+            self.times - earlier.times,
+            self.total_ns - earlier.total_ns,
+            self.max_ns,
+            tuple([mine - its for mine, its in zip(self.buckets, earlier.buckets, strict=True)]),
+        )
+
 
 class TimeHistogram:
-    """Counts times; see the module. Belongs to one thread."""
+    """Counts times; see the module. Threads may share one, but its longest time is then right only by and large."""
 
-    __slots__ = ("_buckets", "_max_ns", "_total_ns")
+    __slots__ = ("buckets", "max_ns", "total_ns")
 
     def __init__(self) -> None:
-        self._buckets = [0] * TIME_BUCKETS
-        self._total_ns = 0
-        self._max_ns = 0
+        self.buckets = [0.0] * TIME_BUCKETS
+        self.total_ns = 0.0
+        self.max_ns = 0
 
     def note(self, time_ns: int) -> None:
         """Count one time, which is not negative."""
-        bucket = time_ns.bit_length()
-        self._buckets[bucket if bucket < TIME_BUCKETS else TIME_BUCKETS - 1] += 1
-        self._total_ns += time_ns
-        if time_ns > self._max_ns:
-            self._max_ns = time_ns
+        self.buckets[time_ns.bit_length()] += 1.0
+        self.total_ns += time_ns
+        if time_ns > self.max_ns:
+            self.max_ns = time_ns
 
     def counts(self) -> TimeCounts:
         """What was counted so far."""
-        return TimeCounts(sum(self._buckets), self._total_ns, self._max_ns, tuple(self._buckets))
+        buckets = tuple([int(count) for count in self.buckets])
+        return TimeCounts(sum(buckets), int(self.total_ns), self.max_ns, buckets)
