@@ -270,7 +270,9 @@ class Loop:
                 raise InvalidOption("into, stream: give one of them")
             view = None
             try:
-                if (
+                if type(into) is bytearray:
+                    view = memoryview(into)
+                elif (
                     type(into) is memoryview
                     and into.format == "B"
                     and into.ndim == 1

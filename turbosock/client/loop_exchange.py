@@ -260,7 +260,8 @@ class Exchange(ExchangeBody, Event):
     def _send_on(self, connection: TickedConnection, now_ns: int) -> None:
         prepared = self.prepared
         self.connection = connection
-        self.tls = connection.transport.tls
+        transport = connection.transport
+        self.tls = transport.tls
         connection.owner = self
         self.phase = _SEND
         self._quiet_since_ns = now_ns
@@ -285,7 +286,7 @@ class Exchange(ExchangeBody, Event):
                     return
                 if prepared.expect_continue:
                     limit_ns = min(limit_ns, CONTINUE_WAIT_NS)
-                self._bytes_moved = connection.transport.bytes_in + connection.transport.bytes_out
+                self._bytes_moved = transport.bytes_in + transport.bytes_out
             deadline_ns = now_ns + limit_ns
             if deadline_ns > self.deadline_ns:
                 deadline_ns = self.deadline_ns
@@ -296,7 +297,7 @@ class Exchange(ExchangeBody, Event):
                 timer.move(deadline_ns)
             if connection.sent:
                 self.phase = _HEAD
-            if connection.transport.receive_context.state != PENDING:
+            if transport.receive_context.state != PENDING:
                 connection.arm()
         except WriteError as error:
             self._send_failed(connection, error)
@@ -550,19 +551,21 @@ class Exchange(ExchangeBody, Event):
         """The answer was read: the connection goes back to its origin, and is watched there."""
         # A receive that filled its buffer left this unknown. Only the poller tells whether there is more, and the next
         # exchange has to wait for it.
-        connection.transport.readable = False
+        transport = connection.transport
+        transport.readable = False
         try:
             self.release_connection(self._now_ns())
         except BaseException:
             connection.discard()
             raise
-        if connection.transport.fd >= 0 and connection.owner is None:
+        if transport.fd >= 0 and connection.owner is None:
             try:
                 # Idle: it is told when the peer closes, and closes itself when it was idle for too long.
-                connection.transport.arm()
+                transport.arm()
                 due_ns = self.finished_ns + self._loop.pool.max_idle_ns
-                if due_ns > connection.retire_ns:
-                    due_ns = connection.retire_ns
+                retire_ns = connection.retire_ns
+                if due_ns > retire_ns:
+                    due_ns = retire_ns
                 timer = connection.timer
                 if timer.deadline_ns > due_ns:
                     timer.move(due_ns)

@@ -202,6 +202,9 @@ class LoopHttp2Session(Http2Session):
         if not self.queued and not self.closed:
             self.services.reactor.requeue(self, OUT)
 
+    # An exchange that waits for its answer is told of it in a later step: there is nothing to do at once.
+    flush_request = flush_soon
+
     def step_later(self, stream: LoopHttp2Stream) -> None:
         """Step the exchange of a stream when the line has come round."""
         if not stream.queued:

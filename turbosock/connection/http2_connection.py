@@ -263,10 +263,14 @@ class Http2Connection:
                 return context.error is not None or not count
             ring.length += count
             end += count
+            if transport.tls is not None and len(self.engine.streams) > 1:
+                # Of several answers each is probably a record of its own.
+                until = min(capacity - limits.TLS_RECORD_BYTES + 1, ring.start + wanted)
+                ring.length += transport.receive_behind(ring.root, end, until)
+                return False
             if not transport.readable:
-                # A short record says nothing: while several streams are open, the next one is probably here; and in a
-                # long body each burst of its server's ends with one.
-                if transport.tls is None or (self._doubts and len(self.engine.streams) < 2):
+                # A short record says nothing: in a long body each burst of its server's ends with one.
+                if transport.tls is None or self._doubts:
                     return False
                 transport.readable = tried = True
             if capacity - end < limits.TLS_RECORD_BYTES or ring.length >= wanted:

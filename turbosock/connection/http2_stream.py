@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from turbosock.connection.backlog import Backlog
 from turbosock.connection.decoded_body import DecodedBody
 from turbosock.connection.http1 import NEVER_IDLE
+from turbosock.connection.http2_connection import NO_RING
 from turbosock.connection.send_progress import SendProgress
 from turbosock.errors import ConnectionClosed, Http2Error, Origin, StateError
 from turbosock.protocol.http1.framing import Framing
@@ -238,13 +239,16 @@ class Http2Stream(Stream):
         self.sent = False
         self.in_use = True
         self._head = head
-        if source is not None:
-            self._source = source
-            source.takes_files = False
-            # Of a length that is not known nothing is ever the last.
-            self._left = source.length if source.length >= 0 else 2**63
-            if source.progress is not None:
-                self._progress = SendProgress(source, source.progress)
+        if source is None:
+            # As on_writable(): a call saved on the path of most requests.
+            self._open(head)
+            return
+        self._source = source
+        source.takes_files = False
+        # Of a length that is not known nothing is ever the last.
+        self._left = source.length if source.length >= 0 else 2**63
+        if source.progress is not None:
+            self._progress = SendProgress(source, source.progress)
         self.on_writable()
 
     def send_body(self) -> None:
@@ -280,14 +284,14 @@ class Http2Stream(Stream):
         if not session.places:
             raise self._unprocessed()
         try:
-            return self._send_head(engine, head)
+            return self._send_head(session, engine, head)
         except BaseException as error:
             session.break_off(error)
             raise
 
-    def _send_head(self, engine: Engine, head: bytes) -> bool:
-        session = self.session
-        session.lend_output()
+    def _send_head(self, session: Http2Session, engine: Engine, head: bytes) -> bool:
+        if engine.out is NO_RING:
+            session.lend_output()
         if not engine.writable:
             engine.wait_for_room(self)
             return False

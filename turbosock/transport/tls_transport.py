@@ -118,6 +118,30 @@ class TlsTransport(SaeaTransport):
         self._pend(context)
         return True
 
+    def receive_behind(self, view: memoryview, at: int, until: int) -> int:
+        error = None
+        begin = at
+        room = len(view)
+        recv_into = self.session.recv_into
+        received = 1
+        try:
+            while at < until and received > 0:
+                received = recv_into(view[at:], room - at)
+                if received > 0:
+                    at += received
+        except TurbosockError as failure:
+            # Without its frames, which hold this transport.
+            error = failure.with_traceback(None)
+        if error is not None:
+            self._found = error
+        # The end, and what the engine wants to write first, are found again by the next receive.
+        self.readable = received != WANTS_READ
+        moved = at - begin
+        self.bytes_in += moved
+        if self.reactor is not None:
+            self.reactor.bytes_in += moved
+        return moved
+
     def _take_found(self, context: IOContext) -> None:
         """Complete a receive with what `is_quiet()` found."""
         found = self._found

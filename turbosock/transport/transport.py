@@ -465,6 +465,19 @@ class SaeaTransport(Transport):
         self._pend(context)
         return True
 
+    def receive_behind(self, view: memoryview, at: int, until: int) -> int:
+        """Receive the records of TLS that have come behind a received one, as long as the next begins before `until`.
+
+        Afterwards `readable` says whether more may be here; what went wrong is told by the next receive.
+
+        Args:
+            view: where the next one goes to `view[at:]`, which has room for it.
+
+        Returns:
+            How many bytes came. Of a plain socket, which has no records, none.
+        """
+        return 0
+
     def _pend(self, context: IOContext) -> None:
         context.operation = RECEIVE
         context.bytes_transferred = 0
