@@ -19,6 +19,7 @@ from turbosock.client.pooled_steps import PooledSteps
 from turbosock.connection.http2_session import Http2Session
 from turbosock.connection.http2_stream import Http2Stream
 from turbosock.errors import ConnectionClosed, Origin, TurbosockError, WriteError
+from turbosock.protocol.http2.frames import HEADER_BYTES
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.context import COMPLETED, PENDING
 from turbosock.reactor.poller import IN, OUT, READABLE
@@ -35,8 +36,9 @@ _PING_NS = int(limits.HTTP2_PING_S * NS_PER_S)
 class LoopHttp2Stream(PooledSteps, Http2Stream):
     """A stream whose exchange is stepped when something of it came."""
 
-    __slots__ = ("_lent", "_root", "_start", "queued", "timer")
+    __slots__ = ("_frame", "_frames_behind", "_lent", "_root", "_start", "queued", "timer")
 
+    takes_runs = True
     session: LoopHttp2Session
     # Whether something else than an exchange has it.
     tunnelled = False
@@ -44,10 +46,13 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
     def __init__(self, session: LoopHttp2Session) -> None:
         super().__init__(session)
         self.timer = session.services.reactor.timers.idle(self)
-        # Payload that lies in the session's ring, for the time of one step.
+        # Payload that lies in the session's ring, for the time of one step: what is left of a frame, and how many
+        # whole ones of what length lie behind it, each behind its header.
         self._root = memoryview(b"")
         self._start = 0
         self._lent = 0
+        self._frame = 0
+        self._frames_behind = 0
         # Whether the exchange asked for a step of its own.
         self.queued = False
 
@@ -64,6 +69,15 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
         self._root = root
         self._start = start
         self._lent = count
+
+    def on_run(self, root: memoryview, start: int, count: int, times: int) -> None:
+        if not self._lent:
+            # What came before them went into the backlog.
+            super().on_run(root, start, count, times)
+            return
+        self.bytes_in += count * times
+        self._frame = count
+        self._frames_behind = times
 
     def on_news(self) -> None:
         owner = self.owner
@@ -91,11 +105,22 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
         try:
             owner.on_readable()
         finally:
-            lent = self._lent
-            if lent:
-                self._lent = 0
-                if self.owner is owner:
-                    self.backlog.append(self._root[self._start : self._start + lent], self.session.origin)
+            if self._lent:
+                self._keep_lent(self.owner is owner)
+
+    def _keep_lent(self, wanted: bool) -> None:
+        """A step is over, and payload is still lent: what is wanted of it goes into the backlog."""
+        start = self._start
+        lent = self._lent
+        frames_behind = self._frames_behind
+        self._lent = self._frames_behind = 0
+        while wanted:
+            self.backlog.append(self._root[start : start + lent], self.session.origin)
+            if not frames_behind:
+                return
+            frames_behind -= 1
+            start += lent + HEADER_BYTES
+            lent = self._frame
 
     def on_room(self) -> None:
         owner = self.owner
@@ -103,23 +128,33 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
             owner.on_writable()
 
     def read_body(self, view: memoryview) -> int:
-        lent = self._lent
-        if not lent:
+        if not self._lent:
             return super().read_body(view)
-        count = min(lent, len(view))
+        root = self._root
         start = self._start
-        view[:count] = self._root[start : start + count]
-        self._start = start + count
-        self._lent = lent - count
-        self.take_note(count)
-        return count
+        room = len(view)
+        done = 0
+        while True:
+            count = min(self._lent, room - done)
+            view[done : done + count] = root[start : start + count]
+            done += count
+            start += count
+            self._lent -= count
+            if self._lent or not self._frames_behind:
+                break
+            self._frames_behind -= 1
+            self._lent = self._frame
+            start += HEADER_BYTES
+        self._start = start
+        self.take_note(done)
+        return done
 
     @property
     def complete(self) -> bool:
         return self.ended and not self._lent and not self.backlog.length
 
     def drain(self) -> bool:
-        self._lent = 0
+        self._lent = self._frames_behind = 0
         return super().drain()
 
     def _fetch_block(self) -> bool:
@@ -138,7 +173,7 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
         self.session.step_later(self)
 
     def close(self) -> None:
-        self._lent = 0
+        self._lent = self._frames_behind = 0
         self.timer.disarm()
         super().close()
 

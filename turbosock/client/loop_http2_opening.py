@@ -26,6 +26,8 @@ class LoopHttp2OpeningStream(LoopHttp2Stream):
     __slots__ = ("_tunnel",)
 
     ends_at_head = False
+    # A tunnel is told of one frame at a time.
+    takes_runs = False
 
     def __init__(self, session: LoopHttp2Session) -> None:
         super().__init__(session)
