@@ -371,6 +371,14 @@ def test_transport_at_the_end_of_the_stream_receives_nothing_again_and_again(pai
     assert transport.end_error() is None
 
 
+def test_transport_without_records_receives_nothing_behind_what_came(pair: Made) -> None:
+    transport, far = pair
+    if transport.tls is None:
+        far.send(b"hello")
+        assert transport.receive_behind(memoryview(bytearray(10)), 0, 10) == 0
+        assert receive(transport) == b"hello"
+
+
 def test_transport_without_bytes_waits_no_longer_than_its_budget(pair: Made) -> None:
     transport, far = pair
     assert receive(transport, budget_ns=0) is None
@@ -767,6 +775,45 @@ def test_tls_end_without_close_notify_is_told(tls: TlsTransport, wire: Wire) -> 
     assert isinstance(tls.end_error(), TlsTruncated)
 
 
+def behind(transport: TlsTransport, until: int = 100) -> bytes:
+    """The records that `receive_behind()` brings, as long as the next one begins before that place."""
+    memory = bytearray(200)
+    count = transport.receive_behind(memoryview(memory), 10, 10 + until)
+    assert memory[:10] == bytes(10)
+    return bytes(memory[10 : 10 + count])
+
+
+def test_tls_records_behind_one_another_are_received_together(tls: TlsTransport, wire: Wire) -> None:
+    for word in (b"one ", b"two ", b"three ", b"four"):
+        wire.far.sendall(wire.server.encrypt(word))
+    assert receive(tls) == b"one "
+    assert behind(tls, 5) == b"two three "
+    assert tls.readable
+    assert behind(tls) == b"four"
+    assert not tls.readable
+    assert behind(tls) == b""
+    assert tls.bytes_in == 18
+
+
+@pytest.mark.parametrize("word", [b"", b"as much"])
+def test_tls_end_behind_records_is_told_by_the_next_receive(tls: TlsTransport, wire: Wire, word: bytes) -> None:
+    wire.far.sendall(wire.server.encrypt(b"first") + (wire.server.encrypt(word) if word else b""))
+    wire.far.shutdown(socket.SHUT_WR)
+    assert receive(tls) == b"first"
+    assert behind(tls) == word
+    assert tls.readable
+    assert receive(tls) == b""
+    assert isinstance(tls.end_error(), TlsTruncated)
+
+
+def test_tls_damage_behind_records_is_told_by_the_next_receive(tls: TlsTransport, wire: Wire) -> None:
+    wire.far.sendall(wire.server.encrypt(b"first") + wire.server.encrypt(b"second") + b"no record at all")
+    assert receive(tls) == b"first"
+    assert behind(tls) == b"second"
+    with pytest.raises(TlsRecordError):
+        receive(tls)
+
+
 def test_tls_vector_that_is_small_is_one_record_and_a_large_one_begins_with_its_first(
     tls: TlsTransport, wire: Wire
 ) -> None:
@@ -1007,6 +1054,16 @@ def test_tls_read_that_wants_to_write_waits_for_that(odd: tuple[TlsTransport, Od
     # The socket is writable, and has nothing to read.
     transport.await_readable(5_000 * MS)
     assert (context.state, context.bytes_transferred, bytes(buffer[:3])) == (COMPLETED, 3, b"xxx")
+
+
+def test_tls_records_behind_which_the_engine_wants_to_write_are_received(
+    odd: tuple[TlsTransport, OddSession, socket.socket],
+) -> None:
+    transport, session, _ = odd
+    session.codes = [3, 4, WANTS_WRITE]
+    assert behind(transport) == b"x" * 7
+    # The next receive asks again, and waits for it.
+    assert transport.readable
 
 
 def test_tls_read_that_wants_to_write_goes_on_waiting_after_its_budget(

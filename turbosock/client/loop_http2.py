@@ -106,21 +106,21 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
             owner.on_readable()
         finally:
             if self._lent:
-                self._keep_lent(self.owner is owner)
+                self._keep_rest(wanted=self.owner is owner)
 
-    def _keep_lent(self, wanted: bool) -> None:
-        """A step is over, and payload is still lent: what is wanted of it goes into the backlog."""
+    def _keep_rest(self, *, wanted: bool) -> None:
+        """A step is over which has not taken all: the rest goes into the backlog, if anybody wants it."""
         start = self._start
-        lent = self._lent
+        count = self._lent
         frames_behind = self._frames_behind
         self._lent = self._frames_behind = 0
         while wanted:
-            self.backlog.append(self._root[start : start + lent], self.session.origin)
+            self.backlog.append(self._root[start : start + count], self.session.origin)
             if not frames_behind:
                 return
             frames_behind -= 1
-            start += lent + HEADER_BYTES
-            lent = self._frame
+            start += count + HEADER_BYTES
+            count = self._frame
 
     def on_room(self) -> None:
         owner = self.owner
