@@ -32,12 +32,18 @@ def watch(transport: Transport, log: WireLog, number: int) -> None:
     entries = log.entries
     extend = entries.extend
     came_mark, sent_mark = mark_of(number, sent=False), mark_of(number, sent=True)
+    last = b""
 
     def receive(buffer: bytearray | memoryview, nbytes: int = 0) -> int:
         """As a socket's, or a session's, whose negative answers are none."""
+        nonlocal last
         count = own_receive(buffer, nbytes)
         if count >= 0:
-            extend((came_mark, bytes(buffer[:count])))
+            data = bytes(buffer[:count])
+            if data != last:
+                last = data
+            # The same again, as often where a request is repeated, takes no more memory: new memory is dear.
+            extend((came_mark, last))
             if count > _LONG_BYTES or len(entries) > _MAX_ENTRIES:
                 log.grow(count)
         return count
