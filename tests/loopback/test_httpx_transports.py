@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.https import Pki, secure
+from support.running_listener import RunningListener
 from support.scripted_server import (
     Peer,
     Step,
@@ -235,6 +236,20 @@ def test_sni_hostname_extension_is_sent_and_verified(library: Any, pki: Pki) -> 
             client.get(f"https://127.0.0.1:{server.port}/", extensions={"sni_hostname": "other.example"})
         response = client.get(f"https://127.0.0.1:{server.port}/", extensions={"sni_hostname": "localhost"})
         assert response.extensions["network_stream"].get_extra_info("ssl_object").version().startswith("TLS")
+
+
+def test_answer_over_http2_has_its_stream(library: Any) -> None:
+    config = Config(http_versions=("HTTP/2",))
+    with (
+        RunningListener(lambda exchange: exchange.respond(200, content=b"two")) as server,
+        library.Client(transport=transport_of(library, config)) as client,
+    ):
+        first, second = client.get(server.url()), client.get(server.url())
+
+        assert second.content == b"two"
+        assert second.http_version == "HTTP/2"
+        assert [each.extensions["stream_id"] for each in (first, second)] == [1, 3]
+        assert second.extensions["network_stream"].get_extra_info("server_addr") == ("127.0.0.1", server.port)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import pickle
@@ -17,6 +18,7 @@ import urllib3
 
 from support.https import Pki, secure
 from support.proxies import accept_socks5
+from support.running_listener import RunningListener
 from support.scripted_server import (
     Peer,
     Step,
@@ -30,7 +32,7 @@ from support.scripted_server import (
     send,
     stall,
 )
-from turbosock import Config, InvalidOption
+from turbosock import Client, Config, Cookies, InvalidOption
 from turbosock.integrations.requests import TurbosockAdapter
 
 GZIPPED = gzip.compress(b"hello " * 1000)
@@ -334,7 +336,8 @@ def test_verify_and_cert_are_taken_from_each_request(session: requests.Session, 
     context = pki.server()
     with scripted(*[[secure(context), read_request, answer()]] * 4) as server:
         url = f"https://localhost:{server.port}/"
-        assert session.get(url, verify=False).status_code == 200
+        with pytest.warns(urllib3.exceptions.InsecureRequestWarning):
+            assert session.get(url, verify=False).status_code == 200
         with pytest.raises(requests.exceptions.SSLError):
             session.get(url)
         assert session.get(url, verify=str(pki.trusting.ca_file)).status_code == 200
@@ -444,6 +447,40 @@ def test_blocking_pool_has_no_more_connections_than_it_may() -> None:
             assert held.content == b"1"
             assert waiting.result(10) == b"ok"
         assert server.accepted == 1
+
+
+def test_response_dropped_unread_costs_its_connection_alone(session: requests.Session) -> None:
+    unread = [read_request, send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"), await_close]
+    with scripted(unread, [read_request, answer()]) as server:
+        session.get(server.url(), stream=True)
+        gc.collect()
+        assert session.get(server.url()).content == b"ok"
+        server.await_ended()
+        assert server.accepted == 2
+
+
+def test_answer_over_http2_is_like_any_other() -> None:
+    with (
+        requests.Session() as session,
+        RunningListener(lambda exchange: exchange.respond(200, content=b"two")) as server,
+    ):
+        session.trust_env = False
+        session.mount("http://", TurbosockAdapter(config=Config(http_versions=("HTTP/2",))))
+        response = session.get(server.url())
+
+        assert (response.content, response.reason, response.raw.version) == (b"two", "", 20)
+
+
+def test_jar_of_cookies_serves_requests_and_turbosock(session: requests.Session) -> None:
+    sets = send(b"HTTP/1.1 200 OK\r\nSet-Cookie: one=1; Path=/\r\nContent-Length: 0\r\n\r\n")
+    shows = [read_request, sets, read_request, sets]
+    with Client(cookies=Cookies(session.cookies)) as client, scripted(shows, shows) as server:
+        client.get(server.url())
+        session.get(server.url())
+        session.cookies.set("two", "2", domain="127.0.0.1", path="/")
+        client.get(server.url())
+
+    assert [head_of(request).get("cookie") for request in server.requests] == [None, "one=1", "one=1; two=2"]
 
 
 def test_adapter_shared_by_threads_mixes_no_answers(session: requests.Session) -> None:

@@ -6,6 +6,7 @@ attempt, a pause, or the error that ends them. Redirects are requests' own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -62,6 +63,7 @@ class TurbosockPool:
         self._client = client
         self._url = url
         self._proxy = proxy
+        self.cert_reqs = ""
 
     def urlopen(
         self,
@@ -83,6 +85,12 @@ class TurbosockPool:
         Raises:
             urllib3.exceptions.HTTPError: as urllib3's.
         """
+        if self.cert_reqs == "CERT_NONE" and self._url[:6].lower() == "https:":
+            warnings.warn(
+                f"{self!r}: nobody verifies who answers; give verify= the authorities to trust",
+                exceptions.InsecureRequestWarning,
+                stacklevel=2,
+            )
         retries = Retry.from_int(retries)
         content = upload(body)
         fields = self._fields(headers or {})

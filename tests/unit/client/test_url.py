@@ -231,3 +231,15 @@ def test_url_params_that_are_none_are_refused_by_name(params: Any) -> None:
 
 def test_encode_params_leaves_what_is_none_out() -> None:
     assert encode_params({"a": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "full"),
+    [("/other|path", "http://host/other|path"), ("*", "http://host"), ("elsewhere:443", "elsewhere:443")],
+)
+def test_url_aimed_sends_the_target_as_it_stands(target: str, full: str) -> None:
+    url = Url("http://user:secret@host/path?query")
+
+    url.aim(target)
+
+    assert (url.target, url.full, url.safe) == (target, full, "http://host/path")

@@ -500,6 +500,21 @@ def test_pool_closed_closes_the_idle_wakes_the_waiting_and_aborts_the_rest() -> 
     assert pool.stats()[:3] == (0, 0, 0)
 
 
+def test_pool_retired_keeps_no_connection_and_breaks_none_off() -> None:
+    pool = pool_of()
+    origin = pool.origin(key())
+    idle, used = opened(origin), opened(origin)
+    origin.give_back(idle, 1)
+
+    pool.retire()
+    assert transport_of(idle).closed
+    assert not transport_of(used).closed
+
+    origin.give_back(used, 2)
+    assert transport_of(used).closed
+    assert pool.open == 0
+
+
 def test_pool_closed_gives_no_place_and_takes_no_waiter() -> None:
     pool = pool_of()
     origin = pool.origin(key())
