@@ -86,8 +86,8 @@ def add_module(app: Sphinx, kind: str, name: str, thing: object, options: object
     lines[:end] = [_ELSEWHERE.sub(r"\1ee below", said), "", *text.splitlines(), ""]
 
 
-def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx; what is said here may be done to several pages at once."""
     # Packages that import their names when they are first asked for have them from here on.
     for package in (turbosock.testing,):
         for name in package.__all__:
@@ -96,3 +96,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", add_members)
     # Before napoleon, which reads sections alone.
     app.connect("autodoc-process-docstring", add_module, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
