@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from support.peers import Peer, nginx, unused_port
+from support.switches import requires_default
 from turbosock.audit import AuditPlan, audit
 from turbosock.cli.main import main
+from turbosock.config import Config
 from turbosock.errors import AuditError, ConnectError
 
 # Every second answer of a connection is a refusal.
@@ -94,7 +96,7 @@ def small(target: str, **fields: Any) -> AuditPlan:
 
 
 def test_audit_in_a_loop_keeps_its_requests_in_flight(memray: None, peer: Peer) -> None:
-    report = audit(small(peer.url("/100"), in_flight=10, count=300), growth=False)
+    report = audit(small(peer.url("/100"), in_flight=10, count=300, config=Config(zero_alloc=True)), growth=False)
     assert report.system is not None and report.python is not None
     assert report.system.made < 0.05
     assert 5 < report.python.made < 50
@@ -197,6 +199,7 @@ def report_of(path: Path) -> dict[str, Any]:
     return told
 
 
+@requires_default("zero_alloc", why="the figures of the command are those of its defaults, which allocate nothing")
 def test_command_within_its_bounds_writes_report_and_files(
     memray: None, peer: Peer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,6 +235,7 @@ def test_command_over_its_growth_fails_without_memray_too(game: Path, capsys: py
     assert "memory grows by" in capsys.readouterr().err
 
 
+@requires_default("zero_alloc", why="the figures of the command are those of its defaults, which allocate nothing")
 def test_command_compares_with_what_is_installed(
     peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

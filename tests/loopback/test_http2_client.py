@@ -13,6 +13,7 @@ from support.faces import Face, face
 from support.http2_server import Http2Peer, Request, Wire, frame, http2_site, say_path, serving, update
 from support.https import Pki, Seen, secure
 from support.middleware import Spy
+from support.rings import rings_are_free
 from support.scripted_server import answer, await_close, read_request, scripted
 from turbosock import Client, Config, Loop, Timeouts
 from turbosock.errors import Http2Error, ProtocolError, ReadTimeout, TlsHandshakeError, TotalTimeout, WriteTimeout
@@ -263,8 +264,7 @@ def test_client_reads_a_stream_in_every_way(wire: Wire, tmp_path: Path) -> None:
                 client.download(url, path)
                 assert path.read_bytes() == body
         assert len(site.connections) == 1
-        rings = client.rings.stats()
-        assert rings.idle == rings.made
+        assert rings_are_free(client)
 
 
 def test_client_reads_lines_as_they_come(clear: Wire) -> None:

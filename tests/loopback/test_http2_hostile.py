@@ -25,6 +25,7 @@ from support.http2_server import (
     settings,
     update,
 )
+from support.rings import rings_are_free
 from turbosock import Loop, limits
 from turbosock.errors import HeadTooLarge, Http2Error
 from turbosock.protocol.http2.error_codes import (
@@ -66,8 +67,7 @@ def assert_nothing_lost(user: Face, open_connections: int = 1) -> None:
     connections = owner.pool.stats()
     assert (connections.open, connections.idle, connections.in_use) == (open_connections, open_connections, 0)
     assert stats.waiting == 0
-    rings = owner.rings.stats()
-    assert rings.idle == rings.made, "a ring is lost"
+    assert rings_are_free(owner), "a ring is lost"
 
 
 def fields(*pairs: tuple[str, str]) -> Attack:

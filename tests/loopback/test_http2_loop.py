@@ -9,6 +9,7 @@ import pytest
 
 from support.faces import Face
 from support.http2_server import Http2Peer, Request, Wire, http2_site, say_path, serving
+from support.rings import rings_are_free
 from turbosock import Config, Loop, Timeouts, limits
 from turbosock.errors import ConnectionClosed
 from turbosock.protocol.http2.frames import ACK, PING
@@ -121,5 +122,4 @@ def test_hundred_exchanges_share_one_connection(clear: Wire) -> None:
             for path, exchange in exchanges.items():
                 assert exchange.content == path.encode() * 3000
         assert len(site.connections) == 1
-        rings = loop.rings.stats()
-        assert rings.idle == rings.made
+        assert rings_are_free(loop)

@@ -14,6 +14,7 @@ from support.forks import NEEDS_FORK, in_child
 from support.http2_server import Http2Peer, Request, Wire, http2_site, reset, say_path, serving
 from support.in_thread import InThread
 from support.length import short_or_long
+from support.rings import rings_are_free
 from support.seeds import seeds
 from turbosock import CancelToken, Client, PoolConfig, Timeouts
 from turbosock.client.shared_http2 import SharedHttp2Session, SharedHttp2Stream
@@ -40,8 +41,7 @@ def session_of(client: Client) -> SharedHttp2Session:
 def assert_idle(client: Client, connections: int = 1) -> None:
     stats = client.pool.stats()
     assert (stats.open, stats.idle, stats.in_use, stats.waiting) == (connections, connections, 0, 0)
-    rings = client.rings.stats()
-    assert rings.idle == rings.made
+    assert rings_are_free(client)
 
 
 # Forks

@@ -41,6 +41,8 @@ def test_stream_dropped_unread_is_told_with_its_line_where_diagnostics_are_on(ma
         assert client.stats()[:3] == (0, 0, 0)
 
 
+# With diagnostics the pool of the memory says it, too.
+@pytest.mark.filterwarnings("ignore:.* is still alive after their return:ResourceWarning")
 @pytest.mark.parametrize("path", ["/100", "/big"])
 def test_view_that_something_still_looks_at_is_told_when_the_response_closes(
     client: Client, nginx: peers.Peer, path: str

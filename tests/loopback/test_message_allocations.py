@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from support.message_stage import RawClient
-from turbosock import EventKind, LengthPrefixed, Loop
+from turbosock import Config, EventKind, LengthPrefixed, Loop
 from turbosock.audit.counting import allocations, usable_memray
 
 MESSAGE = EventKind.MESSAGE
+# What is counted are the defaults, whatever the environment switches.
+CONFIG = Config(zero_alloc=True, diagnostics=False, poller=None)
 
 
 def echo(loop: Loop) -> None:
@@ -43,7 +45,7 @@ def measured(loop: Loop, turn: object) -> tuple[float, float]:
 @pytest.mark.parametrize("size", [32, 1024])
 def test_echo_over_tcp_mallocs_nothing(size: int) -> None:
     pytest.importorskip("memray")
-    with Loop() as loop:
+    with Loop(CONFIG) as loop:
         listener = loop.listen(("127.0.0.1", 0), protocol="tcp", framing=LengthPrefixed(2))
         client = RawClient(listener.address)
         while not listener.connections:
@@ -65,7 +67,7 @@ def test_echo_over_tcp_mallocs_nothing(size: int) -> None:
 
 def test_echo_over_udp_mallocs_nothing() -> None:
     pytest.importorskip("memray")
-    with Loop() as loop, socket.socket(type=socket.SOCK_DGRAM) as client:
+    with Loop(CONFIG) as loop, socket.socket(type=socket.SOCK_DGRAM) as client:
         listener = loop.listen(("127.0.0.1", 0), protocol="udp", session_timeout_s=60)
         client.connect(listener.address)
         frame = b"x" * 32
@@ -83,7 +85,7 @@ def test_echo_over_udp_mallocs_nothing() -> None:
 
 def test_messages_of_one_turn_share_its_cost() -> None:
     pytest.importorskip("memray")
-    with Loop() as loop:
+    with Loop(CONFIG) as loop:
         listener = loop.listen(("127.0.0.1", 0), protocol="tcp", framing=LengthPrefixed(2))
         client = RawClient(listener.address)
         while not listener.connections:
@@ -106,7 +108,7 @@ def test_messages_of_one_turn_share_its_cost() -> None:
 
 def test_idle_connection_takes_less_than_four_kibibytes(tmp_path: Path) -> None:
     count = 200
-    with Loop() as loop:
+    with Loop(CONFIG) as loop:
         listener = loop.listen(str(tmp_path / "s"), protocol="tcp", framing=LengthPrefixed(2), max_connections=1000)
         clients = [socket.socket(socket.AF_UNIX) for _ in range(2 * count)]
         path = str(tmp_path / "s")

@@ -30,6 +30,12 @@ mark = pytest.mark.steady_state
 """
 
 
+@pytest.fixture(autouse=True)
+def no_diagnostics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted are the defaults, in a process of its own, too."""
+    monkeypatch.setenv("TURBOSOCK_POOL_DIAGNOSTICS", "")
+
+
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     with nginx(tmp_path_factory.mktemp("nginx"), big_bytes=1000) as running:

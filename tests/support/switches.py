@@ -65,8 +65,11 @@ def throw(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     return found
 
 
-def requires_default(*names: str) -> pytest.MarkDecorator:
-    """A mark: skip where one of these settings has another default than the library's ("diagnostics" among them)."""
+def requires_default(*names: str, why: str) -> pytest.MarkDecorator:
+    """A mark: skip where one of these settings has another default than the library's ("diagnostics" among them).
+
+    Only where a test cannot choose the setting itself; `why` says what depends on it.
+    """
     changed = {*chosen(os.environ), *(["diagnostics"] if os.environ.get(DIAGNOSTICS, "") not in ("", "0") else [])}
     wrong = sorted(changed.intersection(names))
-    return pytest.mark.skipif(bool(wrong), reason=f"{', '.join(wrong)}: switched by the environment")
+    return pytest.mark.skipif(bool(wrong), reason=f"{', '.join(wrong)}: switched by the environment; {why}")
