@@ -272,13 +272,13 @@ class Exchange(ExchangeBody, Event):
             if self.on_informational is not None:
                 connection.on_interim = self.on_informational
             if source is None:
-                connection.start(prepared.method, prepared.head, None, prepared.expected)
+                connection.start(prepared.method, prepared.head, None, prepared)
             else:
                 connection.start(
                     prepared.method,
                     prepared.head,
                     source,
-                    prepared.expected,
+                    prepared,
                     wait_for_continue=prepared.expect_continue,
                 )
                 if self.done:

@@ -15,8 +15,8 @@ from turbosock.protocol.http2.request_fields import fields_of_upgrade
 
 if TYPE_CHECKING:
     from turbosock.client.loop_http2 import LoopHttp2Session
+    from turbosock.connection.http1 import Expectation
     from turbosock.connection.source import BodySource
-    from turbosock.protocol.http1.head import ResponseHead
     from turbosock.protocol.http2.engine import Engine
 
 
@@ -43,7 +43,7 @@ class LoopHttp2OpeningStream(LoopHttp2Stream):
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:

@@ -8,8 +8,8 @@ from turbosock.client.loop_connection import LoopConnection
 from turbosock.connection.websocket_opening import with_new_key
 
 if TYPE_CHECKING:
+    from turbosock.connection.http1 import Expectation
     from turbosock.connection.source import BodySource
-    from turbosock.protocol.http1.head import ResponseHead
 
 
 class LoopOpeningConnection(LoopConnection):
@@ -28,7 +28,7 @@ class LoopOpeningConnection(LoopConnection):
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:

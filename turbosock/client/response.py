@@ -141,7 +141,7 @@ class Response(ResponseBody):
                 if self.on_informational is not None:
                     connection.on_interim = self.on_informational
                 if source is None:
-                    connection.start(prepared.method, prepared.head, None, prepared.expected)
+                    connection.start(prepared.method, prepared.head, None, prepared)
                     if not connection.sent:
                         self._send_rest(connection, now_ns)
                         now_ns = self._now_ns()
@@ -276,7 +276,7 @@ class Response(ResponseBody):
             connection.transport.allow_send(self._within_deadline(limit_ns, now_ns))
         try:
             connection.start(
-                prepared.method, prepared.head, source, prepared.expected, wait_for_continue=prepared.expect_continue
+                prepared.method, prepared.head, source, prepared, wait_for_continue=prepared.expect_continue
             )
             if prepared.expect_continue and not connection.continued:
                 self._await_continue(connection)

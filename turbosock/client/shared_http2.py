@@ -29,6 +29,7 @@ from turbosock.reactor.waker import Waker
 if TYPE_CHECKING:
     from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
     from turbosock.config import Config
+    from turbosock.connection.http1 import Expectation
     from turbosock.connection.receive_ring import RingPool
     from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.head import ResponseHead
@@ -147,7 +148,7 @@ class SharedHttp2Stream(BatonWaiter, Http2Stream):
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:

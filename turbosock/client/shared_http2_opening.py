@@ -19,8 +19,8 @@ from turbosock.protocol.http2.stream_state import CLOSED, HALF_CLOSED_LOCAL, HAL
 
 if TYPE_CHECKING:
     from turbosock.client.shared_http2 import SharedHttp2Session
+    from turbosock.connection.http1 import Expectation
     from turbosock.connection.source import BodySource
-    from turbosock.protocol.http1.head import ResponseHead
     from turbosock.protocol.http2.engine import Engine
 
 _NOTHING: Final = memoryview(b"")
@@ -63,7 +63,7 @@ class SharedHttp2OpeningStream(SharedHttp2Stream):
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:

@@ -20,7 +20,7 @@ Left to others: which socket this is (floor 4), which request comes next (floors
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from turbosock import limits
 from turbosock.connection.decoded_body import DecodedBody
@@ -74,6 +74,13 @@ def _without_frames(error: BaseException) -> BaseException:
         cause.__traceback__ = None
         cause = cause.__cause__ or cause.__context__
     return error
+
+
+class Expectation(Protocol):
+    """Knows the head that an equal request was answered with last, or None."""
+
+    @property
+    def expected(self) -> ResponseHead | None: ...
 
 
 class Http1Connection:
@@ -158,7 +165,7 @@ class Http1Connection:
         self.ring: ReceiveRing | None = None
         self.body = BodyFraming()
         self.head: ResponseHead | None = None
-        self.expected: ResponseHead | None = None
+        self.expected: Expectation | None = None
         self.owner: object = None
         self.origin: object = None
         self.place: object = None
@@ -191,7 +198,7 @@ class Http1Connection:
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:
@@ -201,8 +208,9 @@ class Http1Connection:
             method: decides whether the answer has a body.
             head: the serialised request head.
             source: the body, or None. Its framing must be what the head announces.
-            expected: a head that an earlier, equal request was answered with; when the same bytes come again they
-                are recognised instead of parsed.
+            expected: knows the head that an earlier, equal request was answered with; when the same bytes come again
+                they are recognised instead of parsed. It is asked when they come: where many requests are under way, a
+                Date that goes on is parsed once.
             wait_for_continue: hold the body back until `send_body()` or an interim 100 (RFC 9110 §10.1.1).
 
         Raises:
@@ -426,7 +434,8 @@ class Http1Connection:
             return None
         self.answered = True
         ring.length += count
-        head = self.expected
+        expected = self.expected
+        head = None if expected is None else expected.expected
         if head is None or not ring.startswith(head.raw, ring.start):
             head = self._parse_head(ring)
             if head is None:

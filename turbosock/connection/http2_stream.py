@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from socket import socket
 
+    from turbosock.connection.http1 import Expectation
     from turbosock.connection.http2_session import Http2Session
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
     from turbosock.connection.source import BodySource
@@ -220,7 +221,7 @@ class Http2Stream(Stream):
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:

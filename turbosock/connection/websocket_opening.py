@@ -12,8 +12,8 @@ from turbosock.connection.http1 import Http1Connection
 from turbosock.protocol.websocket.handshake import new_key
 
 if TYPE_CHECKING:
+    from turbosock.connection.http1 import Expectation
     from turbosock.connection.source import BodySource
-    from turbosock.protocol.http1.head import ResponseHead
 
 _BEFORE_KEY: Final = b"\r\nSec-WebSocket-Key: "
 
@@ -34,7 +34,7 @@ class OpeningConnection(Http1Connection):
         method: str,
         head: bytes,
         source: BodySource | None = None,
-        expected: ResponseHead | None = None,
+        expected: Expectation | None = None,
         *,
         wait_for_continue: bool = False,
     ) -> None:

@@ -115,9 +115,16 @@ class Answer(NamedTuple):
     reusable: bool
 
 
+class Expected:
+    """What an equal request was answered with last."""
+
+    def __init__(self, head: ResponseHead | None) -> None:
+        self.expected = head
+
+
 def exchange(stage: Stage, method: str = "GET", room: int = 20_000, expected: ResponseHead | None = None) -> Answer:
     """A whole exchange without a request body; afterwards the ring is poisoned."""
-    stage.connection.start(method, REQUEST, None, expected)
+    stage.connection.start(method, REQUEST, None, None if expected is None else Expected(expected))
     send_all(stage)
     head = await_head(stage)
     body = await_body(stage, room)
@@ -236,6 +243,19 @@ def test_head_that_repeats_is_recognised_and_not_parsed_again(blocking: bool) ->
         on.transport.incoming.extend([data[:cut], data[cut:] + b"cd"])
         assert exchange(on, expected=first).body == b"cd"
         assert on.connection.head is first
+
+
+def test_head_that_came_elsewhere_meanwhile_is_recognised() -> None:
+    early, late = (b"HTTP/1.1 200 OK\r\nDate: %d\r\nContent-Length: 2\r\n\r\n" % second for second in (1, 2))
+    on, other = stage([early + b"ab"]), stage([late + b"cd"])
+    exchange(on)
+    exchange(other)
+    expected = Expected(on.connection.head)
+    on.connection.start("GET", REQUEST, None, expected)
+    # As it is there when the answer comes.
+    expected.expected = other.connection.head
+    on.transport.incoming.append(late + b"ef")
+    assert on.connection.read_head() is other.connection.head
 
 
 def test_head_that_lies_stale_in_the_ring_is_not_taken_for_what_came() -> None:
