@@ -262,8 +262,10 @@ def test_thousand_redirects_leave_nothing_behind(face: Face, site: Site) -> None
     run(50)
     before = run(50)
     assert run(400) - before < 100
-    stats = (face.loop if face.ticks else face.client).stats()
-    assert stats.connections.opened == 1 and stats.rings.made <= 2
+    owner = face.loop if face.ticks else face.client
+    stats = owner.stats()
+    assert stats.connections.opened == 1
+    assert stats.rings.made <= 2 or not owner.config.zero_alloc
 
 
 # Challenges
