@@ -1,10 +1,12 @@
 """complaint: an error of the library as the one line that the command says of it, with what to do in its end.
 
-Most messages end with that: "…; raise it or ask for less". Where one does not, its exit status knows.
+Most messages end with that, "…; raise it or ask for less", or have it from what the system said, "…: check that the
+server runs, and its port (ECONNREFUSED)". Where one does not, its exit status knows.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from turbosock.cli.exit_status import ExitStatus, status_of
@@ -22,10 +24,12 @@ HINTS: Final = {
     ExitStatus.HTTP_STATUS: "check the path and the credentials",
     ExitStatus.PROXY: "check -x, or the proxies of the environment",
 }
+# The marks of a message that has a hint.
+_HINTED: Final = re.compile(r"; |\(E[A-Z0-9]+\)")
 
 
 def complaint(error: TurbosockError) -> str:
     """What failed, doing what, and what to do, in the command's own words."""
     said = in_options(str(error))
     hint = HINTS.get(status_of(error))
-    return said if hint is None or "; " in said else f"{said}; {hint}"
+    return said if hint is None or _HINTED.search(said) else f"{said}; {hint}"

@@ -17,8 +17,9 @@ def test_complaint_without_a_hint_has_that_of_its_status() -> None:
     assert said.endswith("); check scheme, port and path: something else may answer there")
 
 
-def test_complaint_with_a_hint_is_left_alone() -> None:
-    assert complaint(errors.ReadTimeout("the peer sent nothing; try later")) == "the peer sent nothing; try later"
+@pytest.mark.parametrize("said", ["the peer sent nothing; try later", "no: check that the server runs (ECONNREFUSED)"])
+def test_complaint_with_a_hint_is_left_alone(said: str) -> None:
+    assert complaint(errors.ReadError(said)) == said
 
 
 def test_complaint_names_options() -> None:
