@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import statistics
 from typing import Any
@@ -14,6 +15,9 @@ from promises import SAME_CORE
 from rates import microseconds, ratio
 from report import NOT_MEASURED, Notes, Table, spread
 from tallies import Tally, tally
+
+# What has ticks, or a pace, is no shorter than this, whatever is asked for.
+LEAST_S = 1.0
 
 
 def ws_echo(bench: Bench) -> list[Table]:
@@ -65,7 +69,8 @@ def in_turn(bench: Bench, workload: str, in_flight: int, notes: Notes) -> dict[s
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(bench.rounds):
         for name in importlib.import_module(f"workloads.{workload}").REPORTS:
-            answer = bench.attempt(nowhere(bench, workload, name, "report", in_flight=in_flight), notes)
+            task = nowhere(bench, workload, name, "report", in_flight=in_flight)
+            answer = bench.attempt(dataclasses.replace(task, seconds=max(LEAST_S, task.seconds)), notes)
             if answer is not None:
                 found.setdefault(name, []).append(answer)
     return {name: answers for name, answers in found.items() if len(answers) == bench.rounds}
@@ -104,7 +109,7 @@ def ws_fanin(bench: Bench) -> list[Table]:
             limits[name, phase] = [answer[phase]["messages"] / answer[phase]["cpu_s"] for answer in answers]
     for name, answers in found.items():
         # Of a second in which all should have come, however late they did.
-        busy = statistics.median(answer["paced"]["cpu_s"] / bench.seconds for answer in answers)
+        busy = statistics.median(answer["paced"]["cpu_s"] / max(LEAST_S, bench.seconds) for answer in answers)
         row = [name, f"{busy:.2f}"]
         for phase in ("singly", "bursts"):
             share = f"{ratio(limits['turbosock', phase], limits[name, phase]):.2f}" if "turbosock" in found else ""
