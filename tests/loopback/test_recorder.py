@@ -12,8 +12,19 @@ import pytest
 from support.cassettes import finished, handler, run, suite
 from support.in_thread import InThread
 from support.running_listener import RunningListener
-from turbosock import CassetteError, Client, Config, InvalidOption, Loop, ProtocolError, limits
+from turbosock import (
+    CassetteError,
+    Client,
+    Config,
+    InvalidOption,
+    Loop,
+    ProtocolError,
+    TlsConfig,
+    TlsServerConfig,
+    limits,
+)
 from turbosock.testing import Network, Recorder
+from turbosock.tls.selfsigned import make_self_signed
 
 KINDS = ("client", "stream", "loop")
 VERSIONS = {"HTTP/1.1": {}, "HTTP/2": {"http_versions": ("HTTP/2",)}}
@@ -44,6 +55,23 @@ def test_suite_that_was_recorded_passes_from_its_cassette_on_every_face(
         with Recorder(path, mode="replay") as recorder:
             assert run(other, server, recorder, **config) == expected
             assert recorder.unused == []
+
+
+@pytest.mark.parametrize("versions", [("HTTP/1.1",), ("HTTP/2", "HTTP/1.1")])
+@pytest.mark.parametrize("kind", ["stream", "loop"])
+def test_suite_over_tls_is_replayed_without_it(
+    path: Path, tmp_path: Path, kind: str, versions: tuple[str, ...]
+) -> None:
+    certificate = make_self_signed("127.0.0.1").write(tmp_path)
+    tls = TlsConfig(ca_file=str(tmp_path / "ca.pem"))
+    with RunningListener(handler, TlsServerConfig(certificate)) as listener, Recorder(path) as recorder:
+        base = listener.url().rstrip("/")
+        expected = run(kind, base, recorder, tls=tls, http_versions=versions)
+    assert {entry["answer"]["http_version"] for entry in json.loads(path.read_text())["entries"]} == {versions[0]}
+    with Recorder(path, mode="replay") as recorder:
+        assert run(kind, base, recorder) == expected
+    with Recorder(path, mode="replay", match="lenient") as recorder, Client(connector=recorder) as client:
+        assert client.get(f"{base}/coded").http_version == versions[0]
 
 
 def test_suite_says_the_same_on_a_network_in_memory_and_can_be_recorded_there(server: str, path: Path) -> None:
