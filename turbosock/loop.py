@@ -777,6 +777,9 @@ class Loop:
                     connection.discard()
             for message_connection in tuple(self.messages.connections):
                 message_connection.mend()
+            for handler in self.reactor.handlers():
+                if isinstance(handler, StreamListener):
+                    handler.mend()
             for dial in tuple(self.dials):
                 dial.arm()
                 if not dial.begun:

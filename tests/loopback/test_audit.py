@@ -77,6 +77,12 @@ not_callable = 5
 """
 
 
+@pytest.fixture(autouse=True)
+def no_diagnostics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted are the defaults, in the processes that count, too."""
+    monkeypatch.setenv("TURBOSOCK_POOL_DIAGNOSTICS", "")
+
+
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     with nginx(tmp_path_factory.mktemp("nginx"), big_bytes=1000, locations=FLAKY) as running:

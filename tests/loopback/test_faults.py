@@ -29,10 +29,11 @@ from turbosock import (
     TlsServerConfig,
     TransportMode,
     TurbosockError,
+    WebSocketClosed,
     WriteError,
 )
 from turbosock.reactor.clock import NS_PER_S, ManualClock
-from turbosock.testing import Direction, Fault, FaultTransport, Network, Recorder
+from turbosock.testing import Direction, Fault, FaultTransport, MockTransport, Network, Recorder
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer
 from turbosock.testing.memory import MemoryConnector
 from turbosock.tls.selfsigned import make_self_signed
@@ -189,6 +190,25 @@ def test_delay_passes_in_the_virtual_time_of_a_network(face: str, alpn: str | No
         before_ns = network.clock.now_ns()
         assert ask(face, faults, "GET", "https://h/long").content == LONG
         assert network.clock.now_ns() - before_ns >= 10 * NS_PER_S
+
+
+def test_websocket_meets_faults_as_any_connection() -> None:
+    with MockTransport() as mock:
+        mock.websocket("/echo", lambda message: message)
+        faults = FaultTransport(Fault.delay(300, 5.0), Fault.drip(400, size=7, nbytes=70), Fault.reset(900), inner=mock)
+        came: list[bytes] = []
+
+        def talk() -> None:
+            with Client(connector=faults) as client, client.websocket("ws://h/echo") as socket:
+                for number in range(100):
+                    socket.send(b"%d" % number * 20)
+                    came.append(bytes(socket.recv(timeout=100)))  # type: ignore[arg-type]  # bytes were sent
+
+        with pytest.raises(WebSocketClosed):
+            talk()
+    assert came == [b"%d" % number * 20 for number in range(len(came))]
+    assert len(came) > 10
+    assert len(faults.made) == 3
 
 
 def test_fault_of_one_connection_leaves_the_others_alone(server: str) -> None:

@@ -197,10 +197,12 @@ RULES: dict[str, Rule] = {
             "prewarm": (URL,),
             "download": (URL, "never-written"),
             "events": (URL,),
+            "forward": ("GET", URL, (), None, TIMEOUTS),
             "websocket": ("ws://127.0.0.1:1/",),
         },
         {
             "close": ENDS,
+            "retire": ENDS,
             "stats": TELLS,
             **dict.fromkeys(("abandon", "abandon_links", "close_abandoned", "connect", "dial"), INSIDE),
             "keep_websocket": INSIDE,

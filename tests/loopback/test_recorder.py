@@ -243,11 +243,24 @@ def test_file_that_is_uploaded_is_recorded(server: str, path: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "options",
-    [{"mode": "often"}, {"match": "loose"}, {"match_headers": [1]}, {"redact": 1}, {"secrets": [""]}, {"config": 1}],
+    [
+        {"mode": "often"},
+        {"match": "loose"},
+        {"match_headers": [1]},
+        {"match_headers": 1},
+        {"redact": 1},
+        {"secrets": [""]},
+        {"config": 1},
+    ],
 )
 def test_option_that_cannot_work_is_named(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption, match=next(iter(options))):
         Recorder(path, **options)
+
+
+def test_path_that_is_none_is_named() -> None:
+    with pytest.raises(InvalidOption, match="path"):
+        Recorder(5)  # type: ignore[arg-type]  # what is tested
 
 
 def test_replay_of_a_cassette_that_is_not_there_says_so(path: Path) -> None:

@@ -17,8 +17,8 @@ class BucketStats(NamedTuple):
     """Counts of one bucket since its pool was made; `outstanding` and `idle` are of now.
 
     `missed` of the `rented` buffers were new because none was idle. `dropped` came back and were not kept because
-    the bucket was full, reuse is off, or their return found a fault. `leaked` were never returned and found by
-    diagnostics.
+    the bucket was full, reuse is off, or their return found a fault. `leaked` were collected, and never
+    returned.
     """
 
     capacity: int

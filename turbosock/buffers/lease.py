@@ -65,6 +65,11 @@ class PooledBuffer:
         # A float, whose freed ones CPython keeps for the next.
         self.generation = 0.0
 
+    def __del__(self) -> None:
+        # Not there where an interrupt came first.
+        if getattr(self, "holders", 0) > 0:
+            self.pool.on_leaked_lease(self)
+
     def __len__(self) -> int:
         return self.size
 
@@ -125,10 +130,6 @@ class GuardedBuffer(PooledBuffer):
         if name in ("root", "storage", "view"):
             raise LeaseError(f"{name} of memory that was returned{self.first_return()}: retain() it for longer use")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __del__(self) -> None:
-        if self.holders > 0:
-            self.pool.on_leaked_lease(self)
 
     def first_return(self) -> str:
         return f" at {self.returned_at}" if self.returned_at else ""

@@ -288,16 +288,20 @@ class BufferPool:
             buckets=buckets,
         )
 
-    def on_leaked_lease(self, buffer: GuardedBuffer) -> None:
-        """Count and report a lease that was collected before its return; called by the lease itself."""
+    def on_leaked_lease(self, buffer: PooledBuffer) -> None:
+        """Count a lease that was collected before its return, and report it, with diagnostics; called by the lease.
+
+        Without them that is no news: an interrupt on the lease's way to who rented it may have lost it.
+        """
         bucket = buffer.bucket
         bucket.leaked += 1.0
         if self._bounded or bucket is self._unpooled:
             self._unreserve(bucket, buffer.capacity)
-        self._report_leak(
-            Leak("lease", buffer.size, buffer.taken_at, ""),
-            f"{self.name}: {buffer.size} bytes taken at {buffer.taken_at} were never returned: release() them",
-        )
+        if isinstance(buffer, GuardedBuffer):
+            self._report_leak(
+                Leak("lease", buffer.size, buffer.taken_at, ""),
+                f"{self.name}: {buffer.size} bytes taken at {buffer.taken_at} were never returned: release() them",
+            )
 
     def _default_size(self, size: object) -> int:
         raise InvalidOption(f"{self.name}: size must be an int of at least 1 byte, not {size!r}")

@@ -348,6 +348,10 @@ class EventQueue:
         """Add a CLOSED event."""
         self._put(_CLOSED, connection, address).error = error
 
+    def tells_end(self, connection: object) -> bool:
+        """Whether its CLOSED event waits to be taken."""
+        return any(event.kind is _CLOSED and event.connection is connection for event in self.waiting)
+
     def _put(self, kind: EventKind, connection: object, address: object) -> ConnectionEvent:
         event = self._free.pop() if self._free else self._make()
         event.kind = kind

@@ -284,8 +284,9 @@ def open_websocket(
     make = OpeningExchange if loop.chain is None else ChainedOpeningExchange
     exchange = opening.exchange = make(loop, opening)
     try:
+        services.connections.add(connection)
         loop.begin_opening(exchange, prepared, flow, timeouts)
-    except TurbosockError:
+    except BaseException:
         opening.exchange = None
         services.connections.discard(connection)
         raise

@@ -152,8 +152,9 @@ def connect(
         services, outgoing, bounds, framing.reader(bounds.max_message), FrameWriter(framing), address
     )
     try:
+        services.connections.add(connection)
         outgoing.begin(key, secure)
-    except TurbosockError:
+    except BaseException:
         services.connections.discard(connection)
         raise
     return connection

@@ -89,7 +89,7 @@ class FrameWriter:
         """Room to leave before a payload of so many bytes."""
         return self.head_bytes
 
-    def seal(self, memory: memoryview, at: int, size: int) -> int:
+    def seal(self, memory: memoryview, at: int, size: int, payload: Payload | None = None) -> int:
         """Make a frame of the payload in `memory[at:at + size]`, where it lies; returns where the frame begins.
 
         Raises:

@@ -20,9 +20,9 @@ The reader, one for each connection, finds messages in a ring (`FrameReader` in 
 The writer (`FrameWriter` in `frame_writer.py`) may serve many connections:
 - `payload(data)` makes bytes-like of what is not bytes; `frame(payload)` makes a whole frame, an object of its own, of
   a small message; `header(payload)` what stands before one that is sent from where it lies, with `trailer` behind it,
-  or None where that is not possible; `seal(memory, at, size)` frames in place, with `head_bytes` before, or
-  `head_size(size)` of a size that is known, and `tail_bytes` behind, and returns where the frame begins. All of them
-  raise InvalidOption for what cannot be sent.
+  or None where that is not possible; `seal(memory, at, size, payload)` frames in place, with `head_bytes` before, or
+  `head_size(size)` of a size that is known, and `tail_bytes` behind, and returns where the frame begins. It is told
+  what was copied there, unless the message was built there. All of them raise InvalidOption for what cannot be sent.
 - `shares`: a frame is the same for all connections of the writer, and is made once for a broadcast. `replaces`: a frame
   that has not left may be replaced by a newer one.
 
@@ -106,7 +106,6 @@ class MessageConnection(ReceivingHalf):
         self.user: Any = None
         self.error: TurbosockError | None = None
         self._lingering: Lingering | None = None
-        services.connections.add(self)
 
     def begin(self, transport: SaeaTransport) -> None:
         """For the owner: the connection stands on `transport`, which is its own from here on.
@@ -118,10 +117,13 @@ class MessageConnection(ReceivingHalf):
         bounds = self._bounds
         reactor = services.reactor
         self._last_ns = reactor.clock.now_ns()
+        self._timer = timer = reactor.timers.idle(self)
+        # As in a step: what breaks off in these lines ends it.
+        self.busy = True
+        services.connections.add(self)
         # Armed for as long as it lives, so that no later wait can fail for want of a timer.
-        idle_ns = bounds.idle_ns or _LONG_NS
         try:
-            self._timer = reactor.timers.add(self._last_ns + idle_ns, self)
+            timer.move(self._last_ns + (bounds.idle_ns or _LONG_NS))
         except TurbosockError:
             services.connections.discard(self)
             self.state = CLOSED
@@ -134,6 +136,7 @@ class MessageConnection(ReceivingHalf):
         transport.send_context.completed = self._on_sent
         services.events.put_open(self)
         self._arm(transport)
+        self.busy = False
 
     # What the user calls
 
@@ -154,16 +157,34 @@ class MessageConnection(ReceivingHalf):
 
     def close(self) -> None:
         """Take nothing more, send what waits, and end; CLOSED follows. A second call does nothing."""
-        if self.state == OPEN:
-            self.end()
-        elif self.state == CONNECTING:
-            self.finish(None)
+        try:
+            if self.state == OPEN:
+                self.end()
+            elif self.state == CONNECTING:
+                self.finish(None)
+        except BaseException:
+            self._give_up()
+            raise
 
     def abort(self) -> None:
         """End at once; what waits is not sent. CLOSED follows."""
-        self.finish(None)
+        try:
+            self.finish(None)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """An interrupt broke off what its user called, nobody knows where: as in a step."""
+        self.busy = True
+        self.mend()
 
     # For the machinery around
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self.state == CLOSED
 
     def say_last_words(self) -> None:
         """For the Loop that closes: what its protocol says at the end is to be sent with what waits."""
@@ -224,31 +245,35 @@ class MessageConnection(ReceivingHalf):
 
     def finish(self, error: TurbosockError | None) -> None:
         """End now, with the one CLOSED event; a second call does nothing."""
-        if self.state == CLOSED:
-            return
+        if self.state != CLOSED:
+            self.state = CLOSED
+            self.error = error
+            self._clear_up(told=False)
+
+    def _clear_up(self, *, told: bool) -> None:
+        """Let go of everything and tell of the end, unless that was `told`; it stands with the services until then."""
         services = self._services
-        self.state = CLOSED
-        self.error = error
         self.mask = 0
         if self._timer is not None:
             services.reactor.timers.cancel(self._timer)
         self._reader.stop()
         self._give_rings_back()
         self._lose_reservation()
-        services.messages_in += self.messages_in
-        services.messages_out += self.messages_out
-        services.replaced += self._outbox.replaced
-        if error is not None and error.origin in _BROKEN_RULES:
-            services.failed += 1
-        services.connections.discard(self)
         transport = self.transport
         if transport is not None:
             transport.receive_context.completed = None
             transport.send_context.completed = None
             transport.close()
         self._outbox.clear()
-        services.events.put_closed(self, error)
+        if not told:
+            services.events.put_closed(self, self.error)
         self._owner.forget(self, transport)
+        services.connections.discard(self)
+        services.messages_in += self.messages_in
+        services.messages_out += self.messages_out
+        services.replaced += self._outbox.replaced
+        if self.error is not None and self.error.origin in _BROKEN_RULES:
+            services.failed += 1
 
     # What the reactor calls
 
@@ -331,10 +356,17 @@ class MessageConnection(ReceivingHalf):
 
     def mend(self) -> None:
         """For the Loop, a turn of which broke off: end if it was in a step of this one; nobody knows what that did."""
-        if self.busy:
+        if self.state == CLOSED:
+            # It was about to end.
+            self._clear_up(told=self._services.events.tells_end(self))
+        elif self.busy or (self.transport is not None and self.transport.fd < 0):
             self.busy = False
             self.finish(NetworkError("a turn of the loop broke off in a step of this connection", origin=Origin.LOCAL))
-        elif OPEN <= self.state <= CLOSING:
+        elif self.state != CONNECTING:
+            timer = self._timer
+            if timer is not None and not timer.armed:
+                # It had expired, and nobody was told.
+                timer.move(self._services.reactor.clock.now_ns())
             if self._outbox.unsent and self not in self._services.dirty:
                 self._mark_dirty()
             if self._starved and self not in self._services.starving:

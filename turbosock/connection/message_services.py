@@ -43,6 +43,9 @@ class EventSink(Protocol):
     def put_closed(self, connection: object, error: TurbosockError | None) -> None:
         """It has ended: its last event."""
 
+    def tells_end(self, connection: object) -> bool:
+        """Whether that event is there and was not taken."""
+
 
 class MessageStats(NamedTuple):
     """The message connections of a Loop at one moment, and counts since it was made.

@@ -9,6 +9,10 @@ cannot be put off for ever by its own successors. A frame that has begun to leav
 Invariants: keys can be hashed, which `check_key` sees to before anything is put; no frame is empty; `unsent` is the
 length of all of them; the one with the sequence number s is `frames[s - _first]`. Numbers begin
 at 0 again when nothing waits.
+
+All of that holds also where an interrupt, or want of memory, breaks a call off: a message is then in the outbox, or it
+is not. An interrupt comes when a call has returned, so that the one which adds the frame is the last one: its bytes are
+counted right before it, and taken back where there was no memory for it.
 """
 
 from __future__ import annotations
@@ -62,14 +66,31 @@ class Outbox:
 
     def put(self, frame: Frame, lease: PooledBuffer | None = None) -> None:
         """Add a frame; `lease`, if any, is the memory that it lies in, and is released when it has left."""
+        # Each sum, and each length, is another int: those are taken that are there.
+        before = self.unsent
+        size = lease.size if lease is not None and frame is lease.view else len(frame)
+        unsent = before + size if before else size
         if lease is not None:
+            sequence = self._first + len(self.frames)
             if self._leases is None:
                 self._leases = {}
-            self._leases[self._first + len(self.frames)] = lease
-        self.frames.append(frame)
-        # Each sum, and each length, is another int: those are taken that are there.
-        size = lease.size if lease is not None and frame is lease.view else len(frame)
-        self.unsent = self.unsent + size if self.unsent else size
+            self._leases[sequence] = lease
+        self.unsent = unsent
+        try:
+            self.frames.append(frame)
+        except MemoryError:
+            self.unsent = before
+            raise
+
+    def put_parts(self, parts: tuple[Frame, ...], size: int) -> None:
+        """Add a message of `size` bytes in several frames."""
+        before = self.unsent
+        self.unsent = before + size
+        try:
+            self.frames.extend(parts)
+        except MemoryError:
+            self.unsent = before
+            raise
 
     def waiting(self, key: object) -> int:
         """The length of the frame that a message with this key would replace, or -1."""
@@ -80,27 +101,36 @@ class Outbox:
         """Add a frame, or replace the one with the same key."""
         index = self._index(key)
         if index >= 0:
-            frames = self.frames
-            self.unsent += len(frame) - len(frames[index])
-            frames[index] = frame
-            self.replaced += 1
-            sequence = self._first + index
-            if self._leases is not None:
-                old = self._leases.pop(sequence, None)
-                if old is not None:
-                    old.release()
-            if lease is not None:
-                if self._leases is None:
-                    self._leases = {}
-                self._leases[sequence] = lease
+            self._replace(index, frame, lease)
             return
         if self._keys is None:
             self._keys = {}
         elif len(self._keys) > 2 * limits.MAX_UNSENT_FRAMES:
             # Keys of frames that have left, while others always waited.
             self._keys = {key: sequence for key, sequence in self._keys.items() if sequence >= self._first}
-        self._keys[key] = self._first + len(self.frames)
+        sequence = self._first + len(self.frames)
         self.put(frame, lease)
+        # Behind that: a key must not stand for a frame that never came, whose number is the next one's.
+        self._keys[key] = sequence
+
+    def _replace(self, index: int, frame: Frame, lease: PooledBuffer | None) -> None:
+        frames = self.frames
+        unsent = self.unsent + len(frame) - len(frames[index])
+        replaced = self.replaced + 1
+        sequence = self._first + index
+        old = self._leases.get(sequence) if self._leases else None
+        if lease is not None:
+            if self._leases is None:
+                self._leases = {}
+            self._leases[sequence] = lease
+        elif old is not None:
+            assert self._leases is not None, "the old one was there"
+            del self._leases[sequence]
+        frames[index] = frame
+        self.unsent = unsent
+        self.replaced = replaced
+        if old is not None:
+            old.release()
 
     def _index(self, key: object) -> int:
         """Where the frame is that a message with this key replaces, or -1."""

@@ -4,8 +4,9 @@ Messages are framed when they are given, and wait in the outbox until `flush()`,
 connection that has something to send stands in the services' line. A small frame is an object of its own; a long
 message leaves from where it lies where that is possible, and otherwise from pooled memory, as one that was built there.
 
-Invariants: a message is taken whole or not at all; nothing is sent while a send is pending, and what that send holds
-stays as it is (`Outbox.locked`).
+Invariants: a message is taken whole or not at all, also where an interrupt or want of memory breaks the call off (see
+`outbox.py`); who has something to send stands in the line, and so takes its place before it has; nothing is sent while
+a send is pending, and what that send holds stays as it is (`Outbox.locked`).
 """
 
 from __future__ import annotations
@@ -134,21 +135,27 @@ class SendingHalf:
         outbox = self._outbox
         if outbox.unsent and not self._has_room(size, key):
             return self._refuse()
+        if not self._dirty:
+            self._mark_dirty()
         if size <= _NO_COPY_BYTES:
             frame: Frame = writer.frame(payload)
             if not frame:
                 # Nothing, without framing, is nothing.
                 return Send.OK
             if key is None or not writer.replaces:
-                outbox.frames.append(frame)
-                outbox.unsent += len(frame)
+                # As Outbox.put, a call saved.
+                unsent = outbox.unsent
+                outbox.unsent = unsent + len(frame)
+                try:
+                    outbox.frames.append(frame)
+                except MemoryError:
+                    outbox.unsent = unsent
+                    raise
             else:
                 outbox.put_keyed(key, frame)
         elif not self._put_long(payload, size, key):
             return self._refuse()
         self._out += 1.0
-        if not self._dirty:
-            self._mark_dirty()
         return _OK
 
     def reserve(self, size: int) -> memoryview | None:
@@ -211,18 +218,23 @@ class SendingHalf:
             size = self._reserved
         elif isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= self._reserved:
             raise InvalidOption(f"size={size!r}: give 0 to the {self._reserved} bytes that were reserved")
+        if not self._dirty:
+            self._mark_dirty()
         writer = self._writer
         at = writer.head_bytes
-        start = writer.seal(lease.view, at, size)
-        stop = at + size + writer.tail_bytes
+        # Before: what is masked already must not be built on, nor sent, a second time.
         self._lease = None
+        try:
+            start = writer.seal(lease.view, at, size)
+        except InvalidOption:
+            self._lease = lease
+            raise
+        stop = at + size + writer.tail_bytes
         if start == stop:
             lease.release()
             return Send.OK
         self._put(lease.view[start:stop], key, lease)
         self._out += 1.0
-        if not self._dirty:
-            self._mark_dirty()
         return _OK
 
     # For the machinery around
@@ -230,9 +242,9 @@ class SendingHalf:
     def push(self, frame: Frame) -> None:
         """Send a frame of the protocol's own, whatever waits already."""
         if OPEN <= self.state <= ENDING:
-            self._outbox.put(frame)
             if not self._dirty:
                 self._mark_dirty()
+            self._outbox.put(frame)
 
     def share(self, frame: Frame, size: int, key: object = None) -> Send:
         """As `send`, of a message of `size` bytes that the writer has framed already; broadcasts have checked `key`."""
@@ -245,14 +257,20 @@ class SendingHalf:
             return self._refuse()
         if not frame:
             return Send.OK
+        if not self._dirty:
+            self._mark_dirty()
         if key is None:
-            outbox.frames.append(frame)
-            outbox.unsent += len(frame)
+            # Likewise.
+            unsent = outbox.unsent
+            outbox.unsent = unsent + len(frame)
+            try:
+                outbox.frames.append(frame)
+            except MemoryError:
+                outbox.unsent = unsent
+                raise
         else:
             self._put(frame, key, None)
         self._out += 1.0
-        if not self._dirty:
-            self._mark_dirty()
         return _OK
 
     @property
@@ -312,20 +330,18 @@ class SendingHalf:
                     self._put(payload, key, None)
                     return True
                 if key is None:
-                    outbox.put(header)
-                    outbox.put(payload)
-                    if trailer:
-                        outbox.put(trailer)
+                    parts = (header, payload, trailer) if trailer else (header, payload)
+                    outbox.put_parts(parts if header else parts[1:], len(header) + size + len(trailer))
                     return True
         at = writer.head_size(size)
         stop = at + size
         lease = self._rent(stop + writer.tail_bytes if writer.tail_bytes else stop)
         if lease is None:
             return False
-        view = lease.view
-        view[at:stop] = payload
         try:
-            start = writer.seal(view, at, size)
+            view = lease.view
+            view[at:stop] = payload
+            start = writer.seal(view, at, size, payload)
         except BaseException:
             lease.release()
             raise
@@ -346,8 +362,9 @@ class SendingHalf:
             lease.pool.give_up(lease)
 
     def _mark_dirty(self) -> None:
-        self._dirty = True
+        # Twice in the line does no harm, not at all would.
         self._services.dirty.append(self)
+        self._dirty = True
 
     def flush(self) -> None:
         """Send what waits, as far as the socket takes it; for the services."""

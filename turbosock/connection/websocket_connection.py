@@ -19,6 +19,7 @@ from turbosock import limits
 from turbosock.config import NS_PER_S
 from turbosock.connection.lingering import Lingering
 from turbosock.connection.message_connection import MessageConnection
+from turbosock.connection.send import Send
 from turbosock.connection.sending_half import CLOSED, CLOSING, CONNECTING, LINGERING, OPEN
 from turbosock.connection.websocket_reader import WebSocketReader
 from turbosock.errors import DeadlineError, InvalidOption, PoolExhausted, TurbosockError, WebSocketClosed
@@ -27,12 +28,13 @@ from turbosock.protocol.websocket.close import GOING_AWAY, NORMAL
 if TYPE_CHECKING:
     from turbosock.connection.message_services import MessageServices
     from turbosock.connection.message_strategy import Data, MessageOwner, MessageWriter
-    from turbosock.connection.send import Send
     from turbosock.connection.websocket import WebSocketEndpoint
     from turbosock.connection.websocket_frames import DeflatedFrames, Frames
     from turbosock.connection.websocket_limits import WebSocketLimits
     from turbosock.transport.transport import SaeaTransport
 
+# Bound once: before 3.12 each look-up of an enum's member makes an object.
+_OK: Final = Send.OK
 _SERVER_ENDS_NS: Final = int(limits.WEBSOCKET_LINGER_S * NS_PER_S)
 
 
@@ -158,8 +160,12 @@ class WebSocketConnection(MessageConnection):
     def ping(self) -> None:
         """Ask for a sign of life, which leaves with what else is sent; `latency_s` is new when it has come."""
         if self.state == OPEN:
-            self._endpoint.ping()
-            self._say_what_is_due()
+            try:
+                self._endpoint.ping()
+                self._say_what_is_due()
+            except BaseException:
+                self._give_up()
+                raise
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Take nothing more, send what waits and a Close; CLOSED follows when the peer has answered, or was too slow.
@@ -171,10 +177,19 @@ class WebSocketConnection(MessageConnection):
         Raises:
             InvalidOption: the code may not be sent, or the reason is too long.
         """
-        if self.state == CONNECTING:
-            self.finish(None)
-        if self.state != OPEN or not self._endpoint.close(code, reason):
-            return
+        try:
+            if self.state == CONNECTING:
+                self.finish(None)
+            if self.state == OPEN and self._endpoint.close(code, reason):
+                self._begin_closing()
+        except InvalidOption:
+            raise
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _begin_closing(self) -> None:
+        """Close is due: say it, and wait for the peer's."""
         self._lose_reservation()
         self._say_what_is_due(last=True)
         self.state = CLOSING
@@ -362,8 +377,12 @@ class DeflatingConnection(WebSocketConnection):
 
     def send(self, data: Data | str, key: object = None) -> Send:
         """As WebSocketConnection's."""
-        self._frames.plain = self._takeover and key is not None  # type: ignore[attr-defined]  # as it was made
-        return super().send(data, key)
+        frames: DeflatedFrames = self._frames  # type: ignore[assignment]  # as it was made
+        plain = frames.plain = self._takeover and key is not None
+        sent = super().send(data, key)
+        if sent is _OK and not plain:
+            frames.untaken = False
+        return sent
 
     def _put_long(self, payload: Data, size: int, key: object) -> bool:
         self._put(self._writer.frame(payload), key, None)

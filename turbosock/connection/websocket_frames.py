@@ -104,8 +104,8 @@ class Frames:
         self._text = None
         self.text = False
 
-    def _opcode(self, payload: Payload) -> int:
-        """The opcode of the message that this is."""
+    def _opcode(self, payload: Payload | None) -> int:
+        """The opcode of the message that this is; None: one that was built in place, which `text` alone tells about."""
         text = self._text
         if text is None and not self.text:
             return BINARY
@@ -113,12 +113,6 @@ class Frames:
         self._text = None
         self.text = False
         return TEXT if is_text else BINARY
-
-    def _opcode_in_place(self) -> int:
-        """The same of a payload in pooled memory, which nothing but `text` and `_text` tells about."""
-        opcode = TEXT if self.text or self._text is not None else BINARY
-        self.forget()
-        return opcode
 
 
 class PlainFrames(Frames):
@@ -143,10 +137,10 @@ class PlainFrames(Frames):
         """What stands before a payload that is sent from where it lies."""
         return _header(FIN | self._opcode(payload), len(payload))
 
-    def seal(self, memory: memoryview, at: int, size: int) -> int:
+    def seal(self, memory: memoryview, at: int, size: int, payload: Payload | None = None) -> int:
         """Make a frame of the payload in `memory[at:at + size]`, where it lies; returns where the frame begins."""
         start = at - header_size(size, False)
-        write_header(memory, start, FIN | self._opcode_in_place(), size)
+        write_header(memory, start, FIN | self._opcode(payload), size)
         return start
 
 
@@ -183,9 +177,9 @@ class MaskedFrames(Frames):
         """A masked frame is not sent from where its payload lies."""
         return
 
-    def seal(self, memory: memoryview, at: int, size: int) -> int:
+    def seal(self, memory: memoryview, at: int, size: int, payload: Payload | None = None) -> int:
         """As PlainFrames'."""
-        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size)
+        return self._writer.seal(memory, at, FIN | self._opcode(payload), size)
 
 
 class DeflatedFrames(Frames):
@@ -196,14 +190,17 @@ class DeflatedFrames(Frames):
 
     Attributes:
         plain: whether what is framed next is not compressed.
+        untaken: what was compressed last is not known to be taken: something may have broken off before. What is
+            compressed next does not refer to it. Who takes it says so.
     """
 
-    __slots__ = ("_writer", "plain")
+    __slots__ = ("_writer", "plain", "untaken")
 
     def __init__(self, writer: MessageWriter, *, masks: bool = False) -> None:
         super().__init__(masks=masks)
         self._writer = writer
         self.plain = False
+        self.untaken = False
 
     def frame(self, payload: Payload) -> memoryview:
         """A whole frame in memory of its own, of a message of any size."""
@@ -212,6 +209,9 @@ class DeflatedFrames(Frames):
         if self.plain:
             first = FIN | opcode
         else:
+            if self.untaken:
+                writer.restart()
+            self.untaken = True
             payload = writer.encode(opcode, payload)
             first = writer.first
         memory = memoryview(bytearray(writer.size(len(payload))))
@@ -222,9 +222,9 @@ class DeflatedFrames(Frames):
         """What is compressed is not sent from where it lies."""
         return
 
-    def seal(self, memory: memoryview, at: int, size: int) -> int:
+    def seal(self, memory: memoryview, at: int, size: int, payload: Payload | None = None) -> int:
         """As PlainFrames': what was built in place is not compressed."""
-        return self._writer.seal(memory, at, FIN | self._opcode_in_place(), size)
+        return self._writer.seal(memory, at, FIN | self._opcode(payload), size)
 
 
 def _header(first: int, n: int) -> bytes:

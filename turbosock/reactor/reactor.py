@@ -215,6 +215,10 @@ class Reactor:
         """Those of every registered descriptor."""
         return list(self._poller.tokens.values())
 
+    def handler_of(self, fd: int) -> Handler | None:
+        """That of a descriptor, or None: it is not registered."""
+        return self._poller.tokens.get(fd)
+
     def step(self) -> None:
         """Serve the first handler in line."""
         handler = self.line.popleft()

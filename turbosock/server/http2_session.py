@@ -155,6 +155,10 @@ class Http2ServerSession(Http2Connection):
         # Its first step takes what is here already, and watches for more.
         reactor.requeue(self, IN)
 
+    @property
+    def gone(self) -> bool:
+        return self.closed
+
     # Streams
 
     def _accept(self, stream_id: int) -> Stream | None:

@@ -243,11 +243,12 @@ class HttpListener(StreamListener):
 
     def change_to_websocket(self, session: HttpSession, connection: WebSocketConnection) -> None:
         """For sessions: its client opened a WebSocket, which goes on with its transport."""
-        self._sessions.discard(session)
-        if connection.close_code is None:
+        stands = connection.close_code is None
+        if stands:
             self._sessions.add(connection)
             self.websockets.add(connection)
-        else:
+        self._sessions.discard(session)
+        if not stands:
             # The system refused to watch it.
             self.after_close()
 

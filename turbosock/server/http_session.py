@@ -137,6 +137,10 @@ class HttpSession(Carrier):
     def transport(self) -> SaeaTransport:
         return self.connection.transport
 
+    @property
+    def gone(self) -> bool:
+        return self._phase == CLOSED
+
     # What the reactor calls
 
     def _on_readable(self, context: IOContext) -> None:
@@ -168,6 +172,9 @@ class HttpSession(Carrier):
         ring = connection.ring
         if self._phase == LINGERING:
             self.close()
+        elif self._phase == CLOSED:
+            # An interrupt came before the timer was cancelled.
+            return
         elif connection.unsent:
             self.listener.timeouts += 1
             self.lose()

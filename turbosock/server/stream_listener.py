@@ -43,6 +43,10 @@ ACCEPT_RETRY_NS: Final = int(limits.ACCEPT_RETRY_S * NS_PER_S)
 class Session(Protocol):
     """What a listener has of each connection that stands."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, or gave its transport to another one."""
+
     def close(self) -> None:
         """The listener is closed: end at once."""
 
@@ -180,7 +184,12 @@ class StreamListener:
                 return
             if sock is None:
                 return
-            self._admit(sock)
+            fd = sock.fileno()
+            try:
+                self._admit(sock)
+            except BaseException:
+                self._give_up(sock, fd)
+                raise
         self.reactor.requeue(self, IN)
 
     def on_timer(self, now_ns: int) -> None:
@@ -234,12 +243,29 @@ class StreamListener:
             self._exhausted += 1
             transport.close()
             return False
-        except BaseException:
-            # An interrupt: nobody else has it.
-            transport.close()
-            raise
         self._sessions.add(session)
         return True
+
+    def _give_up(self, sock: socket, fd: int) -> None:
+        """An interrupt met a client on its way from one owner to the next: close what was made, if nobody has it."""
+        if any(session.transport is not None and session.transport.fd == fd for session in self._sessions):
+            return
+        handler = self.reactor.handler_of(fd)
+        if isinstance(handler, (SaeaTransport, TlsHandshake)):
+            handler.close()
+        sock.close()
+
+    def mend(self) -> None:
+        """For the Loop, a turn of which broke off: nobody takes a place who is not there."""
+        for handshake in tuple(self.handshakes):
+            if handshake.over:
+                self.handshakes.discard(handshake)
+        for session in tuple(self._sessions):
+            if session.transport is not None and session.transport.fd < 0:
+                session.close()
+            if session.gone:
+                self._sessions.discard(session)
+        self.after_close()
 
     def _pause(self) -> None:
         """Something has run out: try again in a while, or with the next turn where there is no timer left either."""
@@ -265,15 +291,21 @@ class StreamListener:
 
     def secured(self, session: TlsSession, peer: PeerAddress) -> None:
         """For handshakes: one is done."""
-        tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
+        sock = session.socket
+        fd = sock.fileno()
         try:
-            transport = TlsServerTransport(session, self.reactor)
-        except (LimitError, NetworkError):
-            self._exhausted += 1
-            session.close()
-        else:
-            if self._begin(transport, peer, tls):
-                return
+            tls = RequestTls(session.info(), session.peer_certificate_der, session.server_name)
+            try:
+                transport = TlsServerTransport(session, self.reactor)
+            except (LimitError, NetworkError):
+                self._exhausted += 1
+                session.close()
+            else:
+                if self._begin(transport, peer, tls):
+                    return
+        except BaseException:
+            self._give_up(sock, fd)
+            raise
         self.after_close()
 
     def refuse_handshake(self, error: TurbosockError | None) -> None:
@@ -284,11 +316,11 @@ class StreamListener:
 
     def forget(self, session: Session, transport: SaeaTransport | None) -> None:
         """For sessions: one has closed; without a transport where an interrupt kept it from standing."""
+        self._sessions.discard(session)
+        self.after_close()
         if transport is not None:
             self._gone_bytes_in += int(transport.bytes_in)
             self._gone_bytes_out += int(transport.bytes_out)
-        self._sessions.discard(session)
-        self.after_close()
 
     def count_timeout(self) -> None:
         """For sessions: one was given up."""

@@ -55,12 +55,19 @@ class TlsHandshake:
         # Of a client whose handshake has failed.
         self._lingering: Lingering | None = None
         self._fd = session.socket.fileno()
-        self._timer = reactor.timers.add(reactor.clock.now_ns() + listener.handshake_ns, self)
+        self._timer = reactor.timers.idle(self)
+        reactor.register(self._fd, self, read=True, write=False)
         try:
-            reactor.register(self._fd, self, read=True, write=False)
+            # Only now, when it is whole: an interrupt in these lines must not leave half of one to be called.
+            self._timer.move(reactor.clock.now_ns() + listener.handshake_ns)
         except TurbosockError:
-            reactor.timers.cancel(self._timer)
+            reactor.unregister(self._fd)
             raise
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, one way or the other."""
+        return self._session is None
 
     def on_ready(self, mask: int) -> None:
         """Take the next step, in this turn or the next one."""

@@ -215,7 +215,7 @@ def test_outstanding_bound_is_reached_and_freed_by_a_return() -> None:
     with pytest.raises(PoolExhausted, match=r"receive pool: .*2048 bytes, 2048 of max_outstanding_bytes = 3072"):
         pool.rent(KIB + 1)
     one.release()
-    pool.rent(KIB + 1)
+    _three = pool.rent(KIB + 1)
     with pytest.raises(LimitError):
         pool.rent(1)
     assert pool.stats().rented == 3
@@ -421,10 +421,21 @@ def test_threads_never_hold_more_than_a_fixed_pool_lends() -> None:
     assert stats.rented + sum(refused) == 8 * 400
     assert stats.missed <= 3
     assert stats.outstanding == 0
-    for _ in range(3):
-        pool.rent()
+    _leases = [pool.rent() for _ in range(3)]
     with pytest.raises(PoolExhausted):
         pool.rent()
+
+
+def test_lease_that_is_collected_is_lent_no_more_and_counted() -> None:
+    pool = BufferPool(max_outstanding_bytes=2 * KIB)
+    view = pool.rent(2 * KIB).view
+    view[:3] = b"abc"
+    stats = pool.stats()
+    assert (stats.outstanding, stats.outstanding_bytes, stats.idle, stats.leaked) == (0, 0, 0, 1)
+    # Its memory is nobody else's, and there is room for other.
+    with pool.rent(2 * KIB) as other:
+        assert bytes(other.view[:3]) == b"\0\0\0" and bytes(view[:3]) == b"abc"
+    assert not pool.leaks
 
 
 def test_threads_that_share_a_lease_return_it_once() -> None:

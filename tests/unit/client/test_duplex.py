@@ -147,7 +147,8 @@ def test_abort_ends_both_waits_at_once(pair: Pair) -> None:
     outcomes = [receiving.outcome(), sending.outcome()]
     assert time.monotonic() - started < 2
     assert outcomes[0] == 0 or isinstance(outcomes[0], ReadError)
-    assert isinstance(outcomes[1], WriteError)
+    # Or what had left when it came.
+    assert isinstance(outcomes[1], WriteError) or outcomes[1] < 1 << 20
 
 
 def test_drop_tells_the_peer_nothing(pair: Pair) -> None:

@@ -368,7 +368,7 @@ def test_other_streams_do_not_notice_one_that_fails() -> None:
 
 
 def test_many_streams_come_and_go_and_leave_nothing() -> None:
-    with Stage(stream(b"a", b"b", then=STAY)) as stage:
+    with Stage(stream(b"a", b"b", then=STAY), config=Config(zero_alloc=True)) as stage:
         told = 0
         for _ in range(1000):
             streams = [stage.events() for _ in range(10)]

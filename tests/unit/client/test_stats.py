@@ -20,7 +20,9 @@ from turbosock.reactor.reactor import Reactor
 from turbosock.transport.connector import Target
 from turbosock.transport.transport import Transport
 
-ONE = Config(pool=PoolConfig(max_connections=1, max_connections_per_origin=1), timeouts=Timeouts.of(15))
+ONE = Config(
+    pool=PoolConfig(max_connections=1, max_connections_per_origin=1), timeouts=Timeouts.of(15), zero_alloc=True
+)
 LONG = b"x" * 200_000
 
 

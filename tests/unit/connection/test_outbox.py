@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from support.seeds import seeds
 from turbosock.buffers import BufferPool
-from turbosock.connection.outbox import Outbox
+from turbosock.connection.outbox import Frame, Outbox
 
 
 def content(outbox: Outbox) -> bytes:
@@ -166,3 +167,46 @@ def test_outbox_agrees_with_a_list_under_random_operations(seed: int) -> None:
             assert joined == b"".join(data for _, data in model[:locked]) or not joined
         assert content(outbox) == b"".join(data for _, data in model)
         assert outbox.unsent == len(content(outbox))
+
+
+class Full(list[Frame]):
+    """A list for which there is no memory to grow in."""
+
+    def append(self, frame: Frame) -> None:
+        raise MemoryError
+
+    def extend(self, frames: Iterable[Frame]) -> None:
+        raise MemoryError
+
+
+def test_frame_for_which_there_is_no_memory_is_not_counted() -> None:
+    pool = BufferPool()
+    outbox = Outbox()
+    outbox.put(b"abc")
+    outbox.frames = Full(outbox.frames)
+    lease = pool.rent(10)
+    puts: list[Callable[[], None]] = [
+        lambda: outbox.put(b"d"),
+        lambda: outbox.put_parts((b"d", b"e"), 2),
+        lambda: outbox.put_keyed("k", b"d"),
+        lambda: outbox.put(lease.view, lease),
+    ]
+    for put in puts:
+        with pytest.raises(MemoryError):
+            put()
+        assert outbox.unsent == 3 and outbox.waiting("k") == -1
+    outbox.frames = list(outbox.frames)
+    # Nothing of what is not there is replaced, or sent.
+    outbox.put(b"chat")
+    outbox.put_keyed("k", b"new")
+    assert content(outbox) == b"abcchatnew"
+    outbox.sent(10)
+    assert pool.stats().outstanding == 0
+
+
+def test_message_in_parts_leaves_in_order() -> None:
+    outbox = Outbox()
+    outbox.put_parts((b"head", b"body", b"tail"), 12)
+    assert outbox.unsent == 12 and content(outbox) == b"headbodytail"
+    outbox.sent(6)
+    assert content(outbox) == b"dytail" and outbox.unsent == 6

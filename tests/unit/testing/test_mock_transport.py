@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from turbosock import (
     EventKind,
     InvalidOption,
     Loop,
+    RateLimit,
+    RateLimiter,
     ReconnectPolicy,
     RedirectPolicy,
     ServerSentEvent,
@@ -36,7 +39,19 @@ from turbosock.errors import (
     WebSocketClosed,
 )
 from turbosock.reactor.clock import NS_PER_S
-from turbosock.testing import Answer, Closes, Expects, MockRequest, MockTransport, Network, Sends, Waits
+from turbosock.testing import (
+    Answer,
+    Closes,
+    Expects,
+    Fault,
+    FaultTransport,
+    MockRequest,
+    MockTransport,
+    Network,
+    Recorder,
+    Sends,
+    Waits,
+)
 
 URL = "https://api.example/users/1"
 
@@ -404,6 +419,38 @@ def test_several_owners_share_a_mock(mock: MockTransport) -> None:
             loop.poll(1.0)
         assert exchange.content == b"shared"
     assert len(mock.requests) == 3
+
+
+def test_faults_and_recorders_go_round_a_mock_in_its_time(mock: MockTransport, tmp_path: Path) -> None:
+    mock.route(None, "*", content=bytes(5000))
+    faults = FaultTransport(Fault.delay(100, 7.0), inner=mock)
+    with Client(connector=Recorder(tmp_path / "of-faults.json", inner=faults)) as client:
+        assert client.get(URL).elapsed.total_seconds() == pytest.approx(7.0)
+    with Loop(connector=faults) as loop:
+        exchange = loop.get(URL)
+        while not exchange.done:
+            loop.poll(1.0)
+        assert exchange.content == bytes(5000)
+    assert elapsed_s(mock) == pytest.approx(14.0)
+
+
+def test_turns_of_a_rate_limit_take_no_time(mock: MockTransport) -> None:
+    mock.route(None, "*")
+    limit = RateLimit(RateLimiter(0.1, clock=mock.clock))
+    with Client(connector=mock, middleware=[limit]) as client:
+        for _ in range(3):
+            client.get(URL)
+    assert elapsed_s(mock) == pytest.approx(20.0)
+
+
+def test_pauses_of_an_event_stream_take_no_time(mock: MockTransport, client: Client) -> None:
+    for number in range(3):
+        mock.add(events=[{"data": str(number), "id": str(number), "retry_ms": 20_000}])
+    with client.events(URL) as events:
+        told = [bytes(next(events).data) for _ in range(3)]
+    assert told == [b"0", b"1", b"2"]
+    assert [request.headers.get("last-event-id") for request in mock.requests] == [None, "0", "1"]
+    assert 40.0 <= elapsed_s(mock) < 90.0
 
 
 def test_mock_lives_on_the_network_that_it_is_given() -> None:

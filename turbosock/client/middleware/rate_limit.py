@@ -27,8 +27,8 @@ class RateLimit(Middleware):
     LimitError; it does not use its turn. Inside a RetryHook each attempt takes a turn, outside only the first.
 
     Args:
-        limiter: exchanges for each second; or a RateLimiter, which any number of links may share. For a Loop with a
-            clock of its own give a RateLimiter with the same clock.
+        limiter: exchanges for each second; or a RateLimiter, which any number of links may share. For a Loop, or a
+            connector, with a clock of its own give a RateLimiter with the same clock.
         burst: exchanges at once, after a rest; not to be given with a RateLimiter, which has its own.
 
     Attributes:

@@ -30,11 +30,12 @@ class Deflater:
         min_bytes: messages below this size are not worth it.
 
     Attributes:
-        takeover: as given. With it a message that was compressed must be sent so: the next ones refer to it.
+        takeover: as given. With it a message that was compressed must be sent so: the next ones refer to it, unless
+            there was a `restart()`.
         min_bytes: as given.
     """
 
-    __slots__ = ("_stream", "min_bytes", "takeover")
+    __slots__ = ("_level", "_memory_level", "_stream", "_window_bits", "min_bytes", "takeover")
 
     def __init__(
         self,
@@ -45,11 +46,18 @@ class Deflater:
         min_bytes: int = MIN_DEFLATED_MESSAGE_BYTES,
     ) -> None:
         assert 8 <= window_bits <= 15, "the agreement bounds it"
-        self._stream = zlib.compressobj(
-            level, zlib.DEFLATED, -max(window_bits, _LEAST_WINDOW_BITS), memory_level, zlib.Z_DEFAULT_STRATEGY
-        )
+        self._window_bits = max(window_bits, _LEAST_WINDOW_BITS)
+        self._level = level
+        self._memory_level = memory_level
         self.takeover = takeover
         self.min_bytes = min_bytes
+        self.restart()
+
+    def restart(self) -> None:
+        """What was compressed last is not sent, or not known to be: refer to nothing before, and keep nothing of it."""
+        self._stream = zlib.compressobj(
+            self._level, zlib.DEFLATED, -self._window_bits, self._memory_level, zlib.Z_DEFAULT_STRATEGY
+        )
 
     def deflate(self, payload: bytes | bytearray | memoryview, last: bool = True) -> bytes:
         """Compress a message, or one fragment of it; only the `last` one ends it."""

@@ -68,7 +68,7 @@ class MessageWriter:
     def encode(self, opcode: int, payload: Payload, fin: bool = True) -> Payload:
         """What goes on the wire for a message, or for one fragment of it; `first` tells how its frame begins.
 
-        Compressed or not, it must be sent, and in this order: what follows may refer to it.
+        Compressed or not, it must be sent, and in this order: what follows may refer to it. Or `restart()` is called.
 
         Args:
             opcode: TEXT or BINARY, and CONTINUATION for the fragments after the first.
@@ -102,6 +102,12 @@ class MessageWriter:
             self.unfinished = 0
         self.first = first
         return payload
+
+    def restart(self) -> None:
+        """What `encode` made last, or began, is not sent: whatever follows does not refer to it."""
+        if self._deflater is not None:
+            self._deflater.restart()
+        self.unfinished = 0
 
     def write(self, memory: memoryview, at: int, first: int, payload: Payload) -> int:
         """Write a frame into `memory` from `at` on, where `size(len(payload))` bytes are free; returns where it ends.

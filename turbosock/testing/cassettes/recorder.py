@@ -27,7 +27,7 @@ from turbosock.errors import InvalidOption
 from turbosock.testing.cassettes.cassette import folder_of, load, save
 from turbosock.testing.cassettes.entry import Entry, RecordedAnswer, RecordedBody, RecordedRequest, text_fields
 from turbosock.testing.cassettes.matcher import Matcher
-from turbosock.testing.cassettes.redaction import Redaction
+from turbosock.testing.cassettes.redaction import Redaction, checked_names
 from turbosock.testing.cassettes.replay import Replay
 from turbosock.testing.cassettes.wire_log import WireLog
 from turbosock.testing.cassettes.wire_reader import read_log
@@ -83,14 +83,14 @@ class Recorder:
         inner: Connector | Wrapper | None = None,
         config: Config | None = None,
     ) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InvalidOption(f"path: a {type(path).__name__} was given; give the path of a .json file")
         self.path = Path(path)
         if mode not in ("once", "record", "replay"):
             raise InvalidOption(f"mode={mode!r}: give 'once', 'record' or 'replay'")
         if match not in ("strict", "lenient"):
             raise InvalidOption(f"match={match!r}: give 'strict' or 'lenient'")
-        keys = [match_headers] if isinstance(match_headers, str) else list(match_headers)
-        if not all(isinstance(key, str) for key in keys):
-            raise InvalidOption("match_headers: give the names of fields")
+        keys = checked_names("match_headers", match_headers)
         if config is not None and not isinstance(config, Config):
             raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
         self.inner = inner
@@ -116,7 +116,7 @@ class Recorder:
                 self._redaction,
                 strict=strict,
                 ordered=strict and mode == "replay",
-                headers=[key.lower() for key in keys],
+                headers=keys,
             )
             missing = self._ask_network if mode == "once" else None
             self._replay = replay = Replay(self._matcher, self._entries, missing)

@@ -18,6 +18,21 @@ from turbosock.observe.hidden import HIDDEN, shown_url, shown_value
 from turbosock.testing.cassettes.entry import TextField
 
 
+def checked_names(argument: str, names: Iterable[str]) -> list[str]:
+    """Names of fields or the like, in lower case.
+
+    Raises:
+        InvalidOption: they are something else.
+    """
+    found: list[object] = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    checked = []
+    for name in found:
+        if not isinstance(name, str) or not name:
+            raise InvalidOption(f"{argument}: {name!r} is no name; give a list of names")
+        checked.append(name.lower())
+    return checked
+
+
 class Redaction:
     """Hides secrets.
 
@@ -32,12 +47,8 @@ class Redaction:
     def __init__(self, enabled: bool, names: Iterable[str]) -> None:
         if not isinstance(enabled, bool):
             raise InvalidOption(f"redact={enabled!r}: give True or False")
-        found = [names] if isinstance(names, str) else list(names)
-        for name in found:
-            if not isinstance(name, str) or not name:
-                raise InvalidOption(f"secrets: {name!r} is no name; give the names of fields, parameters or members")
         self.enabled = enabled
-        self._names = frozenset(name.lower() for name in found)
+        self._names = frozenset(checked_names("secrets", names))
         alternatives = "|".join(re.escape(name) for name in sorted(self._names))
         self._parameter = re.compile(rf"(?i)(?<=[?&#;])((?:{alternatives})=)[^&#;]*")
         self._form = re.compile(rf"(?i)((?:^|&)(?:{alternatives})=)[^&]*")

@@ -398,6 +398,8 @@ class SpoiltSocket:
         if self._timer is not None and self._reactor is not None:
             self._reactor.timers.cancel(self._timer)
         self._notice = None
+        # Without these two, each would hold the other.
+        self.inner.receive_context.completed = self.inner.send_context.completed = None
         self.inner.close()
 
     def forget(self) -> None:

@@ -77,3 +77,18 @@ def test_random_messages_come_through(seed: int) -> None:
     for _ in range(50):
         payload = bytes(chance.choices(b"abcdefgh", k=chance.randint(0, 5000)))
         assert receiver.decompress(deflater.deflate(payload) + TAIL) == payload
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+def test_restart_keeps_nothing_of_what_was_not_sent(takeover: bool) -> None:
+    deflater = Deflater(15, takeover)
+    receiver = zlib.decompressobj(wbits=-15)
+    words = b"the same words again and again, " * 20
+    assert receiver.decompress(deflater.deflate(words) + TAIL) == words
+    # Compressed, or begun, and never sent.
+    lost = bytes(range(200))
+    deflater.deflate(lost)
+    deflater.deflate(lost, last=False)
+    deflater.restart()
+    assert receiver.decompress(deflater.deflate(lost + words) + TAIL) == lost + words
+    assert receiver.decompress(deflater.deflate(words) + TAIL) == words
