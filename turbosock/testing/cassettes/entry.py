@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from turbosock.protocol.http1.headers import Field, HeaderList
+from turbosock.protocol.http1.headers import HeaderList
 
 TextField = tuple[str, str]
 
@@ -96,8 +96,3 @@ def text_fields(headers: HeaderList | None) -> list[TextField]:
 def values_of(headers: Iterable[TextField], key: str) -> list[str]:
     """The values of the field `key`, which is in lower case."""
     return [value for name, value in headers if name.lower() == key]
-
-
-def raw_fields(headers: Iterable[TextField]) -> list[Field]:
-    """The fields as they are sent."""
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
