@@ -57,6 +57,25 @@ def test_suite_that_was_recorded_passes_from_its_cassette_on_every_face(
             assert recorder.unused == []
 
 
+def test_answers_that_come_together_over_tls_are_recorded_whole(path: Path, tmp_path: Path) -> None:
+    certificate = make_self_signed("127.0.0.1").write(tmp_path)
+    config = Config(tls=TlsConfig(ca_file=str(tmp_path / "ca.pem")))
+    with RunningListener(handler, TlsServerConfig(certificate)) as listener, Recorder(path) as recorder:
+        url = listener.url("/echo")
+        with Loop(config, connector=recorder) as loop:
+            finished(loop, "GET", url)
+            # Several answers in flight: their records are received together.
+            exchanges = [loop.request("PUT", url, content=b"%d" % number * 1000) for number in range(50)]
+            while not all(exchange.done for exchange in exchanges):
+                loop.poll(1.0)
+                for _ in loop.events:
+                    pass
+            answers = [exchange.content for exchange in exchanges]
+    with Recorder(path, mode="replay") as recorder, Client(connector=recorder) as client:
+        client.get(url)
+        assert [client.put(url, content=b"%d" % number * 1000).content for number in range(50)] == answers
+
+
 @pytest.mark.parametrize("versions", [("HTTP/1.1",), ("HTTP/2", "HTTP/1.1")])
 @pytest.mark.parametrize("kind", ["stream", "loop"])
 def test_suite_over_tls_is_replayed_without_it(

@@ -122,7 +122,7 @@ class TlsTransport(SaeaTransport):
         error = None
         begin = at
         room = len(view)
-        recv_into = self.session.recv_into
+        recv_into = self._recv_into
         received = 1
         try:
             while at < until and received > 0:
