@@ -241,8 +241,8 @@ RULES: dict[str, Rule] = {
             "stats": TELLS,
             **dict.fromkeys(
                 (
-                    "after_close", "change_to_http2", "change_to_websocket", "count_timeout", "forget", "on_ready",
-                    "on_timer", "refuse_handshake", "secured",
+                    "after_close", "change_to_http2", "change_to_websocket", "count_timeout", "forget", "mend",
+                    "on_ready", "on_timer", "refuse_handshake", "secured",
                 ),
                 INSIDE,
             ),
@@ -257,8 +257,8 @@ RULES: dict[str, Rule] = {
             "stats": TELLS,
             **dict.fromkeys(
                 (
-                    "after_close", "change_to_http2", "change_to_websocket", "count_timeout", "forget", "on_ready",
-                    "on_timer", "refuse_handshake", "secured",
+                    "after_close", "change_to_http2", "change_to_websocket", "count_timeout", "forget", "mend",
+                    "on_ready", "on_timer", "refuse_handshake", "secured",
                 ),
                 INSIDE,
             ),
@@ -271,7 +271,9 @@ RULES: dict[str, Rule] = {
             "close": ENDS,
             "stats": TELLS,
             "count_timeout": INSIDE,
-            **dict.fromkeys(("after_close", "forget", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE),
+            **dict.fromkeys(
+                ("after_close", "forget", "mend", "on_ready", "on_timer", "refuse_handshake", "secured"), INSIDE
+            ),
         },
     ),
     "UdpListener": Rule(
