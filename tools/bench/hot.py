@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import turbosock
+import turbosock.observe
 from raw_websocket import plain_frame
 from scripted_peers import ANSWER, EchoPeer, EventsPeer, Http2Peer
 from task import BODY_BYTES
@@ -104,9 +105,24 @@ def requesting(loop: turbosock.Loop) -> Operations:
     return run
 
 
-def http1_loop() -> Operations:
+def http1_loop() -> turbosock.Loop:
+    """A Loop with a connection for each request under way."""
     pool = turbosock.PoolConfig(max_connections_per_origin=IN_FLIGHT, max_idle=IN_FLIGHT)
-    return requesting(loop(fixed, pool=pool))
+    return loop(fixed, pool=pool)
+
+
+def observed_get() -> Operations:
+    """Client.get(), counted: what a first look at its metrics turns on"""
+    owner = client(fixed)
+    turbosock.observe.snapshot(owner)
+    return getting(owner)
+
+
+def observed_loop() -> Operations:
+    """A Loop's requests, counted likewise"""
+    owner = http1_loop()
+    turbosock.observe.snapshot(owner)
+    return requesting(owner)
 
 
 def http2_loop() -> Operations:
@@ -217,7 +233,7 @@ class Hot(NamedTuple):
 HOT: dict[str, Hot] = {
     "http1_get": Hot(lambda: getting(client(fixed)), 1000),
     "http1_stream": Hot(lambda: streaming(client(fixed)), 1000),
-    "http1_loop_100": Hot(http1_loop, 1000),
+    "http1_loop_100": Hot(lambda: requesting(http1_loop()), 1000),
     "h2_get": Hot(lambda: getting(http2_client()), 500),
     "h2_loop_100": Hot(http2_loop, 1000),
     "h2_download_1mib": Hot(lambda: streaming(http2_client(DOWNLOAD_BYTES), DOWNLOAD_BYTES), 30),
@@ -228,4 +244,6 @@ HOT: dict[str, Hot] = {
     "sse_parse_100b": Hot(parsing, 100 * EVENTS_A_PIECE),
     "sse_stream_100b": Hot(event_stream, 2000),
     "udp_echo_32b": Hot(datagrams, 1000),
+    "observed_get": Hot(observed_get, 1000),
+    "observed_loop_100": Hot(observed_loop, 1000),
 }

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import environment
+from bench import Bench
+from promises import OBSERVING
 from report import Table
 
 # Those of hot.py, which imports turbosock as it is under the child's clock.
@@ -37,11 +39,15 @@ WORKLOADS = (
     "sse_parse_100b",
     "sse_stream_100b",
     "udp_echo_32b",
+    "observed_get",
+    "observed_loop_100",
 )
 KEPT = environment.HERE / "instructions.toml"
 ALLOWED = 0.03
 PROCESSES = 2
 DEADLINE_S = 600.0
+
+MISSING = "valgrind is not installed: apt-get install valgrind"
 
 _HEAD = """\
 # Instructions of one operation of each hot workload, by CPython: what `run.py --instructions` compares with, and what
@@ -177,7 +183,7 @@ def run(names: list[str], *, keep: bool, other: Path | None = None, revision: st
         revision: its name.
     """
     if shutil.which("valgrind") is None:
-        print("valgrind is not installed: apt-get install valgrind", file=sys.stderr)
+        print(MISSING, file=sys.stderr)
         return 2
     try:
         counts = count_all(names, environment.CHECKOUT)
@@ -205,3 +211,28 @@ def run(names: list[str], *, keep: bool, other: Path | None = None, revision: st
         said = f"over: {name} takes more than {ALLOWED:.0%} more instructions than {revision or 'is kept'}"
         print(said, file=sys.stderr)
     return 1 if over else 0
+
+
+def observability(bench: Bench) -> list[Table]:
+    """What it takes to have requests counted, in instructions."""
+    table = Table("observability: instructions of one GET, counted and not", ["", "off", "on", "difference"])
+    pairs = {"turbosock get": ("http1_get", "observed_get"), "turbosock loop": ("http1_loop_100", "observed_loop_100")}
+    try:
+        if shutil.which("valgrind") is None:
+            raise Uncounted(MISSING)
+        counts = count_all([name for pair in pairs.values() for name in pair], environment.CHECKOUT)
+    except Uncounted as failed:
+        table.notes.append(f"Not measured: {failed}.")
+        bench.failures.append(f"observability: {failed}")
+        return [table]
+    for face, (off, on) in pairs.items():
+        more = counts[on] / counts[off] - 1
+        table.rows.append([face, f"{counts[off]:,.0f}", f"{counts[on]:,.0f}", f"{more:+.2%}"])
+        table.judge(f"{face}: on < {OBSERVING:.0%} more than off", f"{more:+.2%}", more < OBSERVING)
+    bars = {
+        f"{face}, {how}": [counts[name]]
+        for face, pair in pairs.items()
+        for how, name in zip(("off", "on"), pair, strict=True)
+    }
+    table.draw("instructions", bars)
+    return [table]

@@ -70,6 +70,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[report.Table]]] = {
     "udp_echo": messages.udp_echo,
     "allocations_ws": messages.allocations_ws,
     "memory_ws_idle": messages.memory_ws_idle,
+    "observability": instructions.observability,
     **{scale.name: scale.run for scale in SCALES},
 }
 
