@@ -155,7 +155,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], seed: int) -> int:
 def test_http2_request_interrupted_anywhere_loses_nothing(site: Http2Site, loop: bool, name: str, seed: int) -> None:
     subject = Subject(site, loop)
     try:
-        assert interrupt(subject, getattr(subject, name), seed) > 40
+        assert interrupt(subject, getattr(subject, name), seed) > 16
     finally:
         subject.close()
 
