@@ -47,9 +47,10 @@ def heading(report: AuditReport) -> list[str]:
 
 
 def warnings(reports: Sequence[AuditReport]) -> list[str]:
-    """Why the figures may not be of what was meant, a line each; those of compared reports say whose they are."""
+    """Why the figures may not be of what was meant, a line each; what only compared reports have says whose it is."""
     audited, *compared = reports
-    return [*audited.warnings, *(f"{report.way}: {line}" for report in compared for line in report.warnings)]
+    others = [f"{each.way}: {line}" for each in compared for line in each.warnings if line not in audited.warnings]
+    return [*audited.warnings, *others]
 
 
 def sections(reports: Sequence[AuditReport]) -> list[Section]:

@@ -129,7 +129,7 @@ def test_page_holds_tables_and_picture_and_loads_nothing() -> None:
 
 
 def test_warnings_stand_above_the_figures_and_say_whose_they_are() -> None:
-    reports = [report(warnings=("all <404>",)), report(way="requests", warnings=("all 403",))]
+    reports = [report(warnings=("all <404>",)), report(way="requests", warnings=("all 403", "all <404>"))]
     lines = plain(reports).splitlines()
     assert lines[3:5] == ["warning: all <404>", "warning: requests: all 403"]
     assert "warning: all &lt;404&gt;" in page(reports)
