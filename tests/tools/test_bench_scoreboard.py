@@ -46,10 +46,11 @@ def test_board_has_a_row_for_every_promise_with_its_figure_met_or_not(load: Load
     told = kept(load) | kept(load, "download", "3.12")
     rows = load("scoreboard").board(told).splitlines()
     assert rows[0] == "| workload | promise | 3.11 | 3.12 |"
-    assert "| `http1_sequential` | get ≥ 0.5 × bare, same core | 0.78, met | not run |" in rows
-    assert "| `http1_sequential` | get ≥ 1 × pycurl, same core | 0.90, **NOT MET** | not run |" in rows
-    assert "| `http1_sequential` | get ≥ 6 × urllib3, same core | not measured | not run |" in rows
-    assert "| `download` | get ≥ 0.5 × bare, same core | not run | 0.78, met |" in rows
+    name = "[`http1_sequential`](#http1_sequential)"
+    assert f"| {name} | get ≥ 0.5 × bare, same core | 0.78, met | not run |" in rows
+    assert f"| {name} | get ≥ 1 × pycurl, same core | 0.90, **NOT MET** | not run |" in rows
+    assert f"| {name} | get ≥ 6 × urllib3, same core | not measured | not run |" in rows
+    assert "| [`download`](#download) | get ≥ 0.5 × bare, same core | not run | 0.78, met |" in rows
     promised = load("promises").PROMISED
     assert f"| `upload_file` | {promised['upload_file']} | not run | not run |" in rows
     assert len(rows) == 2 + 2 * 3 + len(promised) - 2

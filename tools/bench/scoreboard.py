@@ -97,9 +97,11 @@ def board(results: Results) -> str:
     for name, promised in PROMISED.items():
         found = {version: figures(results[version][name]) for version in there if name in results.get(version, {})}
         rows = dict.fromkeys(words for own in found.values() for words in own) or {promised: None}
+        # Which has its tables below, where there are any.
+        linked = f"[`{name}`](#{name})" if found else f"`{name}`"
         for words in rows:
             cells = [found.get(version, {}).get(words, NOT_RUN) for version in there]
-            lines.append(f"| `{name}` | {words} | {' | '.join(cells)} |")
+            lines.append(f"| {linked} | {words} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
