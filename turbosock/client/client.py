@@ -352,8 +352,11 @@ class Client:
             routes = None if proxy is None else preparer.routes.changed(proxy=proxy)
             prepared = preparer.prepare(method, url, headers=headers, source=source, routes=routes, target=target)
             if response is None:
-                response = self._responses.rent()
-                response.forget()
+                rented = self._responses.rent()
+                rented.forget()
+                if self._names_lines:
+                    rented.taken_at = f"; it was taken at {caller_line()}"
+                response = rented
             response.perform(prepared, source, timeouts)
         finally:
             if source is not None:
