@@ -138,6 +138,8 @@ class ChainedExchange(Chained, Exchange):
     def _try_again(self, failure: TurbosockError | None) -> bool:
         """Begin another attempt where a link wants one and it is possible."""
         chain = self._chain()
+        if not chain.repeats:
+            return False
         now_ns = self._now_ns()
         repeat = self.asked_again(chain, failure, self.source, now_ns)
         if repeat is None:

@@ -48,7 +48,13 @@ class Backlog:
                     self.ring = last
                 else:
                     self._more.append(last)
-            done += last.write(view[done:] if done else view)
+                # As write(), which serves rings that wrap around.
+                count = min(size - done, last.capacity)
+                last.root[:count] = view if count == size else view[done : done + count]
+                last.length = count
+            else:
+                count = last.write(view[done:] if done else view)
+            done += count
         self.length += size
 
     def take(self, view: memoryview) -> int:

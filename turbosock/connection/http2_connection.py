@@ -101,7 +101,7 @@ class Http2Connection:
             self.ring = None
             self.rings.give_back(ring)
         engine = self.engine
-        if not engine.unsent and engine.out is not NO_RING:
+        if engine.out is not NO_RING and not engine.unsent:
             out = engine.out
             engine.lend(NO_RING)
             self.rings.give_back(out)  # type: ignore[arg-type]  # lent by lend_output()
