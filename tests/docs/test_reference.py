@@ -15,7 +15,7 @@ import pytest
 import turbosock
 from turbosock import buffers, errors
 from turbosock.buffers import PooledBuffer
-from turbosock.observe.har import HarRecorder
+from turbosock.observe import HarRecorder, Observer, OpenTelemetry, PrometheusCollector
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.server.options import HttpOptions, TcpOptions, UdpOptions, WebSocketOptions
 from turbosock.testing import (
@@ -43,8 +43,9 @@ CLASSES = {
     for name in turbosock.__all__
     if name not in ERRORS | FUNCTIONS.keys() | {"__version__"}
 }
+OBSERVE = (HarRecorder, Observer, OpenTelemetry, PrometheusCollector)
 TESTING = (Answer, Fault, FaultTransport, LeakTracker, MockTransport, Network, Recorder, VirtualClock)
-CLASSES |= {each.__name__: each for each in (HarRecorder, HeaderList, PooledBuffer, *TESTING)}
+CLASSES |= {each.__name__: each for each in (*OBSERVE, HeaderList, PooledBuffer, *TESTING)}
 FROM_DOCSTRINGS = re.compile(r"^\.\. auto(?:class|function):: (\w+)$", re.MULTILINE)
 SIGNATURE = re.compile(r"^\| `(\w+)(\(.*?\))` \|", re.MULTILINE)
 
