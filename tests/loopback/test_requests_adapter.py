@@ -152,14 +152,14 @@ def test_iter_content_of_a_known_length_gives_full_pieces(session: requests.Sess
     assert response.raw.closed
 
 
-def test_iter_content_of_chunks_gives_each_as_it_comes(session: requests.Session) -> None:
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [(CHUNKED + b"3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n"), (b"HTTP/1.1 200 OK\r\n\r\none", b"two")],
+    ids=["chunks", "until the end"],
+)
+def test_iter_content_without_a_length_gives_what_comes(session: requests.Session, one: bytes, two: bytes) -> None:
     seen = threading.Event()
-    script: list[Step] = [
-        read_request,
-        send(CHUNKED + b"3\r\none\r\n"),
-        await_event(seen),
-        send(b"3\r\ntwo\r\n0\r\n\r\n"),
-    ]
+    script: list[Step] = [read_request, send(one), await_event(seen), send(two), close]
     with scripted(script) as server, session.get(server.url(), stream=True) as response:
         pieces = response.iter_content(None)
         assert next(pieces) == b"one"

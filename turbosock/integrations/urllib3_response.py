@@ -5,7 +5,7 @@ it raises is urllib3's. Content codings are undone by turbosock, within its boun
 the first read decides.
 
 Invariants: the connection is given back at the end of the body, and closed by `close()` before it; a read of `amt`
-bytes gives fewer only at the end. What came in chunks is streamed as it comes, `amt` at most.
+bytes gives fewer only at the end. What has no announced length is streamed as it comes, `amt` at most.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Urllib3Response(BaseHTTPResponse):
             request_url=url,
             retries=retries,
         )
-        self.length_remaining = head.content_length if head.framing is Framing.LENGTH else None
+        self._has_length = head.framing is Framing.LENGTH
+        self.length_remaining = head.content_length if self._has_length else None
         # requests looks for cookies wherever there is one.
         self._original_response = OriginalResponse(self.headers) if head.headers.count(b"set-cookie") else None
 
@@ -141,10 +142,10 @@ class Urllib3Response(BaseHTTPResponse):
         return len(data)
 
     def stream(self, amt: int | None = 65536, decode_content: bool | None = None) -> Iterator[bytes]:
-        """The body in pieces of `amt` bytes, the last one shorter; of chunks as they come, `amt` at most."""
+        """The body in pieces of `amt` bytes, the last one shorter; without an announced length as it comes."""
         if amt == 0:
             return
-        read = self.read1 if self.chunked else self.read
+        read = self.read if self._has_length else self.read1
         while data := read(amt, decode_content):
             yield data
 
