@@ -171,6 +171,7 @@ def acquire(bench: Bench) -> list[Table]:
         table = Table(
             f"acquire: an https connection; server and client on {'the ' if placement == SAME_CORE else ''}{placement}",
             ["", "median", "dialled, resumed / it", "dialled, full / it"],
+            where=placement,
             notes=[
                 "Taken: a ready one, within a millisecond of its use. Taken after a look: later, when one system call"
                 " asks whether its peer has closed, as of every prewarmed one. Dialled: TCP and the TLS handshake."
@@ -215,6 +216,7 @@ def pool_contention(bench: Bench) -> list[Table]:
             f"pool_contention: {THREADS} threads on 8 connections of one Client; server and client on"
             f" {'the ' if placement == SAME_CORE else ''}{placement}",
             ["round", "requests/s", "connections", "mean", "slowest", "fastest", "slowest / mean"],
+            where=placement,
         )
         tables.append(table)
         fractions = []

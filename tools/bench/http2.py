@@ -31,6 +31,7 @@ def h2_threads(bench: Bench) -> list[Table]:
             f"h2_threads: GET from {THREADS} threads on one connection, each answer held against its path; server and"
             f" client on {'the ' if placement == SAME_CORE else ''}{placement}",
             ["", "requests", "requests/s", "each", "CPU each", f"{OURS} / it", "connections", "errors", "mixed up"],
+            where=placement,
         )
         tables.append(table)
         answers: dict[str, list[dict[str, Any]]] = {name: [] for name in PARTS}
