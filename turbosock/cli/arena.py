@@ -38,14 +38,14 @@ BOTS_BUDGET_S: Final = 0.004
 _LOOK_S: Final = 0.25
 
 EXAMPLES: Final = """\
-  turbosock arena                           open http://127.0.0.1:8360/ in a browser, and play
-  turbosock arena --bots 8                  against eight bots
-  turbosock arena --host 0.0.0.0            with whoever is on the same network
-  turbosock arena --host 0.0.0.0 --tls      the same by https and wss, with a certificate made for this run
+  turbosock arena                                         open http://127.0.0.1:8360/ in a browser, and play
+  turbosock arena --bots 8                                against eight bots
+  turbosock arena --host 0.0.0.0                          with whoever is on the same network
+  turbosock arena --host 0.0.0.0 --tls                    the same by https and wss, certificate made for it
   turbosock arena --cert site.pem --key site.key --host :: --port 443
-                                            with a certificate of your own
+                                                          with a certificate of your own
   turbosock arena bot http://127.0.0.1:8360/ --count 100
-                                            a hundred bots from another terminal, or another machine
+                                                          a hundred bots from another terminal, or another machine
 """
 BOT_EXAMPLES: Final = """\
 examples:
@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     bot_help = "play by itself, in an arena that runs elsewhere"
     epilog = f"{BOT_EXAMPLES}\nexit status:\n{exit_status.table()}"
-    bot = commands.add_parser("bot", help=bot_help, description=f"{bot_help}.", epilog=epilog)
+    bot = commands.add_parser("bot", help=bot_help, description=f"{bot_help.capitalize()}.", epilog=epilog)
     bot.add_argument("url", metavar="URL", type=text, help="of the arena's page, http://… or https://…")
     bot.add_argument(
         "--count", metavar="N", type=count_up_to(limits.MAX_ARENA_BOTS), default=DEFAULT_BOTS,
