@@ -111,7 +111,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--connections", type=int, default=0, help="connections of churn (default 100,000, or 20,000 with --quick)"
     )
-    parser.add_argument("--keep", action="store_true", help="keep what was found, in place of what was kept of it")
+    parser.add_argument(
+        "--keep", action="store_true",
+        help="keep what was found, in docs/benchmarks/results.json, or with --instructions in instructions.toml",
+    )  # fmt: skip
     parser.add_argument(
         "--report", action="store_true", help="render docs/benchmarks.md and its plots, and run nothing"
     )
@@ -126,7 +129,10 @@ def main() -> int:
     if options.report:
         if options.workloads or options.keep or options.compare or options.instructions:
             refuse("--report runs nothing, and stands alone: --keep WORKLOAD... measures what it shows")
-        scoreboard.write(results.load())
+        kept = results.load()
+        if not kept:
+            refuse(f"--report: nothing is kept in {results.STORE}; --keep WORKLOAD... does that")
+        scoreboard.write(kept)
         return 0
     if options.keep and options.compare:
         refuse("--keep and --compare do not go together: what is kept is this checkout's alone")
