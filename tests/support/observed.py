@@ -7,7 +7,7 @@ from typing import Any
 
 from turbosock import Client, Loop
 from turbosock.errors import TurbosockError
-from turbosock.observe.snapshot import Source, snapshot
+from turbosock.observe.snapshots import Source, snapshot
 from turbosock.reactor.time_histogram import TimeCounts
 from turbosock.server.request import Request
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer

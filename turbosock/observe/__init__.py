@@ -5,7 +5,7 @@ from turbosock.observe.metric import METRICS, Metric, MetricKind, Sample
 from turbosock.observe.observer import Observer
 from turbosock.observe.opentelemetry import OpenTelemetry
 from turbosock.observe.prometheus import PrometheusCollector, metrics_endpoint, prometheus_text, serve_metrics
-from turbosock.observe.snapshot import snapshot
+from turbosock.observe.snapshots import snapshot
 
 __all__ = [
     "METRICS",

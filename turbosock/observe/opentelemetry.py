@@ -26,7 +26,7 @@ from turbosock.limits import MAX_PENDING_SPANS
 from turbosock.observe.hidden import shown_url
 from turbosock.observe.metric import METRICS, MetricKind
 from turbosock.observe.observer import Observer
-from turbosock.observe.snapshot import Source, snapshot, sources
+from turbosock.observe.snapshots import Source, snapshot, sources
 from turbosock.pool.request_meter import METHODS, OTHER
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.version import __version__

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from turbosock.errors import InvalidOption
 from turbosock.loop import Loop
 from turbosock.observe.metric import Labels, Metric, MetricKind
-from turbosock.observe.snapshot import Source, snapshot, sources
+from turbosock.observe.snapshots import Source, snapshot, sources
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.time_histogram import TimeCounts
 
