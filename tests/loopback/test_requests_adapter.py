@@ -177,6 +177,12 @@ def test_raw_is_a_file_for_the_standard_library(session: requests.Session) -> No
             assert gzip.GzipFile(fileobj=response.raw).read() == b"hello " * 1000
 
 
+def test_raw_iterated_gives_lines_that_end_at_newlines_alone(session: requests.Session) -> None:
+    lines = [b"10 %\r20 %\r\n", b"x" * 100_000 + b"\n", b"\n", b"end"]
+    with scripted([read_request, answer(b"".join(lines))]) as server, session.get(server.url(), stream=True) as got:
+        assert list(got.raw) == lines
+
+
 def test_raw_reads_give_exact_counts_to_the_end(session: requests.Session) -> None:
     body = bytes(range(256)) * 1024
     with scripted([read_request, answer(body)]) as server, session.get(server.url(), stream=True) as response:
@@ -300,6 +306,24 @@ def test_url_that_turbosock_refuses_is_an_invalid_url(session: requests.Session)
         session.get("http://256.256.256.256.256:80000000/")
 
 
+def test_url_of_another_kind_on_a_mounted_adapter_is_an_invalid_url(session: requests.Session) -> None:
+    session.mount("mailto:", session.get_adapter("http://"))
+    with pytest.raises(requests.exceptions.InvalidURL):
+        session.get("mailto:ada@example.com")
+
+
+def test_failure_says_neither_the_query_nor_the_fragment_of_the_way() -> None:
+    way = TurbosockAdapter().get_connection("http://user:word@h.example/a#access_token=word")
+    assert repr(way) == "<TurbosockPool http://h.example/a>"
+
+
+@pytest.mark.parametrize("name", ["verify", "cert"])
+def test_list_where_a_path_is_meant_is_refused_by_name(session: requests.Session, name: str) -> None:
+    options: dict[str, Any] = {name: ["a.pem"]}
+    with pytest.raises(InvalidOption, match=f"^{name}:"):
+        session.get("http://127.0.0.1:1/", **options)
+
+
 def test_value_that_cannot_be_sent_is_an_invalid_header(session: requests.Session) -> None:
     with pytest.raises(requests.exceptions.InvalidHeader):
         session.get("http://127.0.0.1:1/", headers={"X-Name": "Zoë\u2603"})
@@ -327,6 +351,20 @@ def test_retry_of_urllib3_sends_again_after_an_error() -> None:
             assert session.put(server.url(), data=b"body").content == b"now"
 
         assert [request[-4:] for request in server.requests] == [b"body", b"body"]
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, lambda body: io.StringIO(body.decode())])
+def test_retry_of_urllib3_sends_a_file_again_from_where_it_was_given(kind: Any) -> None:
+    file = kind(b"--body")
+    file.seek(2)
+    busy = send(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy")
+    retry = urllib3.Retry(total=1, status_forcelist=[503], allowed_methods=None, backoff_factor=0)
+    with requests.Session() as session:
+        session.mount("http://", TurbosockAdapter(max_retries=retry))
+        with scripted([read_request, busy, read_request, answer(b"now")]) as server:
+            assert session.post(server.url(), data=file).content == b"now"
+
+    assert [request[-6:] for request in server.requests] == [b"\r\nbody", b"\r\nbody"]
 
 
 # TLS and proxies

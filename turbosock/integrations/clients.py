@@ -71,7 +71,8 @@ class ClientSet:
         try:
             client = self._clients.get(key)
         except TypeError as error:
-            raise InvalidOption("cert: give the path of a file, or a tuple of two") from error
+            name = "cert" if type(verify).__hash__ else "verify"
+            raise InvalidOption(f"{name}: give a path as a str, or a pair of them as a tuple") from error
         return self._made(key) if client is None else client
 
     def _made(self, key: _Key) -> Client:

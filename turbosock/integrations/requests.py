@@ -103,7 +103,8 @@ class TurbosockAdapter(requests.adapters.HTTPAdapter):
         """
         url = request.url
         assert url is not None, "send() takes requests that are prepared"
-        scheme, _, authority = url.split("/", 3)[:3]
+        scheme, _, rest = url.partition("//")
+        authority = rest.partition("/")[0]
         try:
             _check_origin(f"{scheme}//{authority}")
         except InvalidUrl as error:

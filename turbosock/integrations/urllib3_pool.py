@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from urllib3 import exceptions
+from urllib3.util.request import set_file_position
 from urllib3.util.retry import Retry
 from urllib3.util.timeout import Timeout
 
@@ -92,10 +93,14 @@ class TurbosockPool:
                 stacklevel=2,
             )
         retries = Retry.from_int(retries)
-        content = upload(body)
         fields = self._fields(headers or {})
         timeouts = timeouts_of(timeout)
+        content, position = None, None
         while True:
+            if body is not None:
+                # A file is sent from where it was given, again too.
+                position = set_file_position(body, position)
+                content = upload(body)
             try:
                 response = self._client.forward(method, self._url, fields, content, timeouts, proxy=self._proxy)
             except TurbosockError as error:
@@ -158,7 +163,7 @@ class TurbosockPool:
         self._clients.leave()
 
     def __repr__(self) -> str:
-        return f"<TurbosockPool {self._url.partition('?')[0]}>"
+        return f"<TurbosockPool {self._url.partition('#')[0].partition('?')[0]}>"
 
 
 def timeouts_of(timeout: Timeout | float | None) -> Timeouts:

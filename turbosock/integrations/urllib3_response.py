@@ -156,14 +156,18 @@ class Urllib3Response(BaseHTTPResponse):
         return self.stream(amt, decode_content)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The lines of the decoded body, with their ends."""
-        kept = b""
+        """The lines of the decoded body, each with the newline that ends it."""
+        # Of a line that goes on: joined once, however many pieces it comes in.
+        begun: list[bytes] = []
         for piece in self.stream(decode_content=True):
-            lines = (kept + piece).splitlines(keepends=True)
-            kept = lines.pop()
-            yield from lines
-        if kept:
-            yield kept
+            *lines, rest = piece.split(b"\n")
+            for line in lines:
+                yield b"".join((*begun, line, b"\n"))
+                begun.clear()
+            if rest:
+                begun.append(rest)
+        if begun:
+            yield b"".join(begun)
 
     @property
     def data(self) -> bytes:
