@@ -17,9 +17,11 @@ _SECRET_ENDINGS: Final = ("-token", "api-key", "apikey", "-secret", "-password")
 # Fields whose value is a URL, which may hold user information.
 _URL_KEYS: Final = frozenset(("location", "content-location", "referer"))
 _USER_INFORMATION: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+# The same of URLs inside of others, and inside of fields such as Link.
+_INNER_USER_INFORMATION: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 # Parameters of queries, and of what OAuth puts behind a '#'.
 _SECRET_PARAMETER: Final = re.compile(
-    r"(?i)(?<=[?&#;])((?:[^=&#;]*(?:token|secret|password|passwd|signature|credential|api[-_]?key)|key|sig|code)=)[^&#;]*"
+    r"(?i)(?<=[?&#;])((?:[^=&#;]*(?:token|secret|password|passwd|signature|credential|api[-_]?key)|key|sig|code)=)[^&#;>]*"
 )
 
 
@@ -27,9 +29,10 @@ def shown_value(key: str, value: str) -> str:
     """The value of the field `key` (in lower case), or what stands for it."""
     if key.encode("latin-1", "replace") in SECRET_KEYS or key.endswith(_SECRET_ENDINGS):
         return HIDDEN
-    return shown_url(value) if key in _URL_KEYS else value
+    return shown_url(value) if key in _URL_KEYS or "://" in value else value
 
 
 def shown_url(url: str) -> str:
     """A URL, a reference or a request target without user information and without the parameters that are secrets."""
-    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", _USER_INFORMATION.sub(rf"\1//{HIDDEN}@", url))
+    url = _INNER_USER_INFORMATION.sub(f"{HIDDEN}@", _USER_INFORMATION.sub(rf"\1//{HIDDEN}@", url))
+    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", url)

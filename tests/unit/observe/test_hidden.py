@@ -32,10 +32,18 @@ def test_value_of_another_field_is_not(key: str) -> None:
         ("/path?key=s3cr3t&code=s3cr3t&sig=s3cr3t", "/path?key=(hidden)&code=(hidden)&sig=(hidden)"),
         ("/token=x/key=y?monkey=1&tokens=2&barcode=3", "/token=x/key=y?monkey=1&tokens=2&barcode=3"),
         ("/path?token", "/path?token"),
+        ("http://host/?next=https://user:s3cr3t@other/&x=y", "http://host/?next=https://(hidden)@other/&x=y"),
     ],
 )
 def test_url_is_shown_without_what_is_secret_in_it(url: str, shown: str) -> None:
     assert shown_url(url) == shown
+
+
+def test_urls_inside_of_a_field_are_shown_as_urls() -> None:
+    link = '<https://u:s3cr3t@host/?token=s3cr3t>; rel="next", <https://host/a@b>'
+    shown = '<https://(hidden)@host/?token=(hidden)>; rel="next", <https://host/a@b>'
+    assert shown_value("link", link) == shown
+    assert shown_value("link", shown) == shown
 
 
 def test_location_is_shown_as_a_url() -> None:
