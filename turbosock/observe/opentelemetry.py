@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -71,6 +72,10 @@ class OpenTelemetry(Observer):
     def __init__(self, tracer_provider: Any = None, meter_provider: Any = None, *, propagate: bool = False) -> None:
         if not isinstance(propagate, bool):
             raise InvalidOption(f"propagate={propagate!r}: give True or False")
+        if tracer_provider is not None and not hasattr(tracer_provider, "get_tracer"):
+            raise InvalidOption(f"tracer_provider: a {type(tracer_provider).__name__} was given; give a TracerProvider")
+        if meter_provider is not None and not hasattr(meter_provider, "get_meter"):
+            raise InvalidOption(f"meter_provider: a {type(meter_provider).__name__} was given; give a MeterProvider")
         try:
             self._trace: Any = importlib.import_module("opentelemetry.trace")
             self._context: Any = importlib.import_module("opentelemetry.context")
@@ -89,8 +94,9 @@ class OpenTelemetry(Observer):
             explicit_bucket_boundaries_advisory=_BOUNDARIES,
         )
         self._propagate = propagate
-        # Spans of requests that are prepared and not sent, by what the fields of the propagator say.
-        self._pending: dict[tuple[str | None, ...], Any] = {}
+        # Spans of requests that are prepared and not sent, by what the fields of the propagator say; its steps are
+        # whole ones, whatever other threads do meanwhile.
+        self._pending: OrderedDict[tuple[str | None, ...], Any] = OrderedDict()
         self._names: tuple[str, ...] = ()
         self._traces: WeakKeyDictionary[Chained, _Trace] = WeakKeyDictionary()
 
@@ -109,7 +115,7 @@ class OpenTelemetry(Observer):
                 self._pending[tuple(carrier.values())] = span
                 if len(self._pending) > MAX_PENDING_SPANS:
                     # Requests that were refused, or whose fields were their caller's own.
-                    del self._pending[next(iter(self._pending))]
+                    self._pending.popitem(last=False)
             except Exception:
                 self.cut_off("prepare")
 

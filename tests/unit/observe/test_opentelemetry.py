@@ -179,6 +179,12 @@ def test_without_the_api_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
         OpenTelemetry()
 
 
+@pytest.mark.parametrize("name", ["tracer_provider", "meter_provider"])
+def test_provider_of_another_type_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InvalidOption, match=name):
+        OpenTelemetry(**{name: 7})
+
+
 def test_propagate_is_a_bool() -> None:
     with pytest.raises(InvalidOption, match="propagate"):
         OpenTelemetry(propagate=1)  # type: ignore[arg-type]  # refused
