@@ -280,6 +280,8 @@ def test_option_that_cannot_work_is_named(path: Path, options: dict[str, Any]) -
 def test_path_that_is_none_is_named() -> None:
     with pytest.raises(InvalidOption, match="path"):
         Recorder(5)  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(InvalidOption, match="path"):
+        Recorder("list\0.json")
 
 
 def test_replay_of_a_cassette_that_is_not_there_says_so(path: Path) -> None:

@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 
 from turbosock import limits
 from turbosock.errors import CassetteError, InvalidHeader, InvalidOption
+from turbosock.observe.hidden import shown_url
 from turbosock.protocol.http1.headers import HeaderList
 from turbosock.testing.cassettes.bodies import body_as_json, body_of_json, write_whole
 from turbosock.testing.cassettes.entry import Entry, RecordedAnswer, RecordedRequest, TextField
@@ -86,6 +87,9 @@ def load(path: Path) -> list[Entry]:
         said = json.loads(text)
     except json.JSONDecodeError as error:
         raise CassetteError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}{_MEND}") from error
+    except ValueError as error:
+        # An integer of thousands of digits.
+        raise CassetteError(f"{path}: {error}{_MEND}") from error
     except RecursionError as error:
         raise CassetteError(f"{path}: is nested too deep for a cassette") from error
     if not isinstance(said, dict) or _MARK not in said:
@@ -110,7 +114,7 @@ def _told(each: Any) -> str:
     request = each.get("request") if isinstance(each, dict) else None
     if not isinstance(request, dict):
         return ""
-    return f" ({request.get('method')} {request.get('url')})"
+    return f" ({request.get('method')} {shown_url(str(request.get('url')))})"
 
 
 def _entry_as_json(entry: Entry, redaction: Redaction, folder: Path) -> dict[str, Any]:

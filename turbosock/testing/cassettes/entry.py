@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from turbosock.observe.hidden import shown_url
 from turbosock.protocol.http1.headers import HeaderList
 
 TextField = tuple[str, str]
@@ -48,7 +49,7 @@ class RecordedRequest:
     body: RecordedBody
 
     def __str__(self) -> str:
-        return f"{self.method} {self.url}"
+        return f"{self.method} {shown_url(self.url)}"
 
 
 @dataclass(slots=True)

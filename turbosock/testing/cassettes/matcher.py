@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from turbosock.errors import CassetteError
+from turbosock.observe.hidden import shown_url
 from turbosock.testing.cassettes.bodies import comparable, content_of
 from turbosock.testing.cassettes.entry import Entry, RecordedRequest, values_of
 from turbosock.testing.cassettes.redaction import Redaction
@@ -88,7 +89,7 @@ class Matcher:
 
     def mismatch(self, request: RecordedRequest) -> CassetteError:
         """The error of a request that no entry answers."""
-        shown = f"{request.method} {self._redaction.url(request.url)}"
+        shown = f"{request.method} {shown_url(self._redaction.url(request.url))}"
         name = self._path.name
         left = self.unused
         if not self._entries:

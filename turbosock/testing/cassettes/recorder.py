@@ -85,6 +85,8 @@ class Recorder:
     ) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidOption(f"path: a {type(path).__name__} was given; give the path of a .json file")
+        if "\0" in str(path):
+            raise InvalidOption(f"path={path!r}: no path holds NUL; give the path of a .json file")
         self.path = Path(path)
         if mode not in ("once", "record", "replay"):
             raise InvalidOption(f"mode={mode!r}: give 'once', 'record' or 'replay'")

@@ -119,6 +119,7 @@ DAMAGED = {
     '{"turbosock_cassette": 2}': "has version 2; this turbosock reads version 1",
     '{"turbosock_cassette": 1}': "no list of entries",
     "[" * 100_000: "nested too deep",
+    "1" * 10_000: "integer",
     said(lambda entry: entry.pop("answer")): rf"entry 2 \(GET {URL[:9]}.*: the entry has no 'answer'",
     said(lambda entry: entry.update(odd=1)): "entry 2 .*: the entry has 'odd', which is unknown",
     said(lambda entry: entry.update(request=7)): "entry 2: request is no object",
@@ -140,6 +141,14 @@ def test_damage_is_told_with_its_place(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(CassetteError, match=rf"c\.json.*{DAMAGED[text]}"):
         load(path)
+
+
+def test_damage_is_told_without_the_secrets_of_its_entry(path: Path) -> None:
+    path.write_text(said(lambda entry: entry.update(request={"method": "GET", "url": "http://u:word@h/?token=word"})))
+    path.write_text(path.read_text().replace('"HTTP/2"', '"HTTP/9"'))
+    with pytest.raises(CassetteError) as caught:
+        load(path)
+    assert "word" not in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_told(path: Path) -> None:

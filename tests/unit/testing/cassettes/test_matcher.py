@@ -45,6 +45,16 @@ def test_entries_answer_in_the_order_of_their_kind(
     assert [None if entry is None else entry.number for entry in found] == expected
 
 
+def test_mismatch_of_a_cassette_that_shows_all_hides_secrets() -> None:
+    answer = RecordedAnswer("HTTP/1.1", 200, "OK", [], RecordedBody(), [])
+    entries = [Entry(asked("GET", "/?token=word"), answer, 1)]
+    shows_all = Redaction(False, [])
+    found = Matcher(Path("c.json"), entries, shows_all, strict=True, ordered=True, headers=())
+    words = str(found.mismatch(asked("GET", "/?token=sword")))
+    assert "token=(hidden)" in words
+    assert "word" not in words
+
+
 @pytest.mark.parametrize(
     ("recorded", "present", "agree"),
     [
