@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from turbosock.config import check_count
 from turbosock.errors import InvalidOption, TurbosockError
 from turbosock.pool.queue_handle import check_wait
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
@@ -52,6 +53,7 @@ class Answer:
     error: TurbosockError | Failure | None = None
 
     def __post_init__(self) -> None:
+        check_count("status_code", self.status_code, 200, 999)
         check_wait("delay_s", self.delay_s)
         check_wait("interval_s", self.interval_s)
         if not isinstance(self.content, (bytes, str)):
@@ -92,7 +94,10 @@ class Answer:
                 return json_module.dumps(self.json, separators=(",", ":")).encode()
             except (TypeError, ValueError, RecursionError) as error:
                 raise InvalidOption(f"json: {error}") from error
-        return self.content.encode() if isinstance(self.content, str) else self.content
+        try:
+            return self.content.encode() if isinstance(self.content, str) else self.content
+        except UnicodeEncodeError as error:
+            raise InvalidOption(f"content: {error}") from error
 
     def fields(self) -> HeaderList:
         """The fields, with the type that JSON has where none is given."""

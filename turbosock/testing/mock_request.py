@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from turbosock.observe.hidden import shown_url
+
 if TYPE_CHECKING:
     from turbosock.protocol.http1.headers import HeaderList
     from turbosock.server.request import Request
@@ -50,5 +52,8 @@ class MockRequest:
         """What the body says, in JSON; raises ValueError where it is none."""
         return json.loads(self.content)
 
+    def __str__(self) -> str:
+        return f"{self.method} {shown_url(self.url)}"
+
     def __repr__(self) -> str:
-        return f"<MockRequest {self.method} {self.url}>"
+        return f"<MockRequest {self}>"

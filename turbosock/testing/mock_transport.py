@@ -74,6 +74,8 @@ class MockTransport:
             raise InvalidOption(f"network={network!r}: give a Network, or None")
         if http_version not in _VERSIONS:
             raise InvalidOption(f"http_version={http_version!r}: give one of {', '.join(_VERSIONS)}")
+        if not isinstance(strict, bool):
+            raise InvalidOption(f"strict={strict!r}: give True or False")
         self._network = Network() if network is None else network
         self._owns_network = network is None
         self._strict = strict
@@ -203,7 +205,7 @@ class MockTransport:
             return found
         number = "a request" if count is None else f"{count} requests"
         with_body = "" if body is None else f" with the body {body!r}"
-        there = "; ".join(f"{each.method} {each.url}" for each in self.requests) or "none"
+        there = "; ".join(str(each) for each in self.requests) or "none"
         raise AssertionError(f"{number} {wanted}{with_body} expected, {len(found)} sent; of all: {there}")
 
     def assert_all_used(self) -> None:
@@ -256,9 +258,7 @@ class MockTransport:
             self._break(exchange, sock, error)
             return
         except Exception as error:
-            failure = MisuseError(
-                f"the answer to {request.method} {request.url} raised {error!r}", code="answer_failed"
-            )
+            failure = MisuseError(f"the answer to {request} raised {error!r}", code="answer_failed")
             failure.__cause__ = error
             self._break(exchange, sock, failure)
             return
@@ -269,7 +269,7 @@ class MockTransport:
 
     def _from_queue(self, request: MockRequest) -> Answer:
         if not self._queue:
-            words = f"no answer for {request.method} {request.url}: the routes there are: {listed(self._routes)}"
+            words = f"no answer for {request}: the routes there are: {listed(self._routes)}"
             self._faults.append(words)
             raise MisuseError(f"{words}; give one with route(), or an answer with add()", code="no_route")
         queued = self._queue.popleft()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from turbosock.errors import InvalidOption
+from turbosock.observe.hidden import shown_url, shown_value
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.testing.answer import Answer
 
@@ -43,7 +44,7 @@ class Route:
     ) -> None:
         if method is not None and (not isinstance(method, str) or not method):
             raise InvalidOption(f"method={method!r}: give one as 'GET', or None for any")
-        if not isinstance(url, (str, re.Pattern)) or not url:
+        if not isinstance(url.pattern if isinstance(url, re.Pattern) else url, str) or not url:
             raise InvalidOption(f"url={url!r}: give a URL, a path, a host, or a compiled pattern")
         if script is None and not isinstance(answer, Answer) and not callable(answer):
             raise InvalidOption(f"answer={answer!r}: give an Answer, or a function of a MockRequest")
@@ -52,7 +53,10 @@ class Route:
         self._method = method
         self._url = url
         self._pattern = _pattern(url)
-        self._headers = [(name, value.strip()) for name, value in HeaderList(headers).raw]
+        try:
+            self._headers = [(name, value.strip()) for name, value in HeaderList(headers).raw]
+        except (TypeError, ValueError) as wrong:
+            raise InvalidOption(f"headers: {wrong}") from wrong
         self._answer = answer
         self.times = times
         self.script = script
@@ -86,9 +90,11 @@ class Route:
         return made
 
     def __str__(self) -> str:
-        url = self._url if isinstance(self._url, str) else f"re:{self._url.pattern}"
+        url = shown_url(self._url) if isinstance(self._url, str) else f"re:{self._url.pattern}"
         words = [self._method or ("WEBSOCKET" if self.script is not None else "*"), url]
-        words += [f"[{name.decode('latin-1')}: {value.decode('latin-1')}]" for name, value in self._headers]
+        for raw_name, raw_value in self._headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            words.append(f"[{name}: {shown_value(name.lower(), value)}]")
         if self.times is not None:
             words.append(f"({self.count} of {self.times})")
         return " ".join(words)

@@ -516,6 +516,25 @@ def test_fields_that_contradict_the_body_end_the_request(
             client.get(URL)
 
 
+def test_interim_status_is_no_answer() -> None:
+    with pytest.raises(InvalidOption, match="status_code"):
+        Answer(100)
+
+
+def test_text_that_is_no_utf8_is_named() -> None:
+    with pytest.raises(InvalidOption, match="content"):
+        Answer(content="\ud800")
+
+
+def test_secrets_of_requests_and_routes_are_in_no_message(mock: MockTransport, client: Client) -> None:
+    mock.route("PUT", "https://api.example/?api_key=word", match_headers={"Authorization": "Bearer word"})
+    with pytest.raises(MisuseError, match="no answer for POST") as caught:
+        client.post("https://user:word@api.example/?token=word")
+    with pytest.raises(AssertionError, match="a request PUT") as missing:
+        mock.assert_sent("PUT", headers={"Authorization": "Bearer word"})
+    assert "word" not in f"{caught.value} {missing.value} {mock.requests}"
+
+
 def test_body_is_given_in_one_way(mock: MockTransport) -> None:
     with pytest.raises(InvalidOption, match="json: the body is given by content"):
         mock.add(content="a", json=1)
@@ -534,6 +553,7 @@ def test_body_is_given_in_one_way(mock: MockTransport) -> None:
         ((7, "*"), "method"),
         (("GET", ""), "url"),
         (("GET", 7), "url"),
+        (("GET", re.compile(b"bytes")), "url"),
         (("GET", "*", 7), "answer"),
     ],
 )
@@ -543,6 +563,8 @@ def test_route_is_checked(mock: MockTransport, arguments: tuple[Any, ...], name:
     for times in (0, True, "1"):
         with pytest.raises(InvalidOption, match="times"):
             mock.route("GET", "*", times=times)  # type: ignore[arg-type]  # which is the mistake
+    with pytest.raises(InvalidOption, match="headers"):
+        mock.route("GET", "*", match_headers=7)  # type: ignore[arg-type]  # which is the mistake
 
 
 def test_steps_are_checked(mock: MockTransport) -> None:
@@ -556,7 +578,7 @@ def test_steps_are_checked(mock: MockTransport) -> None:
             mock.websocket("*", *each)
 
 
-@pytest.mark.parametrize(("name", "bad"), [("network", "lan"), ("http_version", "HTTP/3")])
+@pytest.mark.parametrize(("name", "bad"), [("network", "lan"), ("http_version", "HTTP/3"), ("strict", "no")])
 def test_options_of_a_mock_are_checked(name: str, bad: Any) -> None:
     with pytest.raises(InvalidOption, match=name):
         MockTransport(**{name: bad})
