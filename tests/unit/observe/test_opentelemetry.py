@@ -181,8 +181,9 @@ def test_without_the_api_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", ["tracer_provider", "meter_provider"])
 def test_provider_of_another_type_is_refused_by_name(name: str) -> None:
+    options: dict[str, Any] = {name: 7}
     with pytest.raises(InvalidOption, match=name):
-        OpenTelemetry(**{name: 7})
+        OpenTelemetry(**options)
 
 
 def test_propagate_is_a_bool() -> None:

@@ -58,6 +58,8 @@ class Fault:
     xor: int = 0xFF
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kind, FaultKind):
+            raise InvalidOption(f"kind={self.kind!r}: make it with Fault.cut(at=1000) and its like")
         if not isinstance(self.direction, Direction):
             raise InvalidOption(f"direction={self.direction!r}: give a Direction")
         check_count("at", self.at, 0, MAX_PLACE)

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from support.seeds import seeds
+from turbosock import InvalidOption
 from turbosock.testing import Direction, Fault
 from turbosock.testing.faults.course import Course, End
 
@@ -83,3 +84,8 @@ def test_what_happens_is_noted_and_nothing_else() -> None:
 )
 def test_fault_says_what_it_is(fault: Fault, words: str) -> None:
     assert str(fault) == words
+
+
+def test_fault_of_no_kind_is_refused_by_name() -> None:
+    with pytest.raises(InvalidOption, match="kind"):
+        Fault("cut", 5)  # type: ignore[arg-type]  # which is the mistake
