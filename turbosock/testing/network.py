@@ -121,6 +121,10 @@ class Network:
             StateError: after close().
         """
         self._check_open("listen() needs")
+        if address is not None and not isinstance(address, (str, tuple)):
+            raise InvalidOption(f"address={address!r}: give (host, port), a path, or None")
+        if loop is not None and not isinstance(loop, Loop):
+            raise InvalidOption(f"loop: a {type(loop).__name__} was given; give a Loop, or None")
         known = self._listeners.get(address)
         if known is not None and not known[0].closed:
             raise InvalidOption(f"address={address!r}: somebody serves there already")

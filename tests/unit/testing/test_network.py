@@ -326,6 +326,10 @@ def test_options_of_listen_are_checked() -> None:
             network.listen(None, handler=echo, colour="red")
         with pytest.raises(InvalidOption, match="alpn"):
             network.listen(None, handler=echo, alpn="h3")
+        with pytest.raises(InvalidOption, match="address"):
+            network.listen(["h", 80], handler=echo)  # type: ignore[arg-type]  # which is the mistake
+        with pytest.raises(InvalidOption, match="loop"):
+            network.listen(None, handler=echo, loop="mine")  # type: ignore[arg-type]  # which is the mistake
 
 
 def test_loop_takes_no_other_clock_beside_that_of_a_network() -> None:
