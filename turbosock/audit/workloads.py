@@ -270,6 +270,8 @@ def _ticks(target: str) -> Work:
     except TurbosockError:
         raise
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name:
+            raise AuditError(f"{target}: there is no module {module_name}, neither here nor installed") from error
         raise AuditError(f"{target}: {failure_line(error)}") from error
     for name in path.split("."):
         found = getattr(found, name, None)
