@@ -1,8 +1,8 @@
 """Redaction: what a cassette does not tell: credentials and cookies, and what its user names.
 
-Hidden are what `observe/hidden.py` recognises (fields of credentials, fields and query parameters named like secrets,
-user information in URLs) and the values of cookies, whose names and attributes stay, so that a replay sets and sends
-them. Names that a user gives are hidden as fields, cookies, query parameters, and members of JSON objects and forms.
+Hidden are what `observe/hidden.py` recognises (fields of credentials; fields, query parameters and members of forms
+named like secrets; user information in URLs) and the values of cookies, whose names and attributes stay, so that a
+replay sets and sends them. Names that a user gives are hidden as fields, cookies, query parameters, and members of JSON objects and forms.
 
 Invariant: what was redacted is not changed by being redacted again; so a recorded request and a present one are
 compared as both would be written.
@@ -10,12 +10,16 @@ compared as both would be written.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from turbosock.errors import InvalidOption
 from turbosock.observe.hidden import HIDDEN, shown_url, shown_value
 from turbosock.testing.cassettes.entry import TextField
+
+_JSON: Final = json.JSONDecoder(strict=False)
 
 
 def checked_names(argument: str, names: Iterable[str]) -> list[str]:
@@ -50,9 +54,9 @@ class Redaction:
         self.enabled = enabled
         self._names = frozenset(checked_names("secrets", names))
         alternatives = "|".join(re.escape(name) for name in sorted(self._names))
-        self._parameter = re.compile(rf"(?i)(?<=[?&#;])((?:{alternatives})=)[^&#;]*")
+        self._parameter = re.compile(rf"(?i)(?<=[?&#;])((?:{alternatives})=)[^&#;>]*")
         self._form = re.compile(rf"(?i)((?:^|&)(?:{alternatives})=)[^&]*")
-        self._member = re.compile(rf'(?i)("(?:{alternatives})"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9.eE+-]+)')
+        self._member = re.compile(rf'(?i)"(?:{alternatives})"\s*:\s*')
 
     def url(self, url: str) -> str:
         """A URL without secrets."""
@@ -79,13 +83,32 @@ class Redaction:
         return self.url(shown) if "://" in shown else shown
 
     def text(self, text: str, content_type: str) -> str:
-        """The text of a body without what the user named."""
-        if not (self.enabled and self._names):
+        """The text of a body without what the user named, and a form without what its names say to be secret."""
+        if not self.enabled:
             return text
         if "x-www-form-urlencoded" in content_type:
-            return self._form.sub(rf"\1{HIDDEN}", text)
+            # It is written as a query is.
+            text = shown_url(f"?{text}")[1:]
+            return self._form.sub(rf"\1{HIDDEN}", text) if self._names else text
         # Whatever calls itself something else may hold JSON all the same: lines of a log, events.
-        return self._member.sub(rf'\1"{HIDDEN}"', text)
+        return self._without_members(text) if self._names else text
+
+    def _without_members(self, text: str) -> str:
+        parts = []
+        at = 0
+        for member in self._member.finditer(text):
+            if member.start() >= at:
+                parts += [text[at : member.end()], f'"{HIDDEN}"']
+                at = _end_of_value(text, member.end())
+        return "".join([*parts, text[at:]])
+
+
+def _end_of_value(text: str, start: int) -> int:
+    """Behind the JSON value that begins at `start`; where there is none, the end of the line."""
+    try:
+        return _JSON.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        return len(text) if (end := text.find("\n", start)) < 0 else end
 
 
 def _hide_cookie(pair: str) -> str:

@@ -22,7 +22,7 @@ NAMED = Redaction(True, ["Door", "session"])
         (("Location", "/p?token=x&page=2"), "/p?token=(hidden)&page=2"),
         (("Referer", "http://me:pw@h/?sig=1#code=2"), "http://(hidden)@h/?sig=(hidden)#code=(hidden)"),
         (("Door", "x"), "(hidden)"),
-        (("Link", "<https://h/?door=x>; rel=next"), "<https://h/?door=(hidden); rel=next"),
+        (("Link", "<https://h/?door=x>; rel=next"), "<https://h/?door=(hidden)>; rel=next"),
         (("Accept", "text/plain"), "text/plain"),
     ],
 )
@@ -38,6 +38,14 @@ def test_fields_are_hidden_by_what_they_hold(field: tuple[str, str], expected: s
     [
         ('{"door": "a\\"b", "x": 1}', "application/json", '{"door": "(hidden)", "x": 1}'),
         ('{"SESSION":-1.5e3}', "", '{"SESSION":"(hidden)"}'),
+        ('{"door": {"a": ["}", "door"]}, "x": 1}', "", '{"door": "(hidden)", "x": 1}'),
+        (
+            '{"door": [{"door": 1}]}\n{"door": null, "x": true}',
+            "",
+            '{"door": "(hidden)"}\n{"door": "(hidden)", "x": true}',
+        ),
+        ('data: {"door": "cut\ndata: x', "text/event-stream", 'data: {"door": "(hidden)"\ndata: x'),
+        ('{"door": ' + "[" * 10_000, "", '{"door": "(hidden)"'),
         ("a=1&door=x&session=", "application/x-www-form-urlencoded", "a=1&door=(hidden)&session=(hidden)"),
         ("door=x", "text/plain", "door=x"),
     ],
@@ -46,3 +54,10 @@ def test_members_that_were_named_are_hidden_in_bodies(text: str, kind: str, expe
     assert NAMED.text(text, kind) == expected
     assert NAMED.text(expected, kind) == expected
     assert USUAL.text(text, kind) == text
+
+
+def test_form_hides_what_its_names_say_to_be_secret() -> None:
+    kind = "application/x-www-form-urlencoded"
+    shown = "password=(hidden)&user=ada&client_secret=(hidden)"
+    assert USUAL.text("password=x&user=ada&client_secret=y", kind) == shown
+    assert USUAL.text(shown, kind) == shown
