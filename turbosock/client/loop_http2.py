@@ -149,6 +149,14 @@ class LoopHttp2Stream(PooledSteps, Http2Stream):
         self.take_note(done)
         return done
 
+    def break_off(self, error: BaseException) -> None:
+        # The exchange hears of it by what is raised: called from within its own step, it would find its memory lent.
+        owner, self.owner = self.owner, None
+        try:
+            super().break_off(error)
+        finally:
+            self.owner = owner
+
     @property
     def complete(self) -> bool:
         return self.ended and not self._lent and not self.backlog.length

@@ -499,10 +499,14 @@ class Http2Stream(Stream):
             try:
                 engine.consumed(self, count)
             except BaseException as error:
-                self.session.break_off(error)
+                self.break_off(error)
                 raise
             if self.owed < before + count:
                 self.session.flush_soon()
+
+    def break_off(self, error: BaseException) -> None:
+        """A step of this stream's reader broke off in the engine, and nobody knows what was said of it."""
+        self.session.break_off(error)
 
     def drain(self) -> bool:
         """Whether the answer is over, with what of it nobody wants; it never waits: the peer is told to stop."""
