@@ -274,7 +274,7 @@ def test_command_compares_with_what_is_installed(
     [
         (["http://127.0.0.1:1/"], "connect"),
         (["game:raises"], "game:raises failed: ValueError"),
-        (["nowhere:step"], "No module named"),
+        (["nowhere:step"], "there is no module"),
         (["word"], "target"),
         (["game:idle", "--in-flight", "3"], "in_flight"),
         (["game:idle", "--events"], "events"),
