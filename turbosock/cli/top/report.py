@@ -77,7 +77,8 @@ def _rows(rows: list[tuple[str, Tally, Tally]], seconds: float) -> list[Line]:
     for index, row in enumerate(cells):
         text = "  ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         bad = index > 0 and (rows[index - 1][2].failures or rows[index - 1][2].of_class(5))
-        lines.append(Line(f"{row[0].ljust(widths[0])}  {text}", "bad" if bad else ""))
+        # The URL comes last: it is what a narrow terminal may cut.
+        lines.append(Line(f"{text}  {row[0]}".rstrip(), "bad" if bad else ""))
     return lines
 
 

@@ -35,12 +35,12 @@ def test_table_has_a_row_for_each_url_and_one_for_all() -> None:
         assert cells(lines[0]) == ["turbosock top", "1 s", "1 in flight", "3 answered", "1 failed"]
         assert cells(lines[1]) == ["rate", "p50", "p99", "max", "2xx", "3xx", "4xx", "5xx", "failed", "bytes"]
         row_a, row_b, row_all = lines[2:5]
-        assert cells(row_a)[:2] == ["http://host/a", "2/s"]
-        assert cells(row_a)[3:] == ["8.00 ms", "8.00 ms", "2", "0", "0", "0", "0", "10 B/s"]
-        assert cells(row_b)[5:] == ["0", "0", "0", "1", "1", "0 B/s"]
-        assert cells(row_all)[:2] == ["all", "3/s"]
+        assert cells(row_a)[0] == "2/s"
+        assert cells(row_a)[2:] == ["8.00 ms", "8.00 ms", "2", "0", "0", "0", "0", "10 B/s", "http://host/a"]
+        assert cells(row_b)[4:-1] == ["0", "0", "0", "1", "1", "0 B/s"]
+        assert (cells(row_all)[0], cells(row_all)[-1]) == ("3/s", "all")
         assert [line.style for line in (row_a, row_b, row_all)] == ["", "bad", "bad"]
-        assert len({len(line.text) for line in lines[1:5]}) == 1
+        assert len({line.text.index(cells(line)[-1]) for line in lines[2:5]}) == 1
 
 
 def test_table_tells_connections_pools_and_the_last_error() -> None:
@@ -59,10 +59,10 @@ def test_rates_are_of_the_interval_and_counts_of_all() -> None:
         stage.clock.advance(1)
         stage.load.look()
         row = table(stage.load, stage.clock.advance(1))[2]
-        assert cells(row)[:5] == ["http://host/a", "0/s", "-", "-", "-"]
-        assert cells(row)[5] == "1"
-        assert cells(summary(stage.load, stage.clock.now_ns())[2])[1] == "0/s"
-        assert cells(summary(stage.load, stage.load.started_ns + 1_000_000_000)[2])[1] == "1/s"
+        assert cells(row)[:5] == ["0/s", "-", "-", "-", "1"]
+        assert cells(row)[-1] == "http://host/a"
+        assert cells(summary(stage.load, stage.clock.now_ns())[2])[0] == "0/s"
+        assert cells(summary(stage.load, stage.load.started_ns + 1_000_000_000)[2])[0] == "1/s"
 
 
 def test_one_line_has_all_together() -> None:
@@ -82,4 +82,4 @@ def test_summary_names_statuses_and_errors() -> None:
 def test_long_url_is_cut() -> None:
     with TopStage("/" + "x" * 100, places=1) as stage:
         stage.turn()
-        assert cells(table(stage.load, stage.clock.now_ns())[2])[0] == "http://host/" + "x" * 35 + "…"
+        assert cells(table(stage.load, stage.clock.now_ns())[2])[-1] == "http://host/" + "x" * 35 + "…"
