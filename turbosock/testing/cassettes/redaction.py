@@ -2,7 +2,8 @@
 
 Hidden are what `observe/hidden.py` recognises (fields of credentials; fields, query parameters and members of forms
 named like secrets; user information in URLs) and the values of cookies, whose names and attributes stay, so that a
-replay sets and sends them. Names that a user gives are hidden as fields, cookies, query parameters, and members of JSON objects and forms.
+replay sets and sends them. Names that a user gives are hidden as fields, cookies, query parameters, and members of JSON
+objects and forms.
 
 Invariant: what was redacted is not changed by being redacted again; so a recorded request and a present one are
 compared as both would be written.
