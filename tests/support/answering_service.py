@@ -57,7 +57,7 @@ class Service:
 def answering_service(kind: str, owner: type[Client] | type[Loop]) -> Iterator[Service]:
     """A service of this kind for a Client or a Loop."""
     if kind == "server":
-        with _Server() as server, owner() as real:
+        with AnsweringServer() as server, owner() as real:
             yield Service(Face(real), server.url(""))
         return
     version = "HTTP/2" if "2" in kind else "HTTP/1.1"
@@ -69,7 +69,7 @@ def answering_service(kind: str, owner: type[Client] | type[Loop]) -> Iterator[S
         yield Service(Face(asking), "https://service.example")
 
 
-class _Server(RunningListener):
+class AnsweringServer(RunningListener):
     """Answers as the mock does."""
 
     def __init__(self) -> None:

@@ -6,13 +6,14 @@ The first part is held against a real server as well: what a program may rely on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.answering_service import KINDS, Service, answering_service
+from support.answering_service import KINDS, AnsweringServer, Service, answering_service
+from support.faces import Face
 from turbosock import (
     Client,
     Config,
@@ -160,6 +161,31 @@ def test_websocket_goes_through_its_script(service: Service) -> None:
         if 1000 in told:
             break
     assert told == ["welcome", b"binary", 1000]
+
+
+@pytest.mark.parametrize("owner", [Client, Loop])
+@pytest.mark.parametrize(
+    "held",
+    [
+        test_answer_has_status_fields_and_body,
+        test_json_is_read_as_it_was_given,
+        test_statuses_and_bodies_of_every_kind_arrive,
+        test_head_brings_the_fields_alone,
+        test_bodies_of_requests_arrive_whole,
+        test_redirects_are_followed,
+        test_events_arrive_and_the_stream_ends,
+    ],
+)
+def test_what_holds_for_the_server_holds_for_the_cassette_of_that_run(
+    held: Callable[[Service], None], owner: type[Client] | type[Loop], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    with AnsweringServer() as server:
+        base = server.url("")
+        with Recorder(path, mode="record") as recorder, owner(connector=recorder) as asking:
+            held(Service(Face(asking), base))
+    with Recorder(path, mode="replay") as replay, owner(connector=replay) as asking:
+        held(Service(Face(asking), base))
 
 
 # What is the mock's alone
