@@ -108,6 +108,17 @@ class Interrupter:
         finally:
             sys.settrace(before)
 
+    def failure(self, call: Callable[[], object], target: int, hang_s: int) -> str | None:
+        """Call, interrupted at `target`: what is wrong with how it ended; None where the caller saw the interrupt."""
+        try:
+            with guarded(hang_s):
+                self.run(call, target)
+        except KeyboardInterrupt:
+            return None
+        except Exception as error:
+            return f"becomes {type(error).__name__}: {error}"
+        return "goes nowhere" if self.where is not None else None
+
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
         # What is raised in a finalizer goes nowhere.

@@ -163,18 +163,9 @@ def interrupt(subject: Subject, scenario: Callable[[], None], targets: Iterator[
     hits = 0
     try:
         for target in targets:
-            what = None
-            try:
-                with guarded(HANG_S):
-                    interrupter.run(scenario, target)
-            except KeyboardInterrupt:
-                pass
-            except Exception as error:
-                what = f"becomes {type(error).__name__}: {error}"
-            else:
-                if interrupter.where is None:
-                    break
-                what = "goes nowhere"
+            what = interrupter.failure(scenario, target, HANG_S)
+            if what is None and interrupter.where is None:
+                break
             hits += 1
             try:
                 with guarded(HANG_S):

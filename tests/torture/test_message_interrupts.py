@@ -239,16 +239,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], seed: int, *, open
     failures: dict[str, list[str]] = {}
     for target in sorted(Random(seed).sample(places, min(SAMPLE, len(places)))):
         prepare()
-        what: Any = None
-        try:
-            with guarded(HANG_S):
-                interrupter.run(scenario, target)
-        except KeyboardInterrupt:
-            pass
-        except Exception as error:
-            what = f"becomes {type(error).__name__}: {error}"
-        else:
-            what = "goes nowhere" if interrupter.where is not None else None
+        what = interrupter.failure(scenario, target, HANG_S)
         try:
             with guarded(HANG_S):
                 check()

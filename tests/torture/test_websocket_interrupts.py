@@ -10,7 +10,6 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -115,16 +114,7 @@ def interrupt(subject: Subject, scenario: Callable[[], None], opened: bool, seed
     failures: dict[str, list[str]] = {}
     for target in sorted(Random(seed).sample(places, min(SAMPLE, len(places)))):
         subject.prepare(opened)
-        what: Any = None
-        try:
-            with guarded(HANG_S):
-                interrupter.run(scenario, target)
-        except KeyboardInterrupt:
-            pass
-        except Exception as error:
-            what = f"becomes {type(error).__name__}: {error}"
-        else:
-            what = "goes nowhere" if interrupter.where is not None else None
+        what = interrupter.failure(scenario, target, HANG_S)
         try:
             with guarded(HANG_S):
                 subject.check()

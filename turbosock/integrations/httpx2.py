@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from turbosock.config import Config, PoolConfig, TlsConfig
-from turbosock.integrations.httpx_core import HttpxCore, ResponseBody
-from turbosock.limits import MAX_CONNECTIONS
+from turbosock.config import Config, TlsConfig
+from turbosock.integrations.httpx_core import HttpxCore, ResponseBody, default_config
 
 if TYPE_CHECKING:
     from turbosock.transport.connector import Connector, Wrapper
@@ -34,11 +33,7 @@ class TurbosockTransport(httpx2.BaseTransport):
 
     def __init__(self, config: Config | None = None, *, connector: Connector | Wrapper | None = None) -> None:
         if config is None:
-            config = Config(
-                http_versions=("HTTP/1.1",),
-                tls=TlsConfig(),
-                pool=PoolConfig(max_connections_per_origin=MAX_CONNECTIONS),
-            )
+            config = default_config(TlsConfig())
         self._core = HttpxCore(httpx2, config, connector)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from turbosock import errors, limits
 from turbosock.client.url import KEPT
-from turbosock.config import Config, Timeouts
+from turbosock.config import Config, PoolConfig, Timeouts, TlsConfig
 from turbosock.integrations.clients import ClientSet
 from turbosock.integrations.httpx_response import ForwardedResponse, NetworkStream
 from turbosock.integrations.httpx_trace import TracedResponse
@@ -63,6 +63,15 @@ class Request(Protocol):
     def headers(self) -> Any: ...
     @property
     def extensions(self) -> Mapping[str, Any]: ...
+
+
+def default_config(tls: TlsConfig) -> Config:
+    """What a transport is told that is told nothing: HTTP/1.1, as many connections as there may be, and this of TLS."""
+    return Config(
+        http_versions=("HTTP/1.1",),
+        tls=tls,
+        pool=PoolConfig(max_connections_per_origin=limits.MAX_CONNECTIONS),
+    )
 
 
 class HttpxCore:
