@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import importlib.util
 import inspect
 import re
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import turbosock
+from support.tool import load_tool
 from turbosock import buffers, errors
 from turbosock.buffers import PooledBuffer
 from turbosock.observe import HarRecorder, Observer, OpenTelemetry, PrometheusCollector
@@ -153,12 +153,7 @@ def test_each_public_name_has_one_place_in_the_reference_from_docstrings() -> No
 
 @pytest.fixture(scope="module")
 def limits_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("limits_table", ROOT / "tools" / "limits_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("limits_table.py")
 
 
 def test_limits_page_is_what_limits_py_says(limits_table: ModuleType) -> None:

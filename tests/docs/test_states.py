@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from support.tool import load_tool
 from turbosock.protocol.http1 import state as http1
 from turbosock.protocol.http2 import stream_state
 from turbosock.protocol.websocket import state as websocket
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def diagrams() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("state_diagrams", ROOT / "tools" / "state_diagrams.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("state_diagrams.py")
 
 
 def test_drawings_are_those_of_the_tables(diagrams: ModuleType) -> None:

@@ -20,6 +20,7 @@ from support.scripted_server import (
     await_close,
     await_event,
     close,
+    echo_paths,
     read_request,
     reset,
     scripted,
@@ -358,18 +359,12 @@ def test_transport_closed_while_a_response_is_read_lets_it_end(client: Any, tran
 
 
 def test_transport_shared_by_threads_mixes_no_answers(client: Any) -> None:
-    def echo(peer: Peer) -> None:
-        # The path, again and again, until the client has gone.
-        while True:
-            head = peer.take_until(b"\r\n\r\n")
-            answer(head.split(b" ", 2)[1])(peer)
-
     def work(number: int) -> None:
         for i in range(20):
             path = f"/{number}/{i}"
             assert client.get(server.url(path)).text == path
 
-    with scripted([echo]) as server, ThreadPoolExecutor(8) as pool:
+    with scripted([echo_paths]) as server, ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, number) for number in range(8)]:
             done.result(30)
         client.close()

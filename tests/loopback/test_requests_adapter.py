@@ -20,12 +20,12 @@ from support.https import Pki, secure
 from support.proxies import accept_socks5
 from support.running_listener import RunningListener
 from support.scripted_server import (
-    Peer,
     Step,
     answer,
     await_close,
     await_event,
     close,
+    echo_paths,
     read_request,
     reset,
     scripted,
@@ -522,18 +522,12 @@ def test_jar_of_cookies_serves_requests_and_turbosock(session: requests.Session)
 
 
 def test_adapter_shared_by_threads_mixes_no_answers(session: requests.Session) -> None:
-    def echo(peer: Peer) -> None:
-        # The path, again and again, until the client has gone.
-        while True:
-            head = peer.take_until(b"\r\n\r\n")
-            answer(head.split(b" ", 2)[1])(peer)
-
     def work(number: int) -> None:
         for i in range(20):
             path = f"/{number}/{i}"
             assert session.get(server.url(path)).text == path
 
-    with scripted([echo]) as server, ThreadPoolExecutor(8) as pool:
+    with scripted([echo_paths]) as server, ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, number) for number in range(8)]:
             done.result(30)
         session.close()

@@ -195,6 +195,13 @@ def signal(event: threading.Event) -> Step:
     return step
 
 
+def echo_paths(peer: Peer) -> None:
+    """Answer each request with its path, until the client has gone."""
+    while True:
+        head = peer.take_until(b"\r\n\r\n")
+        answer(head.split(b" ", 2)[1])(peer)
+
+
 def stall(peer: Peer) -> None:
     """Do nothing, not even read, until the test ends."""
     peer.server.stopping.wait(STEP_DEADLINE_S)

@@ -5,7 +5,6 @@ The suite itself needs Python 2.7 and an hour: it runs in a tox environment of i
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 from pathlib import Path
@@ -14,21 +13,16 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from support.in_thread import InThread
+from support.tool import load_tool
 from turbosock import Client, Loop
 
-RUN = Path(__file__).parent.parent.parent / "tools" / "autobahn" / "run.py"
 GOOD = {"behavior": "OK", "behaviorClose": "OK", "reportfile": "case.json"}
 
 
 @pytest.fixture
 def run() -> ModuleType:
     """tools/autobahn/run.py as a module."""
-    spec = importlib.util.spec_from_file_location("autobahn_run", RUN)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("autobahn/run.py")
 
 
 def judged(run: ModuleType, output: Path, index: dict[str, dict[str, dict[str, str]]], side: str) -> list[str]:

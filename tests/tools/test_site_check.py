@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.tool import load_tool
 
 
 @pytest.fixture(scope="module")
 def site_check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("site_check", ROOT / "tools" / "site_check.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("site_check.py")
 
 
 def site(directory: Path, body: str, sheet: str = "") -> Path:
