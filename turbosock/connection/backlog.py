@@ -3,7 +3,8 @@
 Kept in receive rings, one after another, rented when there is something to keep and given back as they empty. How much
 there can be is bounded by the stream's window, which is credit for exactly this memory.
 
-Invariant: no ring of it is empty, and only the first was read from.
+Invariants: no ring of it is empty, and only the first was read from; the rings hold what `length` says at least, and
+more only where an interrupt broke an `append()` off, which ends the connection: that is never taken.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Backlog:
     def take(self, view: memoryview) -> int:
         """Move as much as there is, or fits, into `view`; how many bytes that is."""
         done = 0
-        room = len(view)
+        room = min(len(view), self.length)
         while self.ring is not None and done < room:
             ring = self.ring
             kept = ring.readable()
