@@ -34,7 +34,7 @@ from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
-from turbosock.client.dial_steps import DialSteps
+from turbosock.client.dials import Dials
 from turbosock.client.event_tally import EventTally
 from turbosock.client.events import EventQueue
 from turbosock.client.exchange import writable_bytes
@@ -198,11 +198,7 @@ class Loop:
         self._overruns = 0
         self._longest_overrun_ns = 0
         self._prewarmer: LoopPrewarmer | None = None
-        # Dials under way, and those of them that have not begun.
-        self.dials: set[DialSteps] = set()
-        self._dials: deque[DialSteps] = deque()
-        self._dials_left = limits.MAX_DIALS_PER_TURN
-        self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
+        self.dials = Dials(clock)
         # Exchanges and streams that were cancelled, or whose middleware wants to be asked again.
         self._called: deque[Attended] = deque()
         # Event streams that are not closed.
@@ -601,19 +597,6 @@ class Loop:
         """
         return broadcast(connections, data, key)
 
-    def queue_dial(self, dial: DialSteps) -> None:
-        """For exchanges: begin a dial now, or in a later turn when too many begin at once; its deadline stands."""
-        dial.arm()
-        self.dials.add(dial)
-        self._dials.append(dial)
-
-    def take_handshake_step(self) -> bool:
-        """For dials: whether a TLS handshake may take a step in this turn; each True is one."""
-        if not self._handshake_steps_left:
-            return False
-        self._handshake_steps_left -= 1
-        return True
-
     def cancel_later(self, exchange: Exchange) -> None:
         """For exchanges: end a cancelled one in this thread."""
         if _here.thread == self._thread:
@@ -676,8 +659,9 @@ class Loop:
         self._turning = True
         try:
             self._thread = _here.thread
-            self._dials_left = limits.MAX_DIALS_PER_TURN
-            self._handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
+            dials = self.dials
+            dials.beginnings_left = limits.MAX_DIALS_PER_TURN
+            dials.handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
             events = self.events
             events.recycle()
             before = len(events)
@@ -692,10 +676,10 @@ class Loop:
                 messages.resume_starving()
                 if len(events) != before or messages.dirty:
                     timeout = 0.0
-            if self._called or self._dials or self.starved:
+            if self._called or dials.line or self.starved:
                 under_way = self._under_way
                 self._begin_turn(end_ns)
-                if len(events) != before or self._under_way != under_way or self._dials or self._called:
+                if len(events) != before or self._under_way != under_way or dials.line or self._called:
                     # Something to tell, or to do, already.
                     timeout = 0.0
             if before:
@@ -720,10 +704,10 @@ class Loop:
                 stop = Stop.TIME
             if not self.closed and reactor.resolver.pending:
                 reactor.resolver.deliver()
-            if self._dials:
+            if dials.line:
                 if end_ns is None or reactor.clock.now_ns() < end_ns:
-                    self._start_dials(end_ns)
-                if end_ns is not None and self._dials and reactor.clock.now_ns() >= end_ns:
+                    dials.begin(end_ns)
+                if end_ns is not None and dials.line and reactor.clock.now_ns() >= end_ns:
                     stop = Stop.TIME
         except BaseException:
             self._mend()
@@ -780,10 +764,7 @@ class Loop:
             for handler in self.reactor.handlers():
                 if isinstance(handler, StreamListener):
                     handler.mend()
-            for dial in tuple(self.dials):
-                dial.arm()
-                if not dial.begun:
-                    self._dials.append(dial)
+            self.dials.mend()
         except (MemoryError, TurbosockError):
             # What broke off is told; what is not mended ends by its deadline.
             return
@@ -858,7 +839,7 @@ class Loop:
             self._called.popleft().attend()
         if self.starved:
             self._resume_starved()
-        self._start_dials(end_ns)
+        self.dials.begin(end_ns)
 
     def _resume_starved(self) -> None:
         """Let the exchange that starves for longest try; if it is fed, the others follow, each in its own step."""
@@ -873,14 +854,6 @@ class Loop:
             return
         for exchange in waiting[1:]:
             exchange.resume_later()
-
-    def _start_dials(self, end_ns: int | None) -> None:
-        """Begin as many dials as this turn may; one at least, then until `end_ns`."""
-        while self._dials and self._dials_left:
-            self._dials_left -= 1
-            self._dials.popleft().start()
-            if end_ns is not None and self.reactor.clock.now_ns() >= end_ns:
-                return
 
     def flush(self, max_time: float = 0.0) -> int:
         """Send what this tick produced, without reading or delivering anything.
@@ -909,8 +882,8 @@ class Loop:
             end_ns = self.messages.now_ns
             if max_time:
                 end_ns += int(max_time * NS_PER_S)
-            if self._dials:
-                self._start_dials(end_ns if max_time else None)
+            if self.dials.line:
+                self.dials.begin(end_ns if max_time else None)
             before = reactor.bytes_out
             self.messages.flush(end_ns if max_time else None)
             while not self.closed:
@@ -934,7 +907,7 @@ class Loop:
         if self.closed:
             raise self._closed_error("next_deadline() needs")
         messages = self.messages
-        if self._dials or self.starved or len(self.events) or self._called or messages.dirty or messages.starving:
+        if self.dials.line or self.starved or len(self.events) or self._called or messages.dirty or messages.starving:
             return 0.0
         due_ns = self.reactor.next_deadline_ns()
         if due_ns is None:
@@ -1006,11 +979,9 @@ class Loop:
             stream.drop(ClientClosed("the loop was closed while the event stream was open"))
         self.event_streams.clear()
         self.pool.close(_fail_waiter)
-        self._dials.clear()
         for held in tuple(self.held):
             held.close()
-        for dial in tuple(self.dials):
-            dial.close()
+        self.dials.close()
         for connection in tuple(self.pool.connections):
             owner = connection.owner
             if isinstance(owner, Exchange):
@@ -1053,14 +1024,12 @@ class Loop:
         pool.drop_inherited()
         exchanges += [held.exchange for held in self.held]
         self.held.clear()
-        exchanges += [dial.drop() for dial in self.dials]
+        exchanges += self.dials.drop()
         if self._prewarmer is not None:
             self._prewarmer.close()
         for stream in self.event_streams:
             stream.drop(_forked_error())
         self.event_streams.clear()
-        self.dials.clear()
-        self._dials.clear()
         for message_connection in tuple(self.messages.connections):
             message_connection.drop()
         listeners = []

@@ -228,8 +228,7 @@ RULES: dict[str, Rule] = {
             "broadcast": "asks the connections, which say CLOSED",
             "wakeup": "another thread calls it, and cannot know",
             **dict.fromkeys(("attend_later", "begin_event_exchange", "begin_opening", "cancel_later"), INSIDE),
-            "make_event_exchange": INSIDE,
-            **dict.fromkeys(("queue_dial", "take_back", "take_handshake_step"), INSIDE),
+            **dict.fromkeys(("make_event_exchange", "take_back"), INSIDE),
         },
     ),
     "HttpListener": Rule(

@@ -129,7 +129,7 @@ def test_child_of_a_loop_with_a_request_under_way_leaves_it_to_its_parent(loop: 
     exchange = loop.request("GET" if content is None else "POST", peer.url, content=content)
     waiter = None
     if phase == "connecting":
-        loop._start_dials(None)
+        loop.dials.begin(None)
         assert exchange.phase is Phase.CONNECT and loop.dials
     elif phase != "dial queued":
         connection = connect(loop, peer)

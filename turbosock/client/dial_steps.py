@@ -220,7 +220,7 @@ class DialSteps:
         if dial is None or fd not in self._watched:
             return
         try:
-            if self._shakes and not self._loop.take_handshake_step():
+            if self._shakes and not self._loop.dials.take_handshake_step():
                 # Enough for one turn. It stays registered, so that the poller reports it again in the next one.
                 return
             self._unwatch()

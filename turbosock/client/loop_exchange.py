@@ -244,7 +244,7 @@ class Exchange(ExchangeBody, Event):
             self.prepared.origin.released(place)
             raise
         # From here on the place is the dial's to give back.
-        self._loop.queue_dial(dial)
+        self._loop.dials.add(dial)
 
     def on_connected(self, connection: TickedConnection) -> None:
         """The dial succeeded."""

@@ -99,7 +99,7 @@ class LoopPrewarmer(PrewarmOwner):
             origin.released(place)
             target.break_off(error)
             raise
-        self._loop.queue_dial(dial)
+        self._loop.dials.add(dial)
         return True
 
     def stats(self) -> tuple[PrewarmStats, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
-    from turbosock.client.dial_steps import DialSteps
+    from turbosock.client.dials import Dials
     from turbosock.client.event_exchange import EventExchange
     from turbosock.client.event_tally import EventTally
     from turbosock.client.events import EventQueue
@@ -61,7 +61,7 @@ class LoopServices(Protocol):
     pool: ConnectionPool
     starved: list[Exchange]
     chain: Chain | None
-    dials: set[DialSteps]
+    dials: Dials
     exhausted_count: int
     held: set[HeldExchange]
     max_body_bytes: int
@@ -69,12 +69,6 @@ class LoopServices(Protocol):
     source: Source
     session: Session
     messages: MessageServices
-
-    def queue_dial(self, dial: DialSteps) -> None:
-        """Begin a dial in this turn or a later one."""
-
-    def take_handshake_step(self) -> bool:
-        """Whether a TLS handshake may take a step in this turn; each True is one."""
 
     def cancel_later(self, exchange: Exchange) -> None:
         """Another thread cancelled `exchange`: end it in the loop's thread."""

@@ -58,7 +58,7 @@ class Outgoing:
     def begin(self, key: OriginKey, secure: TlsDialer) -> None:
         """Dial, in this turn or a later one."""
         self.dial = dial = _MessageDial(self, self._loop, key, secure)
-        self._loop.queue_dial(dial)
+        self._loop.dials.add(dial)
 
     # What the dial calls
 

@@ -307,7 +307,7 @@ def test_deadline_that_breaks_off_ends_the_exchange_all_the_same(
                     "turbosock.transport.connect_race.start_connect", lambda sock, address: errno.EINPROGRESS
                 )
                 exchange = loop.request("GET", peer.url)
-                loop._start_dials(None)
+                loop.dials.begin(None)
         else:
             first = exchange = loop.request("GET", peer.url)
             connect(loop, peer)

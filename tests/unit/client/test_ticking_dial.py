@@ -124,7 +124,7 @@ def test_loop_takes_the_address_that_answers_while_others_do_not(
     loop.reactor.resolver.resolve("many.test", 80)
     exchange = loop.request("GET", peer.url.replace("127.0.0.1", "many.test"))
     # No turn: an unconnected socket is ready, with a hang-up.
-    loop._start_dials(None)
+    loop.dials.begin(None)
     for _ in range(2):
         clock.advance(0.25)
         loop.reactor.expire_timers()
@@ -197,7 +197,7 @@ def test_dial_that_ran_out_of_time_leaves_its_descriptor_to_others(
             )
             exchange = loop.request("GET", peer.url)
             # No turn: an unconnected socket is ready, with a hang-up.
-            loop._start_dials(None)
+            loop.dials.begin(None)
         clock.advance(10.0)
         loop.reactor.expire_timers()
         assert type(exchange.error) is ConnectTimeout
