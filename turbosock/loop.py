@@ -23,16 +23,13 @@ goes on.
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 from turbosock import limits
-from turbosock.buffers import BufferPool, ObjectPool
+from turbosock.buffers import BufferPool
 from turbosock.client.auth.argument import AuthArgument
-from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.default_headers import default_headers
 from turbosock.client.dials import Dials
 from turbosock.client.event_tally import EventTally
@@ -41,7 +38,7 @@ from turbosock.client.exchange import writable_bytes
 from turbosock.client.loop_connection import LoopConnection
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.loop_prewarm import LoopPrewarmer
-from turbosock.client.loop_services import Attended, HeldExchange
+from turbosock.client.loop_requests import LoopRequests, here
 from turbosock.client.message_dial import MessageOptions, connect
 from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
@@ -58,7 +55,7 @@ from turbosock.connection.broadcast import Broadcast, broadcast
 from turbosock.connection.message_connection import MessageConnection
 from turbosock.connection.message_services import MessageServices
 from turbosock.connection.receive_ring import RingPool
-from turbosock.errors import ClientClosed, InvalidOption, LimitError, StateError, TurbosockError
+from turbosock.errors import ClientClosed, InvalidOption, StateError, TurbosockError
 from turbosock.forks import renewed_in_child
 from turbosock.loop_stats import LoopStats
 from turbosock.poll_result import PollResult, Stop
@@ -81,12 +78,9 @@ from turbosock.transport.transport import SaeaTransport
 
 if TYPE_CHECKING:
     from turbosock.client.cookies import Cookies
-    from turbosock.client.event_exchange import EventExchange
     from turbosock.client.event_stream import ReconnectArgument
-    from turbosock.client.flow import Flow
     from turbosock.client.loop_event_stream import LoopEventStream
-    from turbosock.client.loop_websocket import LoopWebSocketOptions, OpeningExchange
-    from turbosock.client.request import PreparedRequest
+    from turbosock.client.loop_websocket import LoopWebSocketOptions
     from turbosock.connection.http1 import Http1Connection
     from turbosock.connection.http2_session import Http2Session
     from turbosock.connection.message_strategy import Data
@@ -101,16 +95,6 @@ FORKED = "the loop is another process's, of which this one is a fork: {} a Loop 
 _IDLE: Final = Stop.IDLE
 
 NESTED = "{}() was called inside poll() or flush(), by a handler or another thread: call it between turns"
-
-
-class _Here(threading.local):
-    """Which thread this is: the same object each time, where get_ident() makes an int."""
-
-    def __init__(self) -> None:
-        self.thread = threading.get_ident()
-
-
-_here: Final = _Here()
 
 
 class Loop:
@@ -165,13 +149,8 @@ class Loop:
         )
         # Apart from those: an upload must not starve the readers, nor they it.
         self.bodies = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics, name="bodies of requests")
-        # How often a connection was left unread because there was no memory.
-        self.exhausted_count = 0
-        # Exchanges that a link of the chain makes wait, or that wait before another attempt.
-        self.held: set[HeldExchange] = set()
         self.max_body_bytes = config.max_body_bytes
         self.pool = ConnectionPool(config.pool, config.alpn)
-        self.starved: list[Exchange] = []
         self._timeouts = config.timeouts
         self.secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
@@ -187,11 +166,8 @@ class Loop:
             auth=auth,
             cookies=cookies,
         )
-        # No reset on return: an exchange stays readable for whoever holds it, and forgets when it is lent again.
-        self._exchanges: ObjectPool[Exchange] = ObjectPool(
-            self._make_exchange, None, max_idle=limits.MAX_IDLE_EVENTS, pooling=config.zero_alloc
-        )
-        self.events = EventQueue(self._exchanges, pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.requests = LoopRequests(self, pooling=config.zero_alloc)
+        self.events = EventQueue(self.requests.spare, pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.messages = MessageServices(self.events, pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self._result = PollResult()
         # Turns that ended after their max_time, and the longest such time.
@@ -199,17 +175,13 @@ class Loop:
         self._longest_overrun_ns = 0
         self._prewarmer: LoopPrewarmer | None = None
         self.dials = Dials(clock)
-        # Exchanges and streams that were cancelled, or whose middleware wants to be asked again.
-        self._called: deque[Attended] = deque()
         # Event streams that are not closed.
         self.event_streams: set[LoopEventStream] = set()
         self.event_tally = EventTally()
         # Masks what WebSockets send; made with the first.
         self._mask_keys: MaskKeys | None = None
-        self._under_way = 0
         # Whether poll() or flush() runs.
         self._turning = False
-        self._thread = _here.thread
         self._bytes_in = 0.0
         self._bytes_out = 0.0
         # Last, because nobody would close it if something failed after it.
@@ -220,9 +192,6 @@ class Loop:
     def cookies(self) -> Cookies:
         """The jar. Raises InvalidOption where the loop was made with cookies=False."""
         return self.session.cookies
-
-    def _make_exchange(self) -> Exchange:
-        return Exchange(self) if self.chain is None else ChainedExchange(self)
 
     # Requests
 
@@ -258,8 +227,9 @@ class Loop:
         """
         if self.closed:
             raise self._closed_error("request() needs")
-        if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
-            raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
+        requests = self.requests
+        if requests.under_way >= limits.MAX_QUEUED_EXCHANGES:
+            requests.check_room()
         timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
         if into is not None:
             if stream:
@@ -286,26 +256,17 @@ class Loop:
         if prepared is None:
             check_options(options)
             prepared, source, flow, informational = self.session.request(method, url, **options)
-        exchange = self._exchanges.rent()
+        exchange = requests.spare.rent()
         exchange.forget()
         exchange.user = user
         exchange.on_informational = informational
-        self._under_way += 1
+        requests.under_way += 1
         try:
             exchange.begin(prepared, source, timeouts, into, stream, notify, flow)
         except BaseException as error:
-            # It may not have come so far as to note these.
-            exchange.prepared = prepared
-            exchange.notifies = notify
-            self._break_off(exchange, error)
+            requests.break_off(exchange, prepared, notify, error)
             raise
         return exchange
-
-    def _break_off(self, exchange: Exchange, error: BaseException) -> None:
-        try:
-            exchange.break_off(error)
-        finally:
-            self._mend()
 
     def get(self, url: str, **options: Unpack[LoopOptions]) -> Exchange:
         """GET; see `request`."""
@@ -375,30 +336,6 @@ class Loop:
         stream.start()
         return stream
 
-    def make_event_exchange(self, stream: LoopEventStream) -> EventExchange:
-        """For event streams: the exchange of the next connection."""
-        from turbosock.client.event_exchange import ChainedEventExchange, EventExchange
-
-        return EventExchange(self, stream) if self.chain is None else ChainedEventExchange(self, stream)
-
-    def begin_event_exchange(self, exchange: EventExchange, timeouts: Timeouts) -> None:
-        """For event streams: send a request; raises as `request`."""
-        if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
-            raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
-        stream = exchange.events_of
-        prepared, source, flow, informational = self.session.request(
-            stream.method, stream.url, **stream.request_options()
-        )
-        exchange.on_informational = informational
-        self._under_way += 1
-        try:
-            exchange.begin(prepared, source, timeouts, None, True, False, flow)
-        except BaseException as error:
-            exchange.prepared = prepared
-            exchange.notifies = False
-            self._break_off(exchange, error)
-            raise
-
     def websocket(
         self,
         url: str,
@@ -443,21 +380,6 @@ class Loop:
         connection = open_websocket(self, self._mask_keys, url, timeouts, subprotocols, origin, deflate, options)
         connection.user = user
         return connection
-
-    def begin_opening(
-        self, exchange: OpeningExchange, prepared: PreparedRequest, flow: Flow | None, timeouts: Timeouts
-    ) -> None:
-        """For WebSockets: send the request that opens one; raises as `request`."""
-        if self._under_way >= limits.MAX_QUEUED_EXCHANGES:
-            raise LimitError(f"{limits.MAX_QUEUED_EXCHANGES} exchanges are under way: poll() until some are done")
-        self._under_way += 1
-        try:
-            exchange.begin(prepared, None, timeouts, None, False, False, flow)
-        except BaseException as error:
-            exchange.prepared = prepared
-            exchange.notifies = False
-            self._break_off(exchange, error)
-            raise
 
     def prewarm(
         self,
@@ -597,26 +519,6 @@ class Loop:
         """
         return broadcast(connections, data, key)
 
-    def cancel_later(self, exchange: Exchange) -> None:
-        """For exchanges: end a cancelled one in this thread."""
-        if _here.thread == self._thread:
-            exchange.end_cancelled()
-        else:
-            self.attend_later(exchange)
-
-    def attend_later(self, attended: Attended) -> None:
-        """For exchanges and event streams: look after one in the next turn; from any thread."""
-        self._called.append(attended)
-        if _here.thread != self._thread:
-            self.reactor.waker.wake()
-
-    def take_back(self, exchange: Exchange) -> None:
-        """For exchanges: one is done."""
-        self._under_way -= 1
-        if not exchange.notifies and not exchange.gathers and exchange.pooled:
-            # Nobody will be told: it is used again once nobody holds it. Others wait for their event to be over.
-            self._exchanges.give_back(exchange)
-
     # The turn
 
     def poll(
@@ -658,7 +560,8 @@ class Loop:
             raise StateError(NESTED.format("poll"))
         self._turning = True
         try:
-            self._thread = _here.thread
+            requests = self.requests
+            requests.thread = here.thread
             dials = self.dials
             dials.beginnings_left = limits.MAX_DIALS_PER_TURN
             dials.handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
@@ -676,10 +579,11 @@ class Loop:
                 messages.resume_starving()
                 if len(events) != before or messages.dirty:
                     timeout = 0.0
-            if self._called or dials.line or self.starved:
-                under_way = self._under_way
-                self._begin_turn(end_ns)
-                if len(events) != before or self._under_way != under_way or dials.line or self._called:
+            if requests.called or dials.line or requests.starved:
+                under_way = requests.under_way
+                requests.attend()
+                dials.begin(end_ns)
+                if len(events) != before or requests.under_way != under_way or dials.line or requests.called:
                     # Something to tell, or to do, already.
                     timeout = 0.0
             if before:
@@ -710,7 +614,7 @@ class Loop:
                 if end_ns is not None and dials.line and reactor.clock.now_ns() >= end_ns:
                     stop = Stop.TIME
         except BaseException:
-            self._mend()
+            self.mend()
             raise
         finally:
             self._turning = False
@@ -724,7 +628,7 @@ class Loop:
         result.moved_out = reactor.bytes_out - self._bytes_out
         self._bytes_in = reactor.bytes_in
         self._bytes_out = reactor.bytes_out
-        if (self.starved or messages.starving) and stop is _IDLE:
+        if (requests.starved or messages.starving) and stop is _IDLE:
             stop = Stop.EVENTS if events.is_full else Stop.POOL
         if end_ns is not None:
             overrun_ns = reactor.clock.now_ns() - end_ns
@@ -734,7 +638,7 @@ class Loop:
         result.stop = stop
         return result
 
-    def _mend(self) -> None:
+    def mend(self) -> None:
         """A call broke off, by an interrupt or for want of memory, perhaps between two owners or two steps.
 
         A connection that nobody has any more is closed, and its place given back. Those that an exchange has get a
@@ -753,7 +657,7 @@ class Loop:
                 if isinstance(owner, Exchange) and owner.connection is connection and not owner.done:
                     transport = connection.transport
                     assert isinstance(transport, SaeaTransport), "a Loop has no blocking transports"
-                    if owner not in self.starved:
+                    if owner not in self.requests.starved:
                         connection.arm_ready()
                         self.reactor.requeue(transport, IN)
                     connection.timer.move(now_ns)
@@ -770,7 +674,7 @@ class Loop:
             return
 
     def _mend_session(self, session: Http1Connection | Http2Session, now_ns: int) -> None:
-        """As `_mend`, of a connection with streams."""
+        """As `mend`, of a connection with streams."""
         from turbosock.client.loop_http2 import LoopHttp2Session, LoopHttp2Stream
 
         assert isinstance(session, LoopHttp2Session), "a Loop's connections are LoopConnections and LoopHttp2Sessions"
@@ -779,7 +683,7 @@ class Loop:
             assert isinstance(stream, LoopHttp2Stream), "as above"
             owner = stream.owner
             if isinstance(owner, Exchange) and owner.connection is stream and not owner.done:
-                if owner not in self.starved:
+                if owner not in self.requests.starved:
                     session.step_later(stream)
                 stream.timer.move(now_ns)
             elif not stream.tunnelled and stream not in session.origin.idle:  # type: ignore[union-attr]  # a pooled session has its origin
@@ -833,28 +737,6 @@ class Loop:
                 return Stop.TIME if line else Stop.IDLE
         return Stop.IDLE
 
-    def _begin_turn(self, end_ns: int | None) -> None:
-        for _ in range(len(self._called)):
-            # Not those that are called meanwhile: they wait for the next turn.
-            self._called.popleft().attend()
-        if self.starved:
-            self._resume_starved()
-        self.dials.begin(end_ns)
-
-    def _resume_starved(self) -> None:
-        """Let the exchange that starves for longest try; if it is fed, the others follow, each in its own step."""
-        waiting = [exchange for exchange in self.starved if not exchange.done]
-        self.starved = []
-        if not waiting:
-            return
-        waiting[0].resume()
-        if self.starved:
-            # Behind the others, so that they get what little there is in turns.
-            self.starved = waiting[1:] + self.starved
-            return
-        for exchange in waiting[1:]:
-            exchange.resume_later()
-
     def flush(self, max_time: float = 0.0) -> int:
         """Send what this tick produced, without reading or delivering anything.
 
@@ -893,7 +775,7 @@ class Loop:
                     break
             return int(reactor.bytes_out - before)
         except BaseException:
-            self._mend()
+            self.mend()
             raise
         finally:
             self._turning = False
@@ -906,8 +788,11 @@ class Loop:
         """
         if self.closed:
             raise self._closed_error("next_deadline() needs")
+        requests = self.requests
         messages = self.messages
-        if self.dials.line or self.starved or len(self.events) or self._called or messages.dirty or messages.starving:
+        if self.dials.line or requests.starved or requests.called or len(self.events):
+            return 0.0
+        if messages.dirty or messages.starving:
             return 0.0
         due_ns = self.reactor.next_deadline_ns()
         if due_ns is None:
@@ -921,22 +806,23 @@ class Loop:
     def stats(self) -> LoopStats:
         """One snapshot of connections, pools, queues and listeners; of a closed loop, too."""
         connections = self.pool.stats()
+        requests = self.requests
         reactor = self.reactor
         handlers = tuple(reactor.handlers())
         return LoopStats(
             open=connections.open,
             idle=connections.idle,
             waiting=connections.waiting,
-            exchanges=self._under_way,
-            held=len(self.held),
-            starved=len(self.starved),
+            exchanges=requests.under_way,
+            held=len(requests.held),
+            starved=len(requests.starved),
             dials=len(self.dials),
             events=len(self.events),
             timers=len(reactor.timers),
             lookups=reactor.resolver.pending,
             backlog=reactor.backlog,
             watched=len(handlers),
-            exhausted=self.exhausted_count,
+            exhausted=requests.exhausted_count,
             overruns=self._overruns,
             longest_overrun_s=self._longest_overrun_ns / NS_PER_S,
             messages=self.messages.stats(),
@@ -945,7 +831,7 @@ class Loop:
             connections=connections,
             rings=self.rings.stats(),
             buffers=self.buffers.stats(),
-            objects=self._exchanges.stats(),
+            objects=requests.spare.stats(),
             listeners=tuple(each.stats() for each in handlers if isinstance(each, (StreamListener, UdpListener))),
             prewarmed=() if self._prewarmer is None else self._prewarmer.stats(),
             retries=None if self.session.retries is None else self.session.retries.stats(),
@@ -979,8 +865,7 @@ class Loop:
             stream.drop(ClientClosed("the loop was closed while the event stream was open"))
         self.event_streams.clear()
         self.pool.close(_fail_waiter)
-        for held in tuple(self.held):
-            held.close()
+        self.requests.close_held()
         self.dials.close()
         for connection in tuple(self.pool.connections):
             owner = connection.owner
@@ -990,10 +875,8 @@ class Loop:
             message_connection.abort()
         self.reactor.close(_close_handler)
         messages.clear()
-        self.starved.clear()
-        self._called.clear()
         self.events.clear()
-        self._exchanges.clear()
+        self.requests.clear()
         self.rings.clear()
         self.buffers.clear()
         self.bodies.clear()
@@ -1017,13 +900,12 @@ class Loop:
             if isinstance(connection, LoopConnection):
                 exchanges.append(connection.owner)
             else:
-                exchanges += [stream.owner for stream in connection.streams]  # type: ignore[union-attr]  # as in _mend()
+                exchanges += [stream.owner for stream in connection.streams]  # type: ignore[union-attr]  # as in mend()
         for origin in pool.waiting:
             exchanges += origin.waiters
         pool.closed = True
         pool.drop_inherited()
-        exchanges += [held.exchange for held in self.held]
-        self.held.clear()
+        exchanges += self.requests.drop_held()
         exchanges += self.dials.drop()
         if self._prewarmer is not None:
             self._prewarmer.close()
@@ -1047,12 +929,11 @@ class Loop:
         for exchange in exchanges:
             if isinstance(exchange, Exchange):
                 exchange.drop(_forked_error())
-        self._under_way = 0
-        self.starved.clear()
+        self.requests.under_way = 0
         for _ in self.events:
             # Taken out without being recycled: the event that the caller is looking at stays whole.
             pass
-        self._exchanges.clear()
+        self.requests.clear()
         self.rings.clear()
         self.buffers.clear()
         self.bodies.clear()
@@ -1069,7 +950,8 @@ class Loop:
         raise StateError("a Loop holds sockets and cannot be pickled; pickle its Config and make a new Loop")
 
     def __repr__(self) -> str:
-        return f"<Loop {'closed' if self.closed else 'open'} exchanges={self._under_way} events={len(self.events)}>"
+        state = "closed" if self.closed else "open"
+        return f"<Loop {state} exchanges={self.requests.under_way} events={len(self.events)}>"
 
 
 def _fail_waiter(waiter: Waiter) -> None:

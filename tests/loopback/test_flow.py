@@ -417,7 +417,7 @@ def test_retry_after_is_waited_for_and_can_be_cancelled(face: Face, site: Site) 
     site.answer("/", (503, [("Retry-After", "5")]), (200, []))
     call = face.open(retries=RetryPolicy(), timeouts=Timeouts(total_s=60)).begin("GET", site.one.url("/"))
     if face.ticks:
-        face.drive(lambda: face.loop.held)
+        face.drive(lambda: face.loop.requests.held)
         face.pass_time(4.9)
         face.loop.poll(0)
         assert len(site.asked) == 1
@@ -434,7 +434,7 @@ def test_close_ends_the_pause_before_a_retry(face: Face, site: Site) -> None:
     site.answer("/", (503, [("Retry-After", "5")]))
     call = face.open(retries=RetryPolicy(), timeouts=Timeouts(total_s=60)).begin("GET", site.one.url("/"))
     if face.ticks:
-        face.drive(lambda: face.loop.held)
+        face.drive(lambda: face.loop.requests.held)
     else:
         await_held(face)
     face.close()

@@ -442,7 +442,7 @@ def test_fork_in_the_pause_of_a_loop_leaves_it_to_the_parent(site: Site) -> None
     site.answer("/", (503, [("Retry-After", "5")]), (200, []))
     face = Face("loop").open(retries=RetryPolicy(), timeouts=Timeouts(total_s=60))
     call = face.begin("GET", site.one.url("/"))
-    face.drive(lambda: face.loop.held)
+    face.drive(lambda: face.loop.requests.held)
     exchange = call.exchange  # type: ignore[attr-defined]  # a loop's call has one
 
     def child() -> None:

@@ -227,8 +227,7 @@ RULES: dict[str, Rule] = {
             "stats": TELLS,
             "broadcast": "asks the connections, which say CLOSED",
             "wakeup": "another thread calls it, and cannot know",
-            **dict.fromkeys(("attend_later", "begin_event_exchange", "begin_opening", "cancel_later"), INSIDE),
-            **dict.fromkeys(("make_event_exchange", "take_back"), INSIDE),
+            "mend": INSIDE,
         },
     ),
     "HttpListener": Rule(

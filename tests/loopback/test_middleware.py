@@ -321,7 +321,7 @@ def test_cancel_on_the_loops_own_thread_while_held_ends_the_exchange(loop_face: 
     exchange.cancel()
     assert exchange.done and isinstance(exchange.error, Cancelled)
     spy.check()
-    assert not loop.held and not loop.dials and loop.next_deadline() == 0.0
+    assert not loop.requests.held and not loop.dials and loop.next_deadline() == 0.0
 
 
 def test_total_deadline_while_held_is_a_total_timeout(face: Face) -> None:
@@ -519,7 +519,7 @@ def test_interrupt_in_a_link_leaves_the_links_and_is_raised(face: Face, site: Ru
     inner.check(0 if step == "enter" else 1)
     assert face.get(site.url()).content == b"ok"
     if face.ticks:
-        assert face.loop._under_way == 0
+        assert face.loop.requests.under_way == 0
 
 
 @pytest.mark.parametrize("step", ["enter", "answered", "again", "leave"])
@@ -681,7 +681,7 @@ def test_delay_is_waited_for(face: Face) -> None:
         hook = retrying(lambda exchange: 0.02 if exchange.status_code == 503 else None)
         call = face.open(hook).begin("GET", server.url())
         if face.ticks:
-            face.drive(lambda: bool(face.loop.held) and len(server.requests) == 1)
+            face.drive(lambda: bool(face.loop.requests.held) and len(server.requests) == 1)
             face.idle_turns()
             assert len(server.requests) == 1
             face.pass_time(0.02)

@@ -369,7 +369,7 @@ def test_reader_that_does_not_take_its_data_is_no_read_timeout(wide: Loop, clock
     connection = connect(wide, peer)
     connection.send(answer(bytes(200_000)))
     settle(wide)
-    assert wide.starved
+    assert wide.requests.starved
     for _ in range(20):
         clock.advance(1.0)
         wide.poll()
@@ -896,7 +896,7 @@ def test_exhausted_memory_stops_reading_until_it_is_back(wide: Loop, peer: Peer)
         assert wide.buffers.stats().outstanding <= 2
         for event in wide.events:
             received += event.data or b""
-    assert Stop.POOL in stops and received == body and wide.exhausted_count > 0
+    assert Stop.POOL in stops and received == body and wide.requests.exhausted_count > 0
 
 
 def test_memory_that_a_user_retains_holds_the_others_back_and_then_lets_them_go(wide: Loop, peer: Peer) -> None:
@@ -912,7 +912,7 @@ def test_memory_that_a_user_retains_holds_the_others_back_and_then_lets_them_go(
             if event.data is not None:
                 seen.append(bytes(event.data))
                 kept.append(event.lease.retain())  # type: ignore[attr-defined]  # a DATA event has one
-    assert len(seen) == 2 and wide.starved
+    assert len(seen) == 2 and wide.requests.starved
     for lease in kept:
         lease.release()
     while not all(exchange.done for exchange in exchanges):
@@ -954,11 +954,11 @@ def test_starved_exchange_that_ends_meanwhile_is_forgotten(wide: Loop, peer: Pee
     connection = connect(wide, peer)
     connection.send(HEAD_OF_A_LONG_BODY + bytes(300_000))
     settle(wide)
-    assert wide.starved == [exchange]
+    assert wide.requests.starved == [exchange]
     exchange.cancel()
     drain(wide)
     wide.poll()
-    assert not wide.starved and wide.poll().stop is Stop.IDLE
+    assert not wide.requests.starved and wide.poll().stop is Stop.IDLE
 
 
 def test_more_exchanges_than_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
@@ -1174,7 +1174,7 @@ def test_poll_does_not_wait_when_memory_came_back(wide: Loop, peer: Peer) -> Non
     wide.events.max_queued = 1
     wide.request("GET", peer.url, stream=True)
     connect(wide, peer).send(HEAD_OF_A_LONG_BODY + bytes(300_000))
-    turns(wide, lambda: wide.starved)
+    turns(wide, lambda: wide.requests.starved)
     poller = WatchedPoller(wide)
     drain(wide)
     assert wide.poll(None).delivered == 1 and poller.waits == [0.0]

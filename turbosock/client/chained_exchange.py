@@ -100,7 +100,7 @@ class ChainedExchange(Chained, Exchange):
 
     def wake(self) -> None:
         """Have the link that holds this exchange asked again, in the loop's next turn; from any thread."""
-        self._loop.attend_later(self)
+        self._loop.requests.attend_later(self)
 
     def attend(self) -> None:
         super().attend()

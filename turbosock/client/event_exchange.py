@@ -107,8 +107,8 @@ class EventExchange(Exchange):
         try:
             return self.events_of.parser.writable()
         except PoolExhausted:
-            self._loop.exhausted_count += 1
-            self._loop.starved.append(self)
+            self._loop.requests.exhausted_count += 1
+            self._loop.requests.starved.append(self)
             return None
 
     def go_on(self) -> None:

@@ -120,8 +120,8 @@ class ExchangeBody(ClientExchange):
             try:
                 return loop.buffers.rent(limits.SEGMENT_BYTES)
             except PoolExhausted:
-                loop.exhausted_count += 1
-        loop.starved.append(self)  # type: ignore[arg-type]  # as below
+                loop.requests.exhausted_count += 1
+        loop.requests.starved.append(self)  # type: ignore[arg-type]  # as below
         return None
 
     def _check_fits(self, length: int) -> None:

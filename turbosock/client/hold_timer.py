@@ -21,10 +21,10 @@ class HoldTimer(QueueTimer):
         # First: from the next call on it may be told, also where an interrupt keeps it from its exchange.
         self._loop = loop
         super().__init__(exchange, loop.reactor.timers, due_ns)
-        loop.held.add(self)
+        loop.requests.held.add(self)
 
     def cancel(self) -> None:
-        self._loop.held.discard(self)
+        self._loop.requests.held.discard(self)
         super().cancel()
 
     def on_timer(self, now_ns: int) -> None:

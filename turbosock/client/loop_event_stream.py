@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turbosock.client.event_exchange import ChainedEventExchange, EventExchange
 from turbosock.client.event_stream import EventStream, EventStreamSettings, StreamState
 from turbosock.client.events import Event, EventKind
 from turbosock.errors import Cancelled, ClientClosed, LimitError, PoolExhausted, TurbosockError
@@ -27,7 +28,6 @@ from turbosock.protocol.sse.event import ServerSentEvent
 from turbosock.protocol.sse.parser import EventParser
 
 if TYPE_CHECKING:
-    from turbosock.client.event_exchange import EventExchange
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import PreparedRequest
     from turbosock.client.request_options import RequestOptions
@@ -120,8 +120,13 @@ class LoopEventStream(EventStream):
     def _connect(self) -> None:
         now_ns = self._now_ns()
         self.begin(now_ns)
-        self._exchange = exchange = self._loop.make_event_exchange(self)
-        self._loop.begin_event_exchange(exchange, self.timeouts_now(now_ns))
+        loop = self._loop
+        exchange = EventExchange(loop, self) if loop.chain is None else ChainedEventExchange(loop, self)
+        self._exchange = exchange
+        loop.requests.check_room()
+        prepared, source, flow, informational = loop.session.request(self.method, self.url, **self.request_options())
+        exchange.on_informational = informational
+        loop.requests.begin(exchange, prepared, source, self.timeouts_now(now_ns), flow, stream=True)
 
     def on_timer(self, now_ns: int) -> None:
         """It is time for the next connection."""
@@ -239,7 +244,7 @@ class LoopEventStream(EventStream):
 
     def cancel(self) -> None:
         """End the stream from any thread, in the loop's next turn: CLOSED comes with Cancelled."""
-        self._loop.attend_later(self)
+        self._loop.requests.attend_later(self)
 
     def attend(self) -> None:
         """The loop's part of `cancel()`."""

@@ -464,7 +464,7 @@ class Exchange(ExchangeBody, Event):
         """The time has come to proceed."""
         if timer is not self._hold:
             # An interrupt came before it was kept, and the exchange may serve another request by now.
-            self._loop.held.discard(timer)
+            self._loop.requests.held.discard(timer)
             return
         try:
             self._hold_until(0)
@@ -545,7 +545,7 @@ class Exchange(ExchangeBody, Event):
             self._loop.events.append(self)
             raise
         finally:
-            self._loop.take_back(self)
+            self._loop.requests.take_back(self)
 
     def _release(self, connection: TickedConnection) -> None:
         """The answer was read: the connection goes back to its origin, and is watched there."""
@@ -685,7 +685,7 @@ class Exchange(ExchangeBody, Event):
                 self._loop.events.append(self)
             raise
         finally:
-            self._loop.take_back(self)
+            self._loop.requests.take_back(self)
 
     def drop(self, error: TurbosockError) -> None:
         """In the child of a fork: end without a step. The connection, the dial and the line are the parent's."""
@@ -709,7 +709,7 @@ class Exchange(ExchangeBody, Event):
         if self.done:
             return
         self.cancelled = True
-        self._loop.cancel_later(self)
+        self._loop.requests.cancel_later(self)
 
     def attend(self) -> None:
         """The loop was asked to look after this exchange, by `cancel()` for one."""

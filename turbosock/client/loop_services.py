@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from turbosock.buffers import BufferPool
     from turbosock.client.dials import Dials
-    from turbosock.client.event_exchange import EventExchange
     from turbosock.client.event_tally import EventTally
     from turbosock.client.events import EventQueue
-    from turbosock.client.flow import Flow
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_exchange import Exchange
-    from turbosock.client.loop_websocket import OpeningExchange
+    from turbosock.client.loop_requests import LoopRequests
     from turbosock.client.middleware.chain import Chain
-    from turbosock.client.request import PreparedRequest
     from turbosock.client.session import Session
-    from turbosock.config import Config, Timeouts
+    from turbosock.config import Config
     from turbosock.connection.message_services import MessageServices
     from turbosock.connection.receive_ring import RingPool
     from turbosock.pool.connection_pool import ConnectionPool
@@ -59,33 +56,14 @@ class LoopServices(Protocol):
     event_streams: set[LoopEventStream]
     event_tally: EventTally
     pool: ConnectionPool
-    starved: list[Exchange]
+    requests: LoopRequests
     chain: Chain | None
     dials: Dials
-    exhausted_count: int
-    held: set[HeldExchange]
     max_body_bytes: int
     secure: TlsDialer
     source: Source
     session: Session
     messages: MessageServices
 
-    def cancel_later(self, exchange: Exchange) -> None:
-        """Another thread cancelled `exchange`: end it in the loop's thread."""
-
-    def attend_later(self, attended: Attended) -> None:
-        """Call `attended.attend()` in the next turn; from any thread."""
-
-    def begin_opening(
-        self, exchange: OpeningExchange, prepared: PreparedRequest, flow: Flow | None, timeouts: Timeouts
-    ) -> None:
-        """Send the request that opens a WebSocket; raises as `Loop.request`."""
-
-    def make_event_exchange(self, stream: LoopEventStream) -> EventExchange:
-        """The exchange of an event stream's next connection."""
-
-    def begin_event_exchange(self, exchange: EventExchange, timeouts: Timeouts) -> None:
-        """Send its request; raises as `Loop.request`."""
-
-    def take_back(self, exchange: Exchange) -> None:
-        """An exchange is done."""
+    def mend(self) -> None:
+        """A call broke off, perhaps between two steps: give what was lost on the way another turn."""

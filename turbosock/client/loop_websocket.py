@@ -285,7 +285,8 @@ def open_websocket(
     exchange = opening.exchange = make(loop, opening)
     try:
         services.connections.add(connection)
-        loop.begin_opening(exchange, prepared, flow, timeouts)
+        loop.requests.check_room()
+        loop.requests.begin(exchange, prepared, None, timeouts, flow, stream=False)
     except BaseException:
         opening.exchange = None
         services.connections.discard(connection)

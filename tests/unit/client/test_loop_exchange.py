@@ -82,7 +82,7 @@ def test_poisoned_exchange_that_is_begun_again_works(loop: Loop, peer: Peer) -> 
         setattr(exchange, name, object())
     exchange.forget()
     prepared = loop.session.preparer.prepare("GET", peer.url)
-    loop._under_way += 1
+    loop.requests.under_way += 1
     exchange.begin(prepared, None, loop.config.timeouts, None, False, True)
     connect(loop, peer).send(OK)
     turns(loop, lambda: exchange.done)
@@ -171,7 +171,7 @@ def test_late_callbacks_of_an_exchange_that_is_over_do_nothing(loop: Loop, peer:
 
 def assert_works(loop: Loop, peer: Peer) -> None:
     """The loop is as before: nothing is left of what failed, and the next request is answered."""
-    assert loop.stats().open == 0 and loop._under_way == 0 and not loop.dials
+    assert loop.stats().open == 0 and loop.requests.under_way == 0 and not loop.dials
     exchange = loop.request("GET", peer.url)
     connect(loop, peer).send(OK)
     turns(loop, lambda: exchange.done)
@@ -207,7 +207,7 @@ def refuse_memory(*arguments: object, **options: object) -> Any:
 
 def assert_unharmed(loop: Loop, peer: Peer) -> None:
     """No place is lost, nothing is counted as under way, and a request is answered, on whichever connection."""
-    assert loop._under_way == 0 and not loop.dials and loop.stats().waiting == 0
+    assert loop.requests.under_way == 0 and not loop.dials and loop.stats().waiting == 0
     assert loop.stats().open == loop.stats().idle
     exchange = loop.request("GET", peer.url)
     settle(loop)
@@ -371,7 +371,7 @@ def test_step_that_is_interrupted_before_it_begins_is_taken_again(
             patch.undo()
             connection.transport.receive_context.completed = connection._on_received  # type: ignore[attr-defined]
     turns(loop, lambda: exchange.done)
-    assert exchange.content == b"ok" and loop._under_way == 0 and loop.stats().idle == 1
+    assert exchange.content == b"ok" and loop.requests.under_way == 0 and loop.stats().idle == 1
 
 
 def test_send_that_breaks_off_in_a_later_turn_ends_the_exchange(
