@@ -399,8 +399,8 @@ def test_loop_that_has_enough_ready_looks_again_at_the_interval_and_not_before()
         warm = loop.prewarm(peer.url, interval_s=60)
         turns(loop, lambda: warm.ready == 1)
         settle(loop)
-        assert isinstance(loop._prewarmer, LoopPrewarmer)
-        assert loop._prewarmer._timer.deadline_ns == 60 * NS_PER_S
+        assert isinstance(loop.prewarmer, LoopPrewarmer)
+        assert loop.prewarmer._timer.deadline_ns == 60 * NS_PER_S
 
 
 # Stale ones
