@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from turbosock.config import TlsConfig, TlsProviderMode, TlsServerConfig
-from turbosock.errors import TlsError
+from turbosock.errors import InvalidOption, TlsError
+from turbosock.tls import provider_for, use_providers
 from turbosock.tls.openssl import PyOpenSslProvider
 from turbosock.tls.provider import TlsProvider
-from turbosock.tls.selector import ProviderSelector, provider_for
+from turbosock.tls.selector import ProviderSelector
 from turbosock.tls.system import SystemProvider
 
 PREFERRED = TlsConfig(provider=TlsProviderMode.SYSTEM_PREFERRED)
@@ -64,3 +67,44 @@ def test_selector_without_any_engine_names_both() -> None:
         selector.provider_for(PREFERRED)
     with pytest.raises(TlsError, match="pip install pyOpenSSL"):
         selector.provider_for(PYOPENSSL)
+
+
+@pytest.fixture
+def _those_of_turbosock_again() -> Iterator[None]:
+    yield
+    use_providers()
+
+
+@pytest.mark.usefixtures("_those_of_turbosock_again")
+def test_providers_put_in_place_are_those_of_the_process_until_others_are() -> None:
+    class Own(SystemProvider):
+        __slots__ = ()
+
+    use_providers(system=Own)
+    assert type(provider_for(PREFERRED)) is Own
+    assert provider_for(SYSTEM) is provider_for(PREFERRED)
+    assert type(provider_for(PYOPENSSL)) is PyOpenSslProvider
+    use_providers()
+    assert type(provider_for(PREFERRED)) is SystemProvider
+
+
+@pytest.mark.usefixtures("_those_of_turbosock_again")
+def test_provider_left_out_is_refused_in_those_words() -> None:
+    use_providers(system=OldSystem, pyopenssl=None)
+    for config in (PREFERRED, PYOPENSSL):
+        with pytest.raises(TlsError, match=r"pyOpenSSL is not used in this program; use_providers\(\) left it out$"):
+            provider_for(config)
+    use_providers(system=None)
+    assert type(provider_for(PREFERRED)) is PyOpenSslProvider
+
+
+@pytest.mark.usefixtures("_those_of_turbosock_again")
+def test_providers_that_are_none_are_refused_by_name() -> None:
+    wrong: Any = "ssl"
+    with pytest.raises(InvalidOption, match="system='ssl'"):
+        use_providers(wrong)
+    with pytest.raises(InvalidOption, match="pyopenssl='ssl'"):
+        use_providers(pyopenssl=wrong)
+    use_providers(system=dict)  # type: ignore[arg-type]  # which is the mistake
+    with pytest.raises(InvalidOption, match="a dict was made for ssl"):
+        provider_for(PREFERRED)
