@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from turbosock import Client, Loop
+from turbosock import Client, Loop, ServerSentEvent
 from turbosock.errors import TurbosockError
 from turbosock.observe.snapshots import Source, snapshot
 from turbosock.reactor.time_histogram import TimeCounts
 from turbosock.server.request import Request
+from turbosock.testing import MockTransport
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer
 from turbosock.testing.memory import MemoryConnector
 
@@ -66,3 +68,23 @@ def figures(source: Source, name: str) -> dict[str, int | float | TimeCounts]:
 def times(source: Source, name: str = "http.client.request.duration") -> dict[str, int]:
     """How many times a histogram has noted, as `figures`."""
     return {key: value.times for key, value in figures(source, name).items() if isinstance(value, TimeCounts)}
+
+
+@contextmanager
+def slow_event_stream(
+    make: type[Client] | type[Loop], **options: Any
+) -> Iterator[tuple[Client | Loop, Callable[[], object]]]:
+    """A Client or a Loop, and what takes the next event of a stream: answered after 5 s, an event each 20 s."""
+    with MockTransport() as mock, make(connector=mock, **options) as source:
+        mock.route("GET", "*", events=["a", "b", "c"], delay_s=5.0, interval_s=20.0)
+        if isinstance(source, Client):
+            with source.events(URL) as stream:
+                yield source, lambda: next(stream)
+            return
+        source.events_from(URL)
+
+        def take() -> None:
+            while not any(isinstance(event, ServerSentEvent) for event in source.events):
+                source.poll(120.0)
+
+        yield source, take

@@ -165,6 +165,7 @@ class BlockingEventStream(EventStream):
         except BaseException:
             response.close()
             raise
+        response.count_head()
         response.timeouts = self.body_timeouts
         self._response = response
 

@@ -42,6 +42,7 @@ class EventExchange(Exchange):
             head = self.head
             assert head is not None, "a body comes after its head"
             self.events_of.on_head(self.prepared, head)
+            self.count_head()
             self.timeouts = self.events_of.body_timeouts
             connection = self.connection
             if connection is not None:

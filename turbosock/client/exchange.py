@@ -65,7 +65,8 @@ class ClientExchange:
 
     Attributes:
         nbytes: payload bytes delivered so far.
-        sent_since_ns: when the present request asked for a connection, for the pool's meter; 0 before.
+        sent_since_ns: when the present request asked for a connection, for the pool's meter; 0 before, and once it was
+            counted ahead of its end.
         series: what the answer is counted in, if that is known already.
         tls: what was agreed on, for https: version, cipher, ALPN, resumption, provider.
         trailers: the fields after a chunked body, once it was read, or None.
@@ -271,7 +272,7 @@ class ClientExchange:
             time_ns = now_ns - self.sent_since_ns
             series.buckets[time_ns.bit_length()] += 1.0
             series.total_ns += time_ns
-        elif origin.meter is not None:
+        elif origin.meter is not None and self.sent_since_ns:
             self._count(origin.meter, now_ns)
         if connection.finish() and not self.cancelled:
             origin.give_back(connection, now_ns)
@@ -313,8 +314,16 @@ class ClientExchange:
     def _count_left(self) -> None:
         """The answer is left where it is, or has changed its protocol: the request is over."""
         meter = self.prepared.origin.meter
-        if meter is not None and self.head is not None and self.error is None and not self.finished_ns:
+        if meter is None or not self.sent_since_ns:
+            return
+        if self.head is not None and self.error is None and not self.finished_ns:
             self._count(meter, self._now_ns())
+
+    def count_head(self) -> None:
+        """Count the request as over now: the body of its answer goes on for as long as both sides like."""
+        self._count_left()
+        self.series = None
+        self.sent_since_ns = 0
 
     def _count(self, meter: RequestMeter, now_ns: int) -> None:
         assert self.head is not None, "it was answered"

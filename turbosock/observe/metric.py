@@ -56,7 +56,7 @@ _G: Final = MetricKind.GAUGE
 _H: Final = MetricKind.HISTOGRAM
 
 METRICS: Final = (
-    Metric("http.client.request.duration", _H, "s", "Requests to the end of the body, each attempt by itself."),
+    Metric("http.client.request.duration", _H, "s", "Requests to the end of the body, of an event stream to its head."),
     Metric("http.client.active_requests", _G, "{request}", "Requests under way on connections."),
     Metric("http.client.open_connections", _G, "{connection}", "Connections to servers, active or idle."),
     Metric("turbosock.client.queue.duration", _H, "s", "How long requests stood in line for a connection."),

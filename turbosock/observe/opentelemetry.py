@@ -6,7 +6,8 @@
 
 Each request that is sent is a span of kind CLIENT, and one time of `http.client.request.duration`; a redirect has a
 span of its own beside that of the request before it, and so has each attempt where this link stands behind the one that
-repeats. `watch()` has everything else that is counted read whenever the SDK collects.
+repeats. Of an event stream the time ends with the head of its answer, and the span with the stream.
+`watch()` has everything else that is counted read whenever the SDK collects.
 
 Only the API is needed here; without an SDK nothing is recorded. Exporters are the SDK's: one whose backend is down
 drops what it has, and no request waits for it. What fails here all the same is logged once and cut off (`observer.py`).
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from turbosock.client.event_stream import MEDIA_TYPE
 from turbosock.errors import InvalidOption
 from turbosock.limits import MAX_PENDING_SPANS
 from turbosock.observe.hidden import shown_url
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from turbosock.client.middleware.chained import Chained
     from turbosock.client.url import Url
     from turbosock.observe.metric import Metric
+    from turbosock.protocol.http1.head import ResponseHead
 
 # What the conventions advise, in seconds.
 _BOUNDARIES: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -46,7 +49,10 @@ _FRESH_NS: Final = NS_PER_S // 10
 
 
 class _Trace:
-    """One exchange between its start and its end, and the context that it was asked for in."""
+    """One exchange between its start and its end, and the context that it was asked for in.
+
+    `begun_ns` is 0 once its time was recorded.
+    """
 
     __slots__ = ("begun_ns", "parent", "span")
 
@@ -137,29 +143,32 @@ class OpenTelemetry(Observer):
                 span.set_attribute("http.request.resend_count", exchange.attempts)
         self._traces[exchange] = _Trace(parent, span, exchange.now_ns())
 
+    def on_answer(self, exchange: Chained) -> None:
+        head = exchange.head
+        assert head is not None, "its head is the answer"
+        trace = self._traces.get(exchange)
+        if trace is not None and trace.span is not None and _is_event_stream(head):
+            self._record(exchange, trace, trace.span, _outcome(exchange))
+
     def on_end(self, exchange: Chained) -> None:
         trace = self._traces.get(exchange)
         if trace is None or trace.span is None:
             return
         span, trace.span = trace.span, None
-        attributes = _attributes(exchange.prepared.method, exchange.prepared.url)
-        error = "" if exchange.error is None else exchange.error.code
-        if exchange.head is not None:
-            status_code = exchange.head.status_code
-            attributes["http.response.status_code"] = status_code
-            attributes["network.protocol.version"] = _VERSIONS[exchange.head.version]
-            if status_code >= 400 and not error:
-                error = str(status_code)
-        if error:
-            attributes["error.type"] = error
+        attributes = _outcome(exchange)
         if span.is_recording():
             span.set_attributes(attributes)
-            if error:
+            if "error.type" in attributes:
                 # No description: what an error says may hold more than a trace is to show.
                 span.set_status(self._trace.StatusCode.ERROR)
+        if trace.begun_ns:
+            self._record(exchange, trace, span, attributes)
+        span.end()
+
+    def _record(self, exchange: Chained, trace: _Trace, span: Any, attributes: dict[str, str | int]) -> None:
         context = self._trace.set_span_in_context(span, trace.parent)
         self._duration.record((exchange.now_ns() - trace.begun_ns) / NS_PER_S, attributes, context=context)
-        span.end()
+        trace.begun_ns = 0
 
     def _start(self, method: str, parent: Any) -> Any:
         name = method if method in METHODS else "HTTP"
@@ -227,6 +236,26 @@ class _Reading:
             self._read_ns = now_ns
         metric = self._metrics.get(name)
         return iter(() if metric is None else metric.samples)
+
+
+def _is_event_stream(head: ResponseHead) -> bool:
+    content_type = head.headers.get("content-type") or ""
+    return content_type.partition(";")[0].strip().lower() == MEDIA_TYPE
+
+
+def _outcome(exchange: Chained) -> dict[str, str | int]:
+    """What spans and metrics say of a request that was answered, or is over."""
+    attributes = _attributes(exchange.prepared.method, exchange.prepared.url)
+    error = "" if exchange.error is None else exchange.error.code
+    if exchange.head is not None:
+        status_code = exchange.head.status_code
+        attributes["http.response.status_code"] = status_code
+        attributes["network.protocol.version"] = _VERSIONS[exchange.head.version]
+        if status_code >= 400 and not error:
+            error = str(status_code)
+    if error:
+        attributes["error.type"] = error
+    return attributes
 
 
 def _attributes(method: str, url: Url) -> dict[str, str | int]:

@@ -4,7 +4,8 @@ It is there once somebody asks for it (`ConnectionPool.measure`); before, a requ
 repeated, and answered by the head that is expected, has its series at hand, and counts there without a call.
 
 What is counted is what is sent: each redirect and each attempt by itself, from when it asks for a connection until its
-body was read, or it failed, or was left.
+body was read, or it failed, or was left. The body of an event stream goes on for as long as its reader likes, so that
+counts to the head of its answer, and a WebSocket to its opening.
 
 Invariant: at most MAX_REQUEST_SERIES series; requests beyond them are counted in one whose host is OTHER.
 """

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from support.observed import HOST, URL, Made, answered
-from turbosock import InvalidOption, RetryHook
+from support.observed import FACES, HOST, URL, Made, answered, slow_event_stream
+from turbosock import Client, InvalidOption, Loop, RetryHook
 from turbosock.observe import OpenTelemetry
 from turbosock.server.request import Request
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer
@@ -137,6 +137,21 @@ def test_duration_is_a_metric_with_the_attributes_of_the_conventions(observed: M
     assert counted == {200: 2, 404: 1}
     assert points[0].explicit_bounds[0] == 0.005
     assert "url.full" not in points[0].attributes
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_event_stream_is_a_time_to_its_head_and_a_span_to_its_end(face: type[Client] | type[Loop]) -> None:
+    backend = Backend()
+    with slow_event_stream(face, middleware=[backend.telemetry]) as (_, take):
+        take()
+        take()
+        (point,) = backend.points()["http.client.request.duration"]
+        assert (point.count, int(point.sum)) == (1, 5)
+        assert not backend.spans
+    (span,) = backend.spans
+    assert (span.attributes or {})["http.response.status_code"] == 200
+    (point,) = backend.points()["http.client.request.duration"]
+    assert point.count == 1
 
 
 def test_watched_source_is_read_at_each_collection(observed: Made) -> None:

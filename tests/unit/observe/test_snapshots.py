@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from support.observed import HOST, URL, Made, Observed, figures, times
+from support.observed import FACES, HOST, URL, Made, Observed, figures, slow_event_stream, times
 from turbosock import Client, InvalidOption, Loop, RetryHook
 from turbosock.observe import METRICS, MetricKind, snapshot
 from turbosock.pool import request_meter
+from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.time_histogram import TimeCounts
 
 
@@ -66,6 +67,20 @@ def test_streamed_answer_that_is_left_early_is_counted() -> None:
         with client.stream("GET", URL):
             assert figures(client, "http.client.active_requests") == {"": 0}, "the body came with the head"
         assert times(client) == {"GET 200": 1}
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_event_stream_counts_once_with_the_time_to_its_head(face: type[Client] | type[Loop]) -> None:
+    with slow_event_stream(face) as (source, take):
+        snapshot(source)
+        take()
+        (counts,) = figures(source, "http.client.request.duration").values()
+        assert isinstance(counts, TimeCounts)
+        take()
+        (after,) = figures(source, "http.client.request.duration").values()
+        assert (counts.times, counts.total_ns // NS_PER_S) == (1, 5)
+        assert after == counts
+    assert times(source) == {"GET 200": 1}
 
 
 def test_durations_are_those_of_the_clock(observed: Made) -> None:
