@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from turbosock.client.middleware import Draft
     from turbosock.client.middleware.chained import Chained
     from turbosock.client.url import Url
-    from turbosock.observe.metric import Metric
+    from turbosock.observe.metric import Labels, Metric
     from turbosock.protocol.http1.head import ResponseHead
 
 # What the conventions advise, in seconds.
 _BOUNDARIES: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+# Attributes that the conventions have as numbers; in a snapshot every label is text.
+_NUMBERS: Final = frozenset(("http.response.status_code", "server.port"))
 _VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2"}
 # Callbacks of one collection come one after the other: for so long they share a snapshot.
 _FRESH_NS: Final = NS_PER_S // 10
@@ -211,7 +213,7 @@ class OpenTelemetry(Observer):
             if self.failed:
                 return []
             try:
-                return [observation(sample.value, dict(sample.labels)) for sample in reading.samples(name)]
+                return [observation(sample.value, _typed(sample.labels)) for sample in reading.samples(name)]
             except Exception:
                 self.cut_off("watch")
                 return []
@@ -236,6 +238,10 @@ class _Reading:
             self._read_ns = now_ns
         metric = self._metrics.get(name)
         return iter(() if metric is None else metric.samples)
+
+
+def _typed(labels: Labels) -> dict[str, str | int]:
+    return {name: int(text) if name in _NUMBERS else text for name, text in labels}
 
 
 def _is_event_stream(head: ResponseHead) -> bool:

@@ -166,7 +166,7 @@ def test_watched_source_is_read_at_each_collection(observed: Made) -> None:
     assert states == {"active": 0, "idle": 1}
     (opened,) = points["turbosock.client.connections.opened"]
     assert opened.value == 1
-    assert points["http.client.active_requests"][0].attributes == {"server.address": HOST, "server.port": "80"}
+    assert points["http.client.active_requests"][0].attributes == {"server.address": HOST, "server.port": 80}
 
 
 class Down(SpanExporter):
