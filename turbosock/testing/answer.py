@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from turbosock.config import check_count
-from turbosock.errors import InvalidOption, TurbosockError
+from turbosock.errors import (
+    ConnectError,
+    ConnectTimeout,
+    InvalidOption,
+    ProxyError,
+    ResolveError,
+    TlsHandshakeError,
+    TlsVerificationError,
+    TurbosockError,
+)
 from turbosock.pool.queue_handle import check_wait
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.protocol.http1.serialize import response_head
@@ -18,6 +27,15 @@ Failure = Literal["reset", "close", "silence"]
 
 _FAILURES: Final = ("reset", "close", "silence")
 _BODILESS: Final = (204, 304)
+# What fails before there is a connection that a request could be sent on.
+_REFUSALS: Final = (
+    ResolveError,
+    ConnectError,
+    ConnectTimeout,
+    ProxyError,
+    TlsHandshakeError,
+    TlsVerificationError,
+)
 _EVENT_FIELDS: Final = ("data", "event", "id", "retry_ms")
 
 
@@ -35,8 +53,9 @@ class Answer:
             behind the last one.
         delay_s: how long after the request it begins, in virtual time.
         interval_s: between two chunks or events.
-        error: instead of all that: an error of turbosock's, which the request ends with; or what goes wrong: "reset"
-            and "close" in the first line of the answer, "silence" for ever.
+        error: instead of all that: an error of turbosock's, which the request ends with, or one of connecting, which
+            its connection is refused with where any request there would be; or what goes wrong: "reset" and "close" in
+            the first line of the answer, "silence" for ever.
 
     Raises:
         InvalidOption, InvalidHeader: an attribute cannot be sent; it is named.
@@ -105,6 +124,11 @@ class Answer:
         if self.json is not ... and not fields.count(b"content-type"):
             return HeaderList([*fields.raw, (b"Content-Type", b"application/json")])
         return fields
+
+    @property
+    def refusal(self) -> TurbosockError | None:
+        """The error that a connection ends with before there is one, where this is what a request would be told."""
+        return self.error if isinstance(self.error, _REFUSALS) and not self.delay_s else None
 
     def event_blocks(self) -> list[bytes]:
         """The events, as they are sent."""

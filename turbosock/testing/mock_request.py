@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from turbosock.observe.hidden import shown_url
+from turbosock.testing.origin import origin_of
 
 if TYPE_CHECKING:
     from turbosock.protocol.http1.headers import HeaderList
@@ -29,12 +30,9 @@ class MockRequest:
     __slots__ = ("content", "headers", "host", "http_version", "is_websocket", "method", "path", "url")
 
     def __init__(self, request: Request, target: Target) -> None:
-        default = 443 if target.scheme == "https" else 80
-        host = f"[{target.host}]" if ":" in target.host else target.host
-        origin = host if target.port == default or target.path is not None else f"{host}:{target.port}"
         path = request.target if request.target[:1] in ("/", "*") else request.path
         self.method = request.method
-        self.url = f"{target.scheme}://{origin}{path}"
+        self.url = f"{origin_of(target)}{path}"
         self.host = target.host
         self.path = request.path
         self.headers: HeaderList = request.headers

@@ -9,7 +9,9 @@ The bytes are real: the client's own protocol code speaks to turbosock's own ser
 virtual time, so that answers arrive as they would, and nobody waits: neither for a delay, nor for a timeout.
 
 A request is answered by the first route that agrees with it and is not used up, else by the first answer in the queue,
-else its exchange ends with a MisuseError that names it and the routes there are.
+else its exchange ends with a MisuseError that names it and the routes there are. An answer that is an error of
+connecting refuses the connection itself, before a byte of a request, where it would answer any request there; where
+that depends on the request, it ends the one that has come.
 
 Invariants: each request is in `requests` before it is answered; what one answer does to its connection happens after
 the whole request has come.
@@ -17,8 +19,10 @@ the whole request has come.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from turbosock.client.events import EventKind
 from turbosock.connection.send import Send
@@ -81,7 +85,10 @@ class MockTransport:
         self._strict = strict
         self._routes: list[Route] = []
         self._queue: deque[Answer | Answering] = deque()
-        self._connections: dict[object, tuple[NetworkSocket, Target]] = {}
+        # A route is chosen, and counts, in one step: a connection may be asked for while a request is answered.
+        self._choice = threading.Lock()
+        # By the address of the client; they go with their connections.
+        self._connections: WeakValueDictionary[object, NetworkSocket] = WeakValueDictionary()
         self._scripts: dict[object, tuple[Route, RunningScript]] = {}
         self._settings = WebSocketSettings(origins=("*",))
         self._faults: list[str] = []
@@ -231,23 +238,47 @@ class MockTransport:
     # As a connector
 
     def connect(self, target: Target, reactor: Reactor | None, deadline_ns: int) -> Transport:
-        """See Connector.connect."""
+        """See Connector.connect; raises the error of connecting that any request there would be answered with."""
         self._check_open("a connection")
+        refusal = self._refusal(target)
+        if refusal is not None:
+            raise refusal.copied()
         return self._network.connect(target, reactor, deadline_ns)
 
+    def _refusal(self, target: Target) -> TurbosockError | None:
+        """The error of connecting that the next request to a target is sure to be answered with; it counts as told."""
+        with self._choice:
+            for route in self._routes:
+                agrees = False if route.exhausted else route.matches_all(target)
+                if agrees is None:
+                    return None
+                if agrees:
+                    if route.refusal is not None:
+                        route.count += 1
+                    return route.refusal
+            queued = self._queue[0] if self._queue else None
+            if not isinstance(queued, Answer) or queued.refusal is None:
+                return None
+            self._queue.popleft()
+            return queued.refusal
+
     def _on_connected(self, far: NetworkSocket, target: Target, peer: tuple[str, int]) -> None:
-        self._connections[peer] = far, target
+        far.target = target
+        self._connections[peer] = far
 
     # The server
 
     def _handle(self, exchange: HttpExchange) -> None:
-        sock, target = self._connections[exchange.request.peer]
-        request = MockRequest(exchange.request, target)
+        sock = self._connections[exchange.request.peer]
+        assert sock.target is not None, "noted as it was connected"
+        request = MockRequest(exchange.request, sock.target)
         self.requests.append(request)
-        route = next((each for each in self._routes if not each.exhausted and each.matches(request)), None)
-        try:
+        with self._choice:
+            route = next((each for each in self._routes if not each.exhausted and each.matches(request)), None)
             if route is not None:
                 route.count += 1
+        try:
+            if route is not None:
                 if route.script is not None:
                     self._open(route, route.script, exchange)
                     return
@@ -268,11 +299,12 @@ class MockTransport:
             self._answer(exchange, sock, answer)
 
     def _from_queue(self, request: MockRequest) -> Answer:
-        if not self._queue:
+        with self._choice:
+            queued = self._queue.popleft() if self._queue else None
+        if queued is None:
             words = f"no answer for {request}: the routes there are: {listed(self._routes)}"
             self._faults.append(words)
             raise MisuseError(f"{words}; give one with route(), or an answer with add()", code="no_route")
-        queued = self._queue.popleft()
         if isinstance(queued, Answer):
             return queued
         return Route(None, "*", queued).answer_to(request)
@@ -359,6 +391,7 @@ class MockTransport:
         if not self._closed:
             self._closed = True
             self._listener.close()
+            self._network.on_connected = self._network.on_event = None
             if self._owns_network:
                 self._network.close()
 

@@ -86,8 +86,10 @@ class Network:
         self._numbers = itertools.count(1)
         self._server: Loop | None = None
         self._turning = False
-        # When a turn of the server is planned for.
+        # When the next turn of the server is due, and the times that the clock will come back at for one: those that
+        # an earlier one has overtaken stay there, and are not asked for again.
         self._due_ns: int | None = None
+        self._planned: set[int] = set()
         self._closed = False
         # For who builds on this: told of each connection, by its server's side, and of each event of the own server.
         self.on_connected: Callable[[NetworkSocket, Target, tuple[str, int]], object] | None = None
@@ -213,9 +215,12 @@ class Network:
         if self._turning or self._closed or (self._due_ns is not None and self._due_ns <= due_ns):
             return
         self._due_ns = due_ns
-        self.clock.at(due_ns, lambda: self._turn(due_ns))
+        if due_ns not in self._planned:
+            self._planned.add(due_ns)
+            self.clock.at(due_ns, lambda: self._turn(due_ns))
 
     def _turn(self, due_ns: int) -> None:
+        self._planned.discard(due_ns)
         server = self._server
         if self._due_ns != due_ns or self._turning or server is None or server.closed:
             # Planned anew for an earlier time, which has been.

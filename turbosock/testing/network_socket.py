@@ -27,6 +27,7 @@ from turbosock.testing.line import Line
 if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
     from turbosock.testing.virtual_clock import VirtualClock
+    from turbosock.transport.connector import Target
 
 # What stands where a real socket's descriptor does: no process has so many, so that a stray system call fails.
 _FIRST_NUMBER: Final = 1 << 29
@@ -59,6 +60,7 @@ class NetworkSocket:
         failure: what a receive is to fail with once the inbox is empty, or None.
         window: what can still be sent.
         endpoint: who is told what arrives; None once it was told that nothing more comes.
+        target: where it leads, where whoever made it has said so.
         attend: called whenever something has changed, for who is not driven by a reactor of its own.
     """
 
@@ -78,6 +80,7 @@ class NetworkSocket:
         self.failure: TurbosockError | None = None
         self.window = window
         self.endpoint: Endpoint | None = None
+        self.target: Target | None = None
         self.attend: Callable[[], object] | None = None
         self._near: NetworkSocket | None = None
         self._broken = 0
@@ -249,6 +252,7 @@ class NetworkSocket:
             self._fd = -1
             self._notice = None
             self._tell_closed()
+            self._near = None
 
     @property
     def closed(self) -> bool:

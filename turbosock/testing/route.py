@@ -11,10 +11,13 @@ from turbosock.errors import InvalidOption
 from turbosock.observe.hidden import shown_url, shown_value
 from turbosock.protocol.http1.headers import HeaderItems, HeaderList
 from turbosock.testing.answer import Answer
+from turbosock.testing.origin import origin_of
 
 if TYPE_CHECKING:
+    from turbosock.errors import TurbosockError
     from turbosock.testing.mock_request import MockRequest
     from turbosock.testing.web_socket_script import WebSocketScript
+    from turbosock.transport.connector import Target
 
 Answering = Callable[["MockRequest"], Answer]
 UrlPattern = str | re.Pattern[str]
@@ -78,6 +81,18 @@ class Route:
                 return False
         return self._pattern(request)
 
+    def matches_all(self, target: Target) -> bool | None:
+        """Whether every request to a target agrees (True), or none (False); None: that depends on the request."""
+        fits = _fits(self._url, target)
+        if fits and (self._method is not None or self._headers or self.script is not None):
+            return None
+        return fits
+
+    @property
+    def refusal(self) -> TurbosockError | None:
+        """The error of connecting that it answers with, or None."""
+        return self._answer.refusal if isinstance(self._answer, Answer) else None
+
     def answer_to(self, request: MockRequest) -> Answer:
         """The answer; raises what the function raises that makes it, and InvalidOption where that returns no Answer."""
         answer = self._answer
@@ -113,16 +128,12 @@ def _pattern(url: UrlPattern) -> Callable[[MockRequest], bool]:
     """
     if isinstance(url, re.Pattern):
         return lambda request: url.search(request.url) is not None
+    if _is_host(url):
+        return lambda request: _agrees(request.host, url)
     whole, _, query = url.partition("?")
     scheme, separator, rest = whole.partition("://")
     if separator:
-        whole = (
-            f"{_PROTOCOLS.get(scheme, scheme)}://{rest}"
-            if "/" in rest
-            else f"{_PROTOCOLS.get(scheme, scheme)}://{rest}/"
-        )
-    elif not whole.startswith("/"):
-        return lambda request: _agrees(request.host, url)
+        whole = f"{_PROTOCOLS.get(scheme, scheme)}://{rest}{'' if '/' in rest else '/'}"
 
     def matches(request: MockRequest) -> bool:
         asked, _, asked_query = request.url.partition("?")
@@ -131,6 +142,26 @@ def _pattern(url: UrlPattern) -> Callable[[MockRequest], bool]:
         return _agrees(asked, whole) and (not query or _agrees(asked_query, query))
 
     return matches
+
+
+def _fits(url: UrlPattern, target: Target) -> bool | None:
+    """As `Route.matches_all`, of the pattern alone."""
+    if isinstance(url, re.Pattern):
+        return None
+    if _is_host(url):
+        return _agrees(target.host, url)
+    scheme, separator, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    if not separator or "*" in scheme + authority:
+        return None
+    if f"{_PROTOCOLS.get(scheme, scheme)}://{authority}" != origin_of(target):
+        return False
+    return True if path == "*" else None
+
+
+def _is_host(url: str) -> bool:
+    """Whether a pattern is neither a path nor a whole URL."""
+    return not url.startswith("/") and "://" not in url.partition("?")[0]
 
 
 def _agrees(text: str, pattern: str) -> bool:

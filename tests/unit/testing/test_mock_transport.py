@@ -24,10 +24,12 @@ from turbosock import (
     RateLimiter,
     ReconnectPolicy,
     RedirectPolicy,
+    RetryPolicy,
     ServerSentEvent,
     Timeouts,
 )
 from turbosock.errors import (
+    ConnectError,
     ConnectionClosed,
     DecodingError,
     InvalidHeader,
@@ -368,6 +370,94 @@ def test_function_that_fails_fails_the_request_with_its_cause(mock: MockTranspor
     mock.add(lambda request: None)  # type: ignore[arg-type, return-value]  # which is the mistake
     with pytest.raises(InvalidOption, match="NoneType"):
         client.get(URL)
+
+
+REFUSED = ConnectError("refused")
+
+
+def refused(mock: MockTransport, url: str = URL, **options: Any) -> list[str]:
+    """What each face ends with that asks once; each has a connection to make."""
+    found = []
+    with Client(connector=mock) as client, pytest.raises(ConnectError) as caught:
+        client.post(url, **options)
+    found.append(str(caught.value))
+    with Loop(connector=mock) as loop:
+        exchange = loop.post(url, **options)
+        while not exchange.done:
+            loop.poll(1.0)
+        found.append(str(exchange.error))
+    return found
+
+
+@pytest.mark.parametrize("pattern", ["api.example", "*.example", "https://api.example/*", "wss://api.example/*"])
+def test_route_for_a_whole_host_refuses_its_connections(mock: MockTransport, pattern: str) -> None:
+    mock.route(None, "other.example", content="other")
+    route = mock.route(None, pattern, error=REFUSED)
+    assert all("while connecting" in words for words in refused(mock, content=b"body"))
+    assert (route.count, mock.requests) == (2, [])
+
+
+def test_queue_refuses_connections_that_no_route_is_for(mock: MockTransport) -> None:
+    mock.route("GET", "other.example", content="other")
+    mock.add(error=REFUSED)
+    mock.add(error=REFUSED)
+    refused(mock)
+    assert mock.requests == []
+    mock.add(error=REFUSED)
+    with Client(connector=mock) as client:
+        assert client.get("https://other.example/").text == "other"
+    with pytest.raises(AssertionError, match="1 of the queue"):
+        mock.assert_all_used()
+
+
+@pytest.mark.parametrize(
+    "route",
+    [("POST", "api.example"), (None, URL), (None, "/users/*"), (None, re.compile("users")), (None, "https://*/*")],
+)
+def test_error_of_connecting_that_depends_on_the_request_ends_it(mock: MockTransport, route: tuple[Any, Any]) -> None:
+    mock.route(*route, error=REFUSED)
+    refused(mock)
+    assert len(mock.requests) == 2
+
+
+def test_connection_that_is_refused_has_sent_nothing_and_may_be_tried_again(mock: MockTransport) -> None:
+    mock.route(None, "api.example", error=REFUSED, times=1)
+    mock.route("POST", URL, content="at last")
+    with Client(connector=mock, retries=RetryPolicy()) as client:
+        assert client.post(URL, content=iter([b"once ", b"only"])).text == "at last"
+    (request,) = mock.requests
+    assert request.content == b"once only"
+
+
+def test_kept_connection_is_not_refused_and_its_request_ends_with_the_error(mock: MockTransport) -> None:
+    mock.add(content="kept")
+    with Client(connector=mock) as client:
+        assert client.get(URL).text == "kept"
+        mock.route(None, "*", error=REFUSED)
+        with pytest.raises(ConnectError):
+            client.get(URL)
+    assert len(mock.requests) == 2
+
+
+def test_connections_and_turns_that_are_over_are_forgotten(mock: MockTransport) -> None:
+    mock.route(None, "*")
+    planned = []
+    for _ in range(20):
+        with Client(connector=mock) as client:
+            client.get(URL)
+        mock.clock.sleep(0.001)
+        planned.append(len(mock.clock._happenings))
+    assert len(mock._connections) == 0
+    with Client(connector=mock) as client:
+        for _ in range(100):
+            client.get(URL)
+    assert len(mock.clock._happenings) < planned[-1] + 20
+
+
+def test_socket_of_unix_is_in_the_url_of_its_requests(mock: MockTransport, client: Client) -> None:
+    mock.route("GET", "http+unix://%2Frun%2Fapp.sock/*", content="found")
+    assert client.get("http+unix://%2Frun%2Fapp.sock/a").text == "found"
+    assert mock.requests[0].url == "http+unix://%2Frun%2Fapp.sock/a"
 
 
 def test_function_may_raise_the_error_that_is_meant(mock: MockTransport, client: Client) -> None:

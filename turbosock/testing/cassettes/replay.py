@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from turbosock.errors import TurbosockError
 from turbosock.server.request import Request
@@ -24,8 +25,8 @@ from turbosock.testing.cassettes.entry import (
     values_of,
 )
 from turbosock.testing.cassettes.matcher import Matcher
-from turbosock.testing.cassettes.wire_reader import origin_of
 from turbosock.testing.network import Network
+from turbosock.testing.origin import origin_of
 
 if TYPE_CHECKING:
     from turbosock.reactor.reactor import Reactor
@@ -62,7 +63,8 @@ class Replay:
         self._http2 = tuple(entry.request.url for entry in entries if entry.answer.http_version == "HTTP/2")
         self._lock = threading.Lock()
         self._served: set[tuple[str, int] | str] = set()
-        self._connections: dict[object, tuple[NetworkSocket, str]] = {}
+        # By the address of the client; they go with their connections.
+        self._connections: WeakValueDictionary[object, NetworkSocket] = WeakValueDictionary()
         self.network = Network()
         self.network.on_connected = self._on_connected
 
@@ -80,11 +82,13 @@ class Replay:
         return self.network.connect(target, reactor, deadline_ns)
 
     def _on_connected(self, far: NetworkSocket, target: Target, peer: tuple[str, int]) -> None:
-        self._connections[peer] = far, origin_of(target)
+        far.target = target
+        self._connections[peer] = far
 
     def _handle(self, exchange: HttpExchange) -> None:
-        far, origin = self._connections[exchange.request.peer]
-        asked = _recorded(origin, exchange.request)
+        far = self._connections[exchange.request.peer]
+        assert far.target is not None, "noted as it was connected"
+        asked = _recorded(origin_of(far.target), exchange.request)
         try:
             entry = self._matcher.find(asked)
             if entry is None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from turbosock import limits
-from turbosock.client.url import DEFAULT_PORTS
 from turbosock.errors import LimitError, ProtocolError
 from turbosock.protocol.http2.frames import PREFACE
 from turbosock.testing.cassettes.bodies import write_aside
@@ -20,21 +18,13 @@ from turbosock.testing.cassettes.entry import Entry
 from turbosock.testing.cassettes.http1_reader import Http1Reader
 from turbosock.testing.cassettes.http2_reader import Http2Reader
 from turbosock.testing.cassettes.wire_log import WireLog
+from turbosock.testing.origin import origin_of
 from turbosock.transport.connector import Target
 
 # Called with the place of an exchange among the others, and the exchange: its first note in the log, and where others
 # begin in the same one, its stream.
 Place = tuple[int, int]
 Emit = Callable[[Place, Entry], object]
-
-
-def origin_of(target: Target) -> str:
-    """The beginning of each URL at a target."""
-    if target.path is not None:
-        return f"http+unix://{quote(target.path, safe='')}"
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    port = "" if target.port == DEFAULT_PORTS[target.scheme] else f":{target.port}"
-    return f"{target.scheme}://{host}{port}"
 
 
 class WireReader:

@@ -21,7 +21,8 @@ from turbosock.protocol.http2.frames import (
     WITH_PRIORITY,
 )
 from turbosock.testing.cassettes.entry import Entry
-from turbosock.testing.cassettes.wire_reader import WireReader, origin_of
+from turbosock.testing.cassettes.wire_reader import WireReader
+from turbosock.testing.origin import origin_of
 
 
 class Target(NamedTuple):
