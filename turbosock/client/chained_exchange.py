@@ -17,7 +17,7 @@ from turbosock.client.middleware.chained import Chained
 from turbosock.errors import Phase, TurbosockError
 
 if TYPE_CHECKING:
-    from turbosock.client.exchange_body import TickedConnection
+    from turbosock.client.exchange_ending import TickedConnection
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.middleware.chain import Chain
     from turbosock.client.middleware.timeline import Timeline

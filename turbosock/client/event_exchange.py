@@ -14,7 +14,7 @@ from turbosock.client.loop_exchange import Exchange
 from turbosock.errors import PoolExhausted, TurbosockError
 
 if TYPE_CHECKING:
-    from turbosock.client.exchange_body import TickedConnection
+    from turbosock.client.exchange_ending import TickedConnection
     from turbosock.client.loop_event_stream import LoopEventStream
     from turbosock.client.loop_services import LoopServices
     from turbosock.connection.receive_ring import ReceiveRing

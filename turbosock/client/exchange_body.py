@@ -10,66 +10,39 @@ taken for want of memory, or of room for events, stays where it is, so that the 
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
 from turbosock.client.charset import decoded
-from turbosock.client.exchange import ClientExchange
+from turbosock.client.exchange_connecting import ExchangeConnecting
 from turbosock.client.gather import Gatherer, too_large
 from turbosock.errors import BodyTooLarge, PoolExhausted, StateError
 from turbosock.protocol.http1.framing import Framing
 
 if TYPE_CHECKING:
     from turbosock.buffers import PooledBuffer
-    from turbosock.client.loop_connection import LoopConnection
-    from turbosock.client.loop_http2 import LoopHttp2Stream
-    from turbosock.client.loop_services import LoopServices
+    from turbosock.client.exchange_ending import TickedConnection
     from turbosock.connection.receive_ring import ReceiveRing
 
-
-# What an exchange of a Loop is sent on.
-TickedConnection: TypeAlias = "LoopConnection | LoopHttp2Stream"
 
 # A step that did nothing for want of memory: the loop comes again.
 _STARVED: Final = -2
 
 
-class ExchangeBody(ClientExchange):
+class ExchangeBody(ExchangeConnecting):
     """A request under way in a Loop, and what becomes of its answer's body.
 
     Attributes:
-        done: whether it has ended, with an answer or an error.
         gathers: whether the body is gathered into `content`.
-        into: the buffer that the body goes into, or None; None once the exchange is done.
     """
 
-    __slots__ = (
-        "_bytes_moved",
-        "_gatherer",
-        "_loop",
-        "_quiet_since_ns",
-        "_stream",
-        "done",
-        "gathers",
-        "into",
-    )
+    __slots__ = ("_bytes_moved", "_quiet_since_ns", "_stream", "gathers")
 
     # As of ClientExchange, `Exchange.forget()` sets every slot.
-    connection: TickedConnection | None
     _bytes_moved: float
-    _gatherer: Gatherer | None
-    _loop: LoopServices
-    _now_ns: Callable[[], int]
     _quiet_since_ns: int
     _stream: bool
-    done: bool
     gathers: bool
-    into: memoryview | None
-
-    def _finish(self) -> None:
-        """The body was read."""
-        raise AssertionError("an Exchange says how it ends")
 
     def _take_whole(self, connection: TickedConnection, ring: ReceiveRing | None) -> None:
         """The body came with the head: one copy out of the ring, and the connection is free."""

@@ -8,7 +8,7 @@ from turbosock.client.queue_timer import QueueTimer
 from turbosock.errors import ClientClosed
 
 if TYPE_CHECKING:
-    from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.exchange_connecting import ExchangeConnecting
     from turbosock.client.loop_services import LoopServices
 
 
@@ -17,7 +17,7 @@ class HoldTimer(QueueTimer):
 
     __slots__ = ("_loop",)
 
-    def __init__(self, exchange: Exchange, loop: LoopServices, due_ns: int) -> None:
+    def __init__(self, exchange: ExchangeConnecting, loop: LoopServices, due_ns: int) -> None:
         # First: from the next call on it may be told, also where an interrupt keeps it from its exchange.
         self._loop = loop
         super().__init__(exchange, loop.reactor.timers, due_ns)
@@ -33,7 +33,7 @@ class HoldTimer(QueueTimer):
             exchange.on_hold_timer(self)
 
     @property
-    def exchange(self) -> Exchange | None:
+    def exchange(self) -> ExchangeConnecting | None:
         """Whose time it bounds."""
         return self._exchange
 

@@ -22,6 +22,8 @@ from turbosock.client.loop_exchange import Exchange
 from turbosock.errors import LimitError
 
 if TYPE_CHECKING:
+    from turbosock.client.exchange_connecting import ExchangeConnecting
+    from turbosock.client.exchange_ending import ExchangeEnding
     from turbosock.client.flow import Flow
     from turbosock.client.loop_services import Attended, HeldExchange, LoopServices
     from turbosock.client.request import PreparedRequest
@@ -116,7 +118,7 @@ class LoopRequests:
             # Nobody will be told: it is used again once nobody holds it. Others wait for their event to be over.
             self.spare.give_back(exchange)
 
-    def cancel_later(self, exchange: Exchange) -> None:
+    def cancel_later(self, exchange: ExchangeEnding) -> None:
         """End a cancelled one in the loop's thread; from any."""
         if here.thread == self.thread:
             exchange.end_cancelled()
@@ -156,7 +158,7 @@ class LoopRequests:
         for held in tuple(self.held):
             held.close()
 
-    def drop_held(self) -> list[Exchange | None]:
+    def drop_held(self) -> list[ExchangeConnecting | None]:
         """In the child of a fork: forget those waits. Whose they were."""
         exchanges = [held.exchange for held in self.held]
         self.held.clear()

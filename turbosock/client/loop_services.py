@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from turbosock.client.dials import Dials
     from turbosock.client.event_tally import EventTally
     from turbosock.client.events import EventQueue
+    from turbosock.client.exchange_connecting import ExchangeConnecting
     from turbosock.client.loop_event_stream import LoopEventStream
-    from turbosock.client.loop_exchange import Exchange
     from turbosock.client.loop_requests import LoopRequests
     from turbosock.client.middleware.chain import Chain
     from turbosock.client.session import Session
@@ -30,7 +30,7 @@ class HeldExchange(Protocol):
     """What stands for an exchange that waits for middleware, or before another attempt."""
 
     @property
-    def exchange(self) -> Exchange | None:
+    def exchange(self) -> ExchangeConnecting | None:
         """The exchange, until the wait is over."""
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from turbosock.protocol.websocket.masking import prepare
 from turbosock.reactor.sockets import tune
 
 if TYPE_CHECKING:
-    from turbosock.client.exchange_body import TickedConnection
+    from turbosock.client.exchange_ending import TickedConnection
     from turbosock.client.loop_http2_opening import LoopHttp2OpeningStream
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import Headers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from turbosock.client.loop_exchange import Exchange
+    from turbosock.client.exchange_connecting import ExchangeConnecting
     from turbosock.reactor.timers import TimerHeap
 
 
@@ -14,9 +14,9 @@ class QueueTimer:
 
     __slots__ = ("_exchange", "_timer", "_timers", "since_ns")
 
-    def __init__(self, exchange: Exchange, timers: TimerHeap, deadline_ns: int, since_ns: int = 0) -> None:
+    def __init__(self, exchange: ExchangeConnecting, timers: TimerHeap, deadline_ns: int, since_ns: int = 0) -> None:
         self.since_ns = since_ns
-        self._exchange: Exchange | None = exchange
+        self._exchange: ExchangeConnecting | None = exchange
         self._timers = timers
         self._timer = timers.add(deadline_ns, self)
 

@@ -223,7 +223,7 @@ def assert_unharmed(loop: Loop, peer: Peer) -> None:
         "turbosock.client.loop_exchange.Exchange.begin",
         "turbosock.pool.origin_pool.OriginPool.take_idle",
         "turbosock.pool.origin_pool.OriginPool.reserve",
-        "turbosock.client.loop_exchange.TickingDial",
+        "turbosock.client.exchange_connecting.TickingDial",
         "turbosock.client.ticking_dial.TickingDial.arm",
         "turbosock.reactor.timers.TimerHeap._arm",
     ],
@@ -288,7 +288,7 @@ def test_offer_that_breaks_off_ends_the_exchange_and_loses_no_place(
 
 
 TIMERS = {
-    "queue": ("turbosock.client.loop_exchange.PoolTimeout", 1.0),
+    "queue": ("turbosock.client.exchange_connecting.PoolTimeout", 1.0),
     "dial": ("turbosock.client.dial_steps.ConnectTimeout", 2.0),
     "head": ("turbosock.client.loop_exchange.ReadTimeout", 3.0),
 }
@@ -331,7 +331,7 @@ def test_exchange_ends_when_there_is_no_memory_for_words_either(
     connect(loop, peer).send(OK)
     with monkeypatch.context() as patch:
         patch.setattr("turbosock.connection.http1.Http1Connection.read_head", refuse_memory)
-        patch.setattr("turbosock.client.loop_exchange.TurbosockError", _Refused)
+        patch.setattr("turbosock.client.exchange_ending.TurbosockError", _Refused)
         patch.setattr(Exchange, "explained", refuse_memory)
         with pytest.raises(MemoryError):
             turns(loop, lambda: exchange.done)
