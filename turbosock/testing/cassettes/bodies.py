@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tempfile
+import secrets
 import zlib
 from pathlib import Path
 from typing import Any, Final
@@ -57,17 +57,15 @@ def write_aside(body: RecordedBody, folder: Path) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears, or is replaced, when all of it is there."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Not by tempfile, whose files are their owner's alone; this one is for all who read the folder.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    file = part.open("xb")
     try:
-        with open(descriptor, "wb") as file:
+        with file:
             file.write(content)
-        # A temporary file is its owner's alone; this one is for all who read the folder.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
+        os.replace(part, path)
     except BaseException:
-        os.unlink(name)
+        part.unlink()
         raise
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +100,15 @@ def test_cassette_that_cannot_be_written_leaves_the_older_one(path: Path, monkey
     monkeypatch.undo()
     assert load(path)[0].answer.body.content == b"old"
     assert [file.name for file in path.parent.iterdir()] == ["c.json"]
+
+
+def test_cassette_is_for_those_whom_the_programs_mask_lets_read(path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        save(path, [entry(b"\x00")], OPEN)
+    finally:
+        os.umask(mask)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (path, *folder_of(path).iterdir())] == [0o640, 0o640]
 
 
 Said = dict[str, Any]
