@@ -102,6 +102,8 @@ def turbosock_leaks(request: pytest.FixtureRequest) -> Iterator[LeakTracker]:
 def turbosock_cassette(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     """A `turbosock.testing.Recorder` whose cassette is named for the test: cassettes/FILE/TEST.json, beside its file.
 
+    The name of a test in a class begins with that of the class.
+
     The marker of the same name has its options. A test that fails writes nothing.
     """
     from turbosock.testing.cassettes.recorder import Recorder
@@ -110,7 +112,7 @@ def turbosock_cassette(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     options: dict[str, Any] = {"mode": request.config.getoption("turbosock_cassettes")}
     if marker is not None:
         options.update(marker.kwargs)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name).strip("-.")
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.nodeid.partition("::")[2]).strip("-.")
     recorder = Recorder(request.path.parent / "cassettes" / request.path.stem / f"{name}.json", **options)
     try:
         yield recorder

@@ -91,20 +91,29 @@ print([name for name in sys.modules if name.startswith("turbosock.testing.") and
 CASSETTES = """
     import pytest
     import turbosock
+    from turbosock.testing import MockTransport
 
-    def answers(exchange):
-        exchange.respond(200, None, b"hello")
+    service = MockTransport()
+    service.route(None, "*", lambda request: turbosock.testing.Answer(content=request.path))
 
-    @pytest.mark.turbosock_cassette(match="lenient", redact=False)
+    def ask(cassette, path):
+        with turbosock.Client(connector=cassette) as client:
+            assert client.get(f"http://service.example{path}").text == path
+
+    @pytest.mark.turbosock_cassette(match="lenient", redact=False, inner=service)
     @pytest.mark.parametrize("name", ["a/b"])
     def test_ask(turbosock_cassette, name):
-        with turbosock.Loop(connector=turbosock_cassette) as loop:
-            if turbosock_cassette.recording:
-                loop.listen(("127.0.0.1", 28765), handler=answers)
-            exchange = loop.get("http://127.0.0.1:28765/")
-            while not exchange.done:
-                loop.poll(1.0)
-            assert exchange.text == "hello"
+        ask(turbosock_cassette, "/a")
+
+    @pytest.mark.turbosock_cassette(inner=service)
+    class TestOne:
+        def test_ask(self, turbosock_cassette):
+            ask(turbosock_cassette, "/one")
+
+    @pytest.mark.turbosock_cassette(inner=service)
+    class TestOther:
+        def test_ask(self, turbosock_cassette):
+            ask(turbosock_cassette, "/other")
 
     def test_fails(turbosock_cassette):
         assert 0
@@ -113,15 +122,15 @@ CASSETTES = """
 
 def test_cassette_is_beside_the_test_that_passed_and_replayed_in_its_next_run(pytester: pytest.Pytester) -> None:
     result = run(pytester, CASSETTES)
-    result.assert_outcomes(passed=1, failed=1)
-    (written,) = pytester.path.rglob("*.json")
-    assert written.relative_to(pytester.path).parts[0] == "cassettes"
-    assert written.name == "test_ask-a-b.json"
-    before = written.read_text()
+    result.assert_outcomes(passed=3, failed=1)
+    written = sorted(pytester.path.rglob("*.json"))
+    assert {file.relative_to(pytester.path).parts[0] for file in written} == {"cassettes"}
+    assert [file.name for file in written] == ["TestOne-test_ask.json", "TestOther-test_ask.json", "test_ask-a-b.json"]
+    before = [file.read_text() for file in written]
     result = run(pytester, CASSETTES, "--turbosock-cassettes", "replay")
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(["*CassetteError*test_fails.json: cannot be read*"])
-    assert written.read_text() == before
+    assert [file.read_text() for file in written] == before
 
 
 FAULTS = """
