@@ -1,7 +1,8 @@
 """What is written about an exchange for people and tools without its secrets: values of fields, targets and URLs.
 
-Hidden are the values of the standard credential and cookie fields and of fields and query parameters whose name says
-that they are secrets, and the user information of URLs. A secret under a name that says nothing is not recognised.
+Hidden are the values of the standard credential and cookie fields, of fields and query parameters whose name says that
+they are secrets, and the user information of URLs; in bodies that are written, texts under such names, too. A secret
+under a name that says nothing is not recognised.
 """
 
 from __future__ import annotations
@@ -13,16 +14,25 @@ from turbosock.protocol.http1.headers import SECRET_KEYS
 
 HIDDEN: Final = "(hidden)"
 # Beside the standard fields, the names that services give to their own secrets end in one of these.
-_SECRET_ENDINGS: Final = ("-token", "api-key", "apikey", "-secret", "-password")
+_SECRET_ENDINGS: Final = (
+    "token",
+    "api-key",
+    "apikey",
+    "secret",
+    "password",
+    "access-key",
+    "auth-key",
+    "subscription-key",
+)
 # Fields whose value is a URL, which may hold user information.
 _URL_KEYS: Final = frozenset(("location", "content-location", "referer"))
 _USER_INFORMATION: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
 # The same of URLs inside of others, and inside of fields such as Link.
 _INNER_USER_INFORMATION: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+# How the names of secrets end in queries, forms and JSON.
+SECRET_NAME_ENDINGS: Final = r"(?:token|secret|password|passwd|signature|credential|(?:api|access|private)[-_]?key)"
 # Parameters of queries, and of what OAuth puts behind a '#'.
-_SECRET_PARAMETER: Final = re.compile(
-    r"(?i)(?<=[?&#;])((?:[^=&#;]*(?:token|secret|password|passwd|signature|credential|api[-_]?key)|key|sig|code)=)[^&#;>]*"
-)
+_SECRET_PARAMETER: Final = re.compile(rf"(?i)(?<=[?&#;])((?:[^=&#;]*{SECRET_NAME_ENDINGS}|key|sig|code)=)[^&#;>]*")
 
 
 def shown_value(key: str, value: str) -> str:

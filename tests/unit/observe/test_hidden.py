@@ -9,13 +9,24 @@ from turbosock.observe.hidden import shown_url, shown_value
 
 @pytest.mark.parametrize(
     "key",
-    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-auth-token", "x-api-key", "client-secret"],
+    [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-auth-token",
+        "x-api-key",
+        "client-secret",
+        "token",
+        "x-auth-key",
+        "ocp-apim-subscription-key",
+    ],
 )
 def test_value_of_a_secret_field_is_hidden(key: str) -> None:
     assert shown_value(key, "s3cr3t") == "(hidden)"
 
 
-@pytest.mark.parametrize("key", ["accept", "www-authenticate", "x-tokens", "ü"])
+@pytest.mark.parametrize("key", ["accept", "www-authenticate", "x-tokens", "sec-websocket-key", "idempotency-key", "ü"])
 def test_value_of_another_field_is_not(key: str) -> None:
     assert shown_value(key, "value") == "value"
 

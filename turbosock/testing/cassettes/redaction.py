@@ -1,9 +1,9 @@
 """Redaction: what a cassette does not tell: credentials and cookies, and what its user names.
 
-Hidden are what `observe/hidden.py` recognises (fields of credentials; fields, query parameters and members of forms
-named like secrets; user information in URLs) and the values of cookies, whose names and attributes stay, so that a
-replay sets and sends them. Names that a user gives are hidden as fields, cookies, query parameters, and members of JSON
-objects and forms.
+Hidden are what `observe/hidden.py` recognises (fields of credentials; fields, query parameters, members of forms and
+texts in JSON objects named like secrets; user information in URLs) and the values of cookies, whose names and
+attributes stay, so that a replay sets and sends them. Names that a user gives are hidden as fields, cookies, query
+parameters, and members of JSON objects, whatever their value, and of forms.
 
 Invariant: what was redacted is not changed by being redacted again; so a recorded request and a present one are
 compared as both would be written.
@@ -17,10 +17,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from turbosock.errors import InvalidOption
-from turbosock.observe.hidden import HIDDEN, shown_url, shown_value
+from turbosock.observe.hidden import HIDDEN, SECRET_NAME_ENDINGS, shown_url, shown_value
 from turbosock.testing.cassettes.entry import TextField
 
 _JSON: Final = json.JSONDecoder(strict=False)
+# A number of tokens, say, is none.
+_SECRET_MEMBER: Final = rf'"[^"\\]*{SECRET_NAME_ENDINGS}"\s*:\s*(?=")'
 
 
 def checked_names(argument: str, names: Iterable[str]) -> list[str]:
@@ -57,7 +59,8 @@ class Redaction:
         alternatives = "|".join(re.escape(name) for name in sorted(self._names))
         self._parameter = re.compile(rf"(?i)(?<=[?&#;])((?:{alternatives})=)[^&#;>]*")
         self._form = re.compile(rf"(?i)((?:^|&)(?:{alternatives})=)[^&]*")
-        self._member = re.compile(rf'(?i)"(?:{alternatives})"\s*:\s*')
+        named = rf'"(?:{alternatives})"\s*:\s*|' if self._names else ""
+        self._member = re.compile(f"(?i){named}{_SECRET_MEMBER}")
 
     def url(self, url: str) -> str:
         """A URL without secrets."""
@@ -84,7 +87,7 @@ class Redaction:
         return self.url(shown) if "://" in shown else shown
 
     def text(self, text: str, content_type: str) -> str:
-        """The text of a body without what the user named, and a form without what its names say to be secret."""
+        """The text of a body without what its names say to be secret, and what the user named."""
         if not self.enabled:
             return text
         if "x-www-form-urlencoded" in content_type:
@@ -92,7 +95,7 @@ class Redaction:
             text = shown_url(f"?{text}")[1:]
             return self._form.sub(rf"\1{HIDDEN}", text) if self._names else text
         # Whatever calls itself something else may hold JSON all the same: lines of a log, events.
-        return self._without_members(text) if self._names else text
+        return self._without_members(text)
 
     def _without_members(self, text: str) -> str:
         parts = []

@@ -56,6 +56,23 @@ def test_members_that_were_named_are_hidden_in_bodies(text: str, kind: str, expe
     assert USUAL.text(text, kind) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"access_token": "x", "expires_in": 60}', '{"access_token": "(hidden)", "expires_in": 60}'),
+        ('{"user": {"Password":"a\\"b"}, "apiKey" : "x"}', '{"user": {"Password":"(hidden)"}, "apiKey" : "(hidden)"}'),
+        ('data: {"client_secret": "x"}\n\n', 'data: {"client_secret": "(hidden)"}\n\n'),
+        ('{"max_tokens": 5, "token": 7, "tokens": "a", "code": "b"}', None),
+        ('{"a token": {"kind": "c"}, "say": "token", "x": "token:"}', None),
+    ],
+)
+def test_texts_in_json_are_hidden_whose_names_say_that_they_are_secret(text: str, expected: str | None) -> None:
+    assert USUAL.text(text, "") == (expected or text)
+    assert NAMED.text(text, "") == (expected or text)
+    assert USUAL.text(expected or text, "") == (expected or text)
+    assert Redaction(False, ()).text(text, "") == text
+
+
 def test_form_hides_what_its_names_say_to_be_secret() -> None:
     kind = "application/x-www-form-urlencoded"
     shown = "password=(hidden)&user=ada&client_secret=(hidden)"
