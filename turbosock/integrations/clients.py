@@ -29,6 +29,8 @@ _Key = tuple[Verify, Cert | None, str | None]
 class ClientSet:
     """Clients of one configuration, but for what they trust and show; safe to share between threads.
 
+    At most MAX_INTEGRATION_CLIENTS: the one that was not asked for the longest is closed for another.
+
     Args:
         config: of all of them.
         connector: as of a Client.
@@ -69,11 +71,15 @@ class ClientSet:
         """
         key = (verify, cert, server_name)
         try:
-            client = self._clients.get(key)
+            # Each step is a whole one, whatever other threads do between them.
+            client = self._clients[key]
+            self._clients.move_to_end(key)
+        except KeyError:
+            return self._made(key)
         except TypeError as error:
             name = "cert" if type(verify).__hash__ else "verify"
             raise InvalidOption(f"{name}: give a path as a str, or a pair of them as a tuple") from error
-        return self._made(key) if client is None else client
+        return client
 
     def _made(self, key: _Key) -> Client:
         with self._lock:

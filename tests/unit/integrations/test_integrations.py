@@ -56,6 +56,16 @@ def test_clients_for_ever_new_files_stay_within_their_bound(clients: ClientSet) 
     assert [client.closed for client in made[:3]] == [True, True, False]
 
 
+def test_client_that_is_asked_for_again_and_again_stays(clients: ClientSet) -> None:
+    usual = clients.client()
+
+    for number in range(2 * limits.MAX_INTEGRATION_CLIENTS):
+        clients.client(f"/authorities/{number}.pem")
+        assert clients.client() is usual
+
+    assert not usual.closed
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
