@@ -178,12 +178,12 @@ class PoolConfig:
     max_requests: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("max_connections", self.max_connections, 1, 65_536)
+        check_count("max_connections", self.max_connections, 1, limits.MAX_POOLED_CONNECTIONS)
         if isinstance(self.max_connections_per_origin, _Default):
             per_origin = _Default(min(limits.MAX_CONNECTIONS_PER_ORIGIN, self.max_connections))
             object.__setattr__(self, "max_connections_per_origin", per_origin)
-        check_count("max_connections_per_origin", self.max_connections_per_origin, 1, 65_536)
-        check_count("max_idle", self.max_idle, 0, 65_536)
+        check_count("max_connections_per_origin", self.max_connections_per_origin, 1, limits.MAX_POOLED_CONNECTIONS)
+        check_count("max_idle", self.max_idle, 0, limits.MAX_POOLED_CONNECTIONS)
         check_seconds("max_idle_s", self.max_idle_s)
         check_seconds("max_lifetime_s", self.max_lifetime_s, optional=True)
         if self.max_requests is not None:

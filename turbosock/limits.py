@@ -199,6 +199,8 @@ MAX_INTEGRATION_CLIENTS = 32
 # protects servers from pages, not from programs.
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_ORIGIN = 128
+# What a PoolConfig may ask for of each: as many as one address of ours has ports to one server.
+MAX_POOLED_CONNECTIONS = 65_536
 # Origins remembered. The least recently used one without connections goes first.
 MAX_ORIGINS = 1024
 # Idle connections kept in all: as many as there may be, because a tick that asks for hundreds at once would dial them

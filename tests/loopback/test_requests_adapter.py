@@ -459,6 +459,13 @@ def test_urllib3_setting_of_a_subclass_is_refused_by_name() -> None:
         Own()
 
 
+@pytest.mark.parametrize("name", ["pool_connections", "pool_maxsize"])
+@pytest.mark.parametrize("bad", [-1, "10", 1.5, None, True])
+def test_size_of_a_pool_that_is_none_is_refused_by_name(name: str, bad: Any) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name}="):
+        TurbosockAdapter(**{name: bad})
+
+
 def test_blocking_pool_has_no_more_connections_than_it_may() -> None:
     first, second = threading.Event(), threading.Event()
     script = [

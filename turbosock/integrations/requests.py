@@ -17,6 +17,7 @@ import requests.adapters
 from requests.exceptions import InvalidProxyURL, InvalidURL
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, select_proxy, urldefragauth
 
+from turbosock import limits
 from turbosock.client.url import Url
 from turbosock.config import Config, PoolConfig, TlsConfig
 from turbosock.errors import InvalidOption, InvalidUrl
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from turbosock.transport.connector import Connector, Wrapper
 
-_MANY = 65_536
-
 
 class TurbosockAdapter(requests.adapters.HTTPAdapter):
     """An adapter of requests; safe to share between sessions and threads, and picklable as its arguments are.
@@ -44,6 +43,9 @@ class TurbosockAdapter(requests.adapters.HTTPAdapter):
             pool's arguments. None: HTTP/1.1, and the authorities that requests trusts. Proxies are always as requests
             says, and timeouts as the request does.
         connector: as of a turbosock.Client.
+
+    Raises:
+        InvalidOption: an argument cannot work; it is named.
     """
 
     __attrs__ = [  # noqa: RUF012 - as HTTPAdapter has it
@@ -72,8 +74,11 @@ class TurbosockAdapter(requests.adapters.HTTPAdapter):
         """Make what has the clients; for HTTPAdapter.
 
         Raises:
-            InvalidOption: a keyword is given, which would be urllib3's; Config has turbosock's.
+            InvalidOption: a number is none; or a keyword is given, which would be urllib3's; Config has turbosock's.
         """
+        for name, value in (("pool_connections", connections), ("pool_maxsize", maxsize)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidOption(f"{name}={value!r}: give how many connections, 0 or more")
         if pool_kwargs:
             raise InvalidOption(f"{min(pool_kwargs)}: no pool of urllib3 is used; Config has turbosock's settings")
         self._pool_connections = connections
@@ -85,9 +90,9 @@ class TurbosockAdapter(requests.adapters.HTTPAdapter):
                 http_versions=("HTTP/1.1",),
                 tls=TlsConfig(ca_file=DEFAULT_CA_BUNDLE_PATH),
                 pool=PoolConfig(
-                    max_connections=_MANY,
-                    max_connections_per_origin=max(1, maxsize) if block else _MANY,
-                    max_idle=min(connections * maxsize, _MANY),
+                    max_connections=limits.MAX_POOLED_CONNECTIONS,
+                    max_connections_per_origin=max(1, maxsize) if block else limits.MAX_POOLED_CONNECTIONS,
+                    max_idle=min(connections * maxsize, limits.MAX_POOLED_CONNECTIONS),
                 ),
                 trust_env=False,
             )
