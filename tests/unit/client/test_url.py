@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
+from support.steps import count_steps
 from turbosock import limits
 from turbosock.client.url import Url, encode_params
 from turbosock.errors import InvalidUrl
@@ -243,3 +245,14 @@ def test_url_aimed_sends_the_target_as_it_stands(target: str, full: str) -> None
     url.aim(target)
 
     assert (url.target, url.full, url.safe) == (target, full, "http://host/path")
+
+
+@pytest.mark.parametrize("start", ["", "http://", "http://[", "http://host/", "http://host/?", "http://host/#"])
+@pytest.mark.parametrize("unit", ["a", "%", "%41", "ä", "@", ":", "[", ".", "/", "?", "=&"])
+def test_url_of_double_length_takes_double_the_work(start: str, unit: str) -> None:
+    def read(count: int) -> None:
+        with contextlib.suppress(InvalidUrl):
+            Url(start + unit * count)
+
+    once, twice = (count_steps(lambda count=count: read(count)) for count in (500, 1000))  # type: ignore[misc]  # its default
+    assert twice <= 2.2 * once + 100
