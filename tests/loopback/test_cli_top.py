@@ -31,7 +31,7 @@ def url() -> Iterator[str]:
 
 
 def test_duration_ends_it_with_a_summary(url: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["top", f"{url}/", f"{url}/missing", "--duration", "0.1", "-c", "4", "--memory"]) == ExitStatus.OK
+    assert main(["top", f"{url}/", f"{url}/missing", "--duration", "0.4", "-c", "4", "--memory"]) == ExitStatus.OK
     said = capfd.readouterr().out
     assert re.match(r"turbosock top  \d+ s  4 in flight  [1-9][\d,]* answered  0 failed\n", said)
     assert re.search(r"\nstatuses     (200|404): [\d,]+, (200|404): [\d,]+\n", said)

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         load = Load(loop, arguments.urls, places=arguments.concurrency, rate_per_s=arguments.rate, options=options)
         screen = Screen(sys.stdout)
         _watch(load, screen, arguments.duration, interrupt)
-        screen.draw(summary(load, loop.reactor.clock.now_ns()))
+        screen.draw(summary(load, loop.reactor.clock.now_ns()), last=True)
         interrupt.asked = False
         if load.last_error is not None and not any(target.total.answers for target in load.targets):
             raise load.last_error

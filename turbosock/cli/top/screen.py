@@ -1,7 +1,8 @@
 """Screen: lines that are drawn over in place on a terminal.
 
 Invariants: a line is shorter than the terminal is wide and there are fewer of them than it is high, so that going up
-by as many leads to the first one again. Elsewhere than on a terminal nothing is drawn.
+by as many leads to the first one again; but for the last drawing, which nothing covers. Elsewhere than on a terminal
+nothing is drawn.
 """
 
 from __future__ import annotations
@@ -40,14 +41,19 @@ class Screen:
         # https://no-color.org: present and not empty, whatever it says.
         self._colours = self.live and not os.environ.get("NO_COLOR")
 
-    def draw(self, lines: Sequence[Line]) -> None:
-        """Show these in place of the last ones, as far as there is room; where nothing is live, below them."""
+    def draw(self, lines: Sequence[Line], *, last: bool = False) -> None:
+        """Show these in place of the last ones; where nothing is live, below them.
+
+        Args:
+            lines: shown as far as there is room.
+            last: whether none follow: then all are shown, and the terminal scrolls.
+        """
         if not self.live:
             self._stream.write("".join(f"{line.text}\n" for line in lines))
             self._stream.flush()
             return
         columns, rows = shutil.get_terminal_size()
-        shown = lines[: rows - 1]
+        shown = lines if last else lines[: rows - 1]
         parts = [_UP.format(self._drawn)] if self._drawn else []
         parts += [f"{self._styled(line, columns - 1)}{_END_OF_LINE}\n" for line in shown]
         self._drawn = len(shown)

@@ -60,3 +60,12 @@ def test_what_is_no_terminal_or_a_dumb_one_gets_plain_lines(
 def test_drawing_is_cut_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((5, 3)))
     assert drawn([Line("abcdefgh")] * 4) == "abcd\x1b[K\n" * 2 + "\x1b[J"
+
+
+def test_last_drawing_is_whole_and_covers_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((5, 3)))
+    terminal = FakeTerminal()
+    screen = Screen(terminal)
+    screen.draw([Line("a")] * 4)
+    screen.draw([Line("b")] * 4, last=True)
+    assert terminal.getvalue() == "a\x1b[K\n" * 2 + "\x1b[J" + "\x1b[2F" + "b\x1b[K\n" * 4 + "\x1b[J"
