@@ -290,3 +290,10 @@ def test_option_that_cannot_work_is_named(faults: tuple[Any, ...], options: dict
 def test_fault_that_cannot_be_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidOption, match=named):
         Fault.cut(**options)
+
+
+@pytest.mark.parametrize(("name", "bad"), [("every_s", -1), ("size", 0), ("nbytes", -1)])
+def test_drip_that_cannot_be_is_named_by_its_argument(name: str, bad: int) -> None:
+    options: dict[str, Any] = {name: bad}
+    with pytest.raises(InvalidOption, match=f"^{name}="):
+        Fault.drip(**options)

@@ -89,6 +89,7 @@ class Fault:
         connection: int | None = None,
     ) -> Fault:
         """What comes after `at` bytes comes in pieces of `size`, each so much after the last one."""
+        check_wait("every_s", every_s)
         return cls(FaultKind.DRIP, at, direction, connection, every_s, size, nbytes)
 
     @classmethod
