@@ -4,7 +4,8 @@ A wait runs what is due, and moves the clock on to the next happening until it h
 hours pass in milliseconds, and in the same way each time.
 
 Invariants: happenings run in the order of their times, and of their planning where these are equal, one at a time, on
-the thread that waits; `now_ns()` never decreases. Several threads may wait: time is that of all.
+the thread that waits; `now_ns()` never decreases. Several threads may wait: time is that of all. So a happening, and
+the handler or answer that runs in one, must not wait for another thread: that may be waiting for its end.
 """
 
 from __future__ import annotations
