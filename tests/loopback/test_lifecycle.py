@@ -409,9 +409,9 @@ RULES: dict[str, Rule] = {
             ),
             **dict.fromkeys(
                 (
-                    "begin", "check_deadline", "drop_connection", "explained", "forget", "forget_answer", "gather",
-                    "make_cancellable", "may_send_again", "perform", "pursue", "release_connection", "end_with",
-                    "take_over",
+                    "begin", "check_deadline", "count_head", "drop_connection", "explained", "forget", "forget_answer",
+                    "gather", "make_cancellable", "may_send_again", "perform", "pursue", "release_connection",
+                    "end_with", "take_over",
                 ),
                 INSIDE,
             ),
