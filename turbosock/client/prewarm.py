@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from turbosock import limits
 from turbosock.config import PoolConfig
@@ -134,7 +134,7 @@ class Prewarming:
         self.warm.close()
         self._owner.remove(self)
 
-    def __enter__(self) -> Prewarming:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
