@@ -852,7 +852,7 @@ def test_tls_send_that_is_stalled_counts_as_progress_while_the_peer_reads(tls: T
     # Nobody reads: no progress.
     tls.await_writable(0)
     assert tls.bytes_out == before
-    counts: list[int] = []
+    counts: list[float] = []
     # Little by little: the engine goes on holding the block, a part of which is on its way.
     while context.state == PENDING:
         wire.far.recv(20_000)

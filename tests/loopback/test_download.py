@@ -275,7 +275,7 @@ def test_part_of_another_url_is_not_gone_on_with(client: Client, target: Path) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 def test_second_download_to_the_same_file_is_refused_meanwhile(client: Client, target: Path) -> None:
-    refusals = []
+    refusals: list[StateError] = []
 
     def try_again(received: int, total: int | None) -> None:
         if not refusals:

@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -672,7 +673,7 @@ def test_threads_whose_first_answers_set_cookies_share_one_jar(site: Site, kind:
             together.wait(10)
             face.client.get(site.one.url(f"/c{number}"))
 
-        running = [InThread(lambda number=number: work(number)) for number in range(threads)]
+        running = [InThread(partial(work, number)) for number in range(threads)]
         assert [thread.outcome() for thread in running] == [None] * threads
         assert len(face.cookies) == threads
         face.close()
@@ -689,7 +690,7 @@ def test_jar_that_two_clients_share_in_threads_loses_nothing(site: Site) -> None
             for number in range(start, start + 20):
                 client.get(site.one.url("/set"), headers={"X-Name": f"c{number}"})
 
-        running = [InThread(lambda i=i: work((one, other)[i % 2], 100 + 20 * i)) for i in range(4)]
+        running = [InThread(partial(work, (one, other)[i % 2], 100 + 20 * i)) for i in range(4)]
         assert [thread.outcome() for thread in running] == [None] * 4
         assert len(jar) == 80
         one.get(site.one.url("/show"))

@@ -170,7 +170,7 @@ def test_our_client_of_every_kind_is_answered(server: RunningListener, make_clie
         assert response.headers["x-version"] == "HTTP/2"
         assert client.get(server.url("/big")).content == BIG
         pieces = client.get(server.url("/pieces"))
-        assert pieces.content == PIECES and pieces.trailers["x-sum"] == "100"
+        assert pieces.content == PIECES and pieces.trailers is not None and pieces.trailers["x-sum"] == "100"
         assert client.head(server.url("/big")).headers["content-length"] == str(len(BIG))
         assert client.get(server.url("/fail")).status_code == 500
     assert server.listener.stats().accepted == 1
@@ -223,7 +223,7 @@ def test_goodbyes_lose_no_request_of_a_loop(files: Files, ca_file: str) -> None:
             exchange.respond(200, {"Connection": "close"} if number % 60 == 59 else None, b"%d" % number)
 
         listener = loop.listen(("127.0.0.1", 0), handler=sometimes_last, tls=TlsServerConfig(files.certificate(LEAF)))
-        bodies = []
+        bodies: list[int] = []
         for i in range(count):
             loop.request("GET", f"{listener.url}/{i}")
         while len(bodies) < count:

@@ -137,6 +137,7 @@ def make_datagram_session() -> DatagramSession:
 def make_message_connection() -> MessageConnection:
     with Loop() as loop:
         listener = loop.listen(("127.0.0.1", 0), protocol="tcp")
+        assert isinstance(listener.address, tuple)
         with socket.create_connection(listener.address):
             while not listener.connections:
                 loop.poll(1.0)
@@ -151,6 +152,7 @@ def make_websocket_listener() -> WebSocketListener:
 def make_websocket_connection() -> WebSocketConnection:
     with Loop() as loop:
         listener = loop.listen(("127.0.0.1", 0), protocol="websocket")
+        assert isinstance(listener.address, tuple)
         with socket.create_connection(listener.address) as client:
             client.sendall(handshake())
             while not listener.connections:

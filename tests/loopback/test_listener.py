@@ -27,10 +27,11 @@ class Running:
     """A listener whose reactor turns in a thread of its own for the length of a with block."""
 
     def __init__(
-        self, handler: Callable[[HttpExchange], object], address: tuple[str, int] | str, **options: bool
+        self, handler: Callable[[HttpExchange], object], address: tuple[str, int] | str, *, stream_body: bool = False
     ) -> None:
         self.reactor = Reactor()
-        self.listener = HttpListener(self.reactor, RingPool(diagnostics=True), address, handler, **options)
+        rings = RingPool(diagnostics=True)
+        self.listener = HttpListener(self.reactor, rings, address, handler, stream_body=stream_body)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 

@@ -21,6 +21,7 @@ from support.peers import unused_port
 from support.running_listener import RunningListener
 from support.scripted_server import (
     ScriptedServer,
+    Step,
     answer,
     await_close,
     await_event,
@@ -33,6 +34,7 @@ from support.scripted_server import (
 )
 from support.seeds import seeds
 from turbosock import Client, ExchangeLog, HeaderDefaults, Loop, RetryHook, Timeline, TimelineRecorder, Timeouts
+from turbosock.client.chained_exchange import ChainedExchange
 from turbosock.client.loop_exchange import Exchange
 from turbosock.client.middleware import NOT_AGAIN, ConcurrencyLimit, Middleware, RateLimit
 from turbosock.client.middleware.chained import Chained
@@ -443,6 +445,7 @@ def test_loop_serves_others_while_one_is_held_or_waits_for_another_attempt(
     loop = loop_face.open(hold, retrying(lambda exchange: 5 if exchange.error else None)).loop
     held = loop.request("GET", site.url("/held"))
     failed = loop.request("GET", f"http://127.0.0.1:{unused_port()}/")
+    assert isinstance(failed, ChainedExchange)
     for _ in range(5):
         assert loop_face.get(site.url()).content == b"ok"
     assert not held.done and not failed.done and failed.attempts == 1
@@ -1110,7 +1113,11 @@ def test_failed_exchange_is_a_warning_with_its_code(face: Face, caplog: pytest.L
 def test_log_within_a_retry_hook_has_one_record_an_attempt(face: Face, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "turbosock.exchange")
     face.open(retrying(retry_503), ExchangeLog())
-    scripts = [[read_request, close], [read_request, BUSY, await_close], [read_request, answer(), await_close]]
+    scripts: list[list[Step]] = [
+        [read_request, close],
+        [read_request, BUSY, await_close],
+        [read_request, answer(), await_close],
+    ]
     with scripted(*scripts) as server:
         assert face.get(server.url()).content == b"ok"
     told = [(vars(record)["error"], vars(record)["status_code"], vars(record)["attempts"]) for record in caplog.records]

@@ -13,7 +13,7 @@ from turbosock.config import PoolConfig
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.pool.origin_pool import OriginKey, OriginPool, Place
+from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, PooledConnection
 from turbosock.transport.transport import Transport
 
 RINGS = RingPool()
@@ -35,10 +35,10 @@ class User:
         self.name = name
         self.number = model.next_number()
         self.served = False
-        self.connection: Http1Connection | None = None
+        self.connection: PooledConnection | None = None
         self.place: Place | None = None
 
-    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+    def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         assert not self.served, "offered twice"
         waiting = [user for user in self.model.waiting if user.name == self.name]
         assert waiting[0] is self, "served out of order"
@@ -46,7 +46,7 @@ class User:
         self.serve(connection, place)
         return True
 
-    def serve(self, connection: Http1Connection | None, place: Place | None) -> None:
+    def serve(self, connection: PooledConnection | None, place: Place | None) -> None:
         assert (connection is None) != (place is None), "a connection or a place"
         self.served = True
         self.connection = connection

@@ -60,6 +60,7 @@ def _udp() -> Callable[[], None]:
 def _tcp() -> Callable[[], None]:
     loop = Loop()
     listener = loop.listen(("127.0.0.1", 0), protocol="tcp", framing=LengthPrefixed(2))
+    assert isinstance(listener.address, tuple)
     client = socket.create_connection(listener.address)
     while not listener.connections:
         loop.poll(1.0)
@@ -73,6 +74,7 @@ def _http() -> Callable[[], None]:
     # A Date of its own, because the listener's changes with the second.
     fields = [("Date", "Tue, 14 Nov 2023 22:13:20 GMT")]
     listener = loop.listen(("127.0.0.1", 0), handler=lambda exchange: exchange.respond(200, fields, PAYLOAD))
+    assert isinstance(listener.address, tuple)
     client = socket.create_connection(listener.address)
     received = memoryview(bytearray(65536))
     send, receive, poll = client.send, client.recv_into, loop.poll

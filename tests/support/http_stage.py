@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from turbosock.connection.receive_ring import RingPool
 from turbosock.protocol.http1.body import BodyFraming
@@ -211,7 +211,7 @@ class Stage:
         stats = self.rings.stats()
         return stats.idle == stats.made
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

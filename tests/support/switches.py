@@ -49,7 +49,7 @@ def chosen(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def set_default(kind: type, name: str, value: object) -> None:
     """Give the field `name` of a dataclass another default."""
-    make: Any = kind.__init__
+    make = vars(kind)["__init__"]
     defaults = list(make.__defaults__)
     with_default = [each.name for each in inspect.signature(make).parameters.values() if each.default is not each.empty]
     defaults[with_default.index(name)] = value

@@ -23,7 +23,7 @@ class Site:
 
     def __init__(self, tls: TlsServerConfig | None = None) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.answers: dict[str, Callable[[HttpExchange], None]] = {}
+        self.answers: dict[str, Callable[[HttpExchange], object]] = {}
         self.one = RunningListener(self._answer, tls)
         self.other = RunningListener(self._answer, tls)
 

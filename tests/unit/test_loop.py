@@ -49,6 +49,7 @@ from turbosock.errors import (
     TurbosockError,
     WriteTimeout,
 )
+from turbosock.reactor.address import SocketAddress
 from turbosock.reactor.clock import ManualClock
 from turbosock.reactor.context import IOContext
 from turbosock.reactor.poller import READABLE
@@ -696,10 +697,10 @@ def test_dials_that_begin_a_turn_are_within_max_time(
     mode: Mode, peer: Peer, turn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SteppingClock()
-    begun: list[object] = []
+    begun: list[SocketAddress] = []
 
     # Each address takes a second, whichever it is.
-    def slow(sock: Any, address: object) -> int:
+    def slow(sock: socket.socket, address: SocketAddress) -> int:
         begun.append(address)
         clock.time_ns += 1_000_000_000
         return start_connect(sock, address)

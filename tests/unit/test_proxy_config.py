@@ -147,7 +147,7 @@ def test_config_keeps_proxies_hashable_picklable_and_through_copies() -> None:
         (hop, "socks5://b"),
         {"https": hop, "all": ["http://b"], "http": None},
     ):
-        config = Config(proxy=setting, no_proxy=("a.example", ".b"), trust_env=False)  # type: ignore[arg-type]  # each kind
+        config = Config(proxy=setting, no_proxy=("a.example", ".b"), trust_env=False)
         assert pickle.loads(pickle.dumps(config)) == config
         assert dataclasses.replace(config, zero_alloc=False).proxies == config.proxies
         hash(config)

@@ -13,10 +13,10 @@ from turbosock.config import Config, TlsConfig, TlsProviderMode, TlsServerConfig
 @pytest.fixture
 def restored() -> Iterator[None]:
     kinds = (Config, TlsConfig, TlsServerConfig)
-    before = [kind.__init__.__defaults__ for kind in kinds]  # type: ignore[attr-defined]  # they are functions
+    before = [vars(kind)["__init__"].__defaults__ for kind in kinds]
     yield
     for kind, defaults in zip(kinds, before, strict=True):
-        kind.__init__.__defaults__ = defaults  # type: ignore[attr-defined]  # likewise
+        vars(kind)["__init__"].__defaults__ = defaults
 
 
 def test_switches_of_an_environment_are_read_by_their_positions() -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.loop_peer import make_config
 from turbosock import EventKind, Exchange, Loop
 from turbosock.buffers import BufferPool
-from turbosock.client.events import DataEvent, EventQueue, GuardedDataEvent
+from turbosock.client.events import DataEvent, Event, EventQueue, GuardedDataEvent
 from turbosock.errors import LeaseError
 
 
@@ -112,7 +112,7 @@ def test_event_that_its_users_variable_still_names_is_used_again_a_turn_later() 
 def test_event_of_a_connection_that_is_kept_is_not_used_again() -> None:
     with Loop(make_config(zero_alloc=True)) as loop:
         queue = loop.events
-        kept = []
+        kept: list[Event] = []
         for number in range(6):
             queue.put_open(number)
             kept += queue

@@ -14,6 +14,7 @@ import pytest
 
 from support.loop_peer import OK, Peer, answer, connect, make_clock, make_config, settle, turns
 from turbosock import EventKind, Exchange, Loop, PoolConfig, Timeouts
+from turbosock.client.loop_connection import LoopConnection
 from turbosock.errors import (
     BodyTooLarge,
     LimitError,
@@ -369,7 +370,8 @@ def test_step_that_is_interrupted_before_it_begins_is_taken_again(
             turns(loop, lambda: exchange.done)
         for connection in loop.pool.connections:
             patch.undo()
-            connection.transport.receive_context.completed = connection._on_received  # type: ignore[attr-defined]
+            assert isinstance(connection, LoopConnection)
+            connection.transport.receive_context.completed = connection._on_received
     turns(loop, lambda: exchange.done)
     assert exchange.content == b"ok" and loop.requests.under_way == 0 and loop.stats().idle == 1
 

@@ -25,7 +25,7 @@ def whole(form: MultipartForm) -> bytes:
         return b"".join(writer.segments())
 
 
-def parts_of(form: MultipartForm) -> list[tuple[str | None, str | None, str, bytes]]:
+def parts_of(form: MultipartForm) -> list[tuple[str, str | None, str, bytes]]:
     """Name, filename, content type and content of each part, as the standard library's reader of mail sees them."""
     message = email.message_from_bytes(
         f"Content-Type: {form.content_type}\r\n\r\n".encode() + whole(form), policy=email.policy.HTTP

@@ -131,7 +131,7 @@ def test_msgspec_keeps_no_memory_that_is_large_or_viewed() -> None:
     with BufferWriter(pool) as writer:
         serializer.serialize_into("y" * 10_000, writer)
         assert writer.segments()[0].obj is not rest.obj
-    assert rest == b"1]"
+    assert rest.tobytes() == b"1]"
 
 
 @pytest.mark.parametrize("kind", [OrjsonSerializer, MsgspecSerializer])

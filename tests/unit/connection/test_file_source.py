@@ -258,7 +258,7 @@ class Nothing(io.RawIOBase):
 
 
 def test_file_without_anything_now_is_not_taken_to_be_at_its_end(pool: BufferPool) -> None:
-    source = FileSource(Nothing(), pool)  # type: ignore[arg-type]  # `read` may be None
+    source = FileSource(Nothing(), pool)
     with pytest.raises(WriteError, match="nothing to read now"):
         source.next_block()
     source.close()

@@ -22,7 +22,7 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 class Taker:
     """Takes all the memory there is."""
 
-    ring_bytes = 0
+    ring_bytes: float = 0
     untaken = 0
     held = False
 

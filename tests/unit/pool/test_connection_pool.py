@@ -18,7 +18,7 @@ from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed
 from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool, Place
+from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool, Place, PooledConnection
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.transport.transport import Transport
 
@@ -33,7 +33,7 @@ def pool_of(**options: int) -> ConnectionPool:
     return ConnectionPool(PoolConfig(**options))
 
 
-def transport_of(connection: Http1Connection) -> ScriptedTransport:
+def transport_of(connection: PooledConnection) -> ScriptedTransport:
     return cast(ScriptedTransport, connection.transport)
 
 
@@ -59,10 +59,10 @@ class Line:
 
     def __init__(self, *, takes: bool = True) -> None:
         self.takes = takes
-        self.offers: list[Http1Connection | None] = []
+        self.offers: list[PooledConnection | None] = []
         self.place: Place | None = None
 
-    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+    def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         assert (connection is None) != (place is None), "one of the two is offered"
         self.offers.append(connection)
         if self.takes:
@@ -533,9 +533,9 @@ class Sleeper:
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self.offered: Http1Connection | Place | None = None
+        self.offered: PooledConnection | Place | None = None
 
-    def offer(self, connection: Http1Connection | None, place: Place | None) -> bool:
+    def offer(self, connection: PooledConnection | None, place: Place | None) -> bool:
         self.offered = place if connection is None else connection
         self.event.set()
         return True
@@ -558,7 +558,7 @@ def test_threads_that_share_a_small_pool_all_come_through() -> None:
     failures: list[str] = []
     rounds = 2_000
 
-    def take(origin: OriginPool) -> Http1Connection | Place:
+    def take(origin: OriginPool) -> PooledConnection | Place:
         found = origin.take_idle(0) or origin.reserve()
         if found is not None:
             return found
@@ -579,8 +579,9 @@ def test_threads_that_share_a_small_pool_all_come_through() -> None:
                     if chance.random() < 0.2:
                         origin.released(taken)
                         continue
-                    connection = new_connection()
-                    origin.opened(connection, taken, 0)
+                    new = new_connection()
+                    origin.opened(new, taken, 0)
+                    connection: PooledConnection = new
                 else:
                     connection = taken
                 if id(connection) in in_use or transport_of(connection).closed or connection.origin is not origin:
@@ -761,8 +762,8 @@ def test_connection_that_served_enough_is_never_among_the_idle() -> None:
     origin = pool.origin(key())
     seen: list[int] = []
 
-    class Watching(deque[Http1Connection]):
-        def append(self, connection: Http1Connection) -> None:
+    class Watching(deque[PooledConnection]):
+        def append(self, connection: PooledConnection) -> None:
             seen.append(connection.served)
             super().append(connection)
 

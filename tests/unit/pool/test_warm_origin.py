@@ -11,7 +11,7 @@ from turbosock.config import PoolConfig
 from turbosock.connection.http1 import Http1Connection
 from turbosock.connection.receive_ring import RingPool
 from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool
+from turbosock.pool.origin_pool import HEALTH_CHECK_AFTER_NS, OriginKey, OriginPool, PooledConnection
 from turbosock.pool.refill import Refill
 from turbosock.pool.warm_origin import WarmOrigin
 from turbosock.reactor.clock import NS_PER_S
@@ -54,16 +54,16 @@ class Stage:
         self.origin.opened(connection, place, now_ns)
         return connection
 
-    def give_back(self, connection: Http1Connection, now_ns: int = 0) -> None:
+    def give_back(self, connection: PooledConnection, now_ns: int = 0) -> None:
         self.origin.give_back(connection, now_ns)
 
-    def take(self, now_ns: int = 0) -> Http1Connection:
+    def take(self, now_ns: int = 0) -> PooledConnection:
         connection = self.origin.take_idle(now_ns)
         assert connection is not None
         return connection
 
 
-def transport_of(connection: Http1Connection) -> ScriptedTransport:
+def transport_of(connection: PooledConnection) -> ScriptedTransport:
     return cast(ScriptedTransport, connection.transport)
 
 

@@ -206,8 +206,8 @@ def counting(session: Http2ServerSession) -> dict[str, int]:
         counts["sent"] += 1
         return send(*arguments)
 
-    transport._recv_into = count_receive  # type: ignore[assignment]
-    transport._send = count_send  # type: ignore[assignment]
+    transport._recv_into = count_receive
+    transport._send = count_send
 
     class Counted(type(session.engine)):  # type: ignore[misc]
         __slots__ = ()

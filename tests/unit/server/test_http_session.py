@@ -276,7 +276,7 @@ def test_long_body_shares_the_turn_with_others(monkeypatch: pytest.MonkeyPatch) 
         peer = stage.connect()
         data = request("PUT", "/", body=b"x" * 180_000)
         view = memoryview(data)
-        before = 0
+        before = 0.0
         while not stage.exchanges:
             try:
                 view = view[peer.socket.send(view) :] if view else view
@@ -294,7 +294,7 @@ def test_refused_bytes_are_thrown_away_in_shares_of_a_turn(monkeypatch: pytest.M
     with Stage(echo) as stage:
         peer = stage.connect()
         peer.socket.send(b"nonsense\r\n\r\n" + b"x" * 190_000)
-        before = 0
+        before = 0.0
         steps = 0
         while stage.reactor.bytes_in < 190_000:
             stage.reactor.collect(0.0)

@@ -90,7 +90,7 @@ def test_goodbye_without_room_is_waited_for_and_not_for_ever(
 ) -> None:
     with Stage(answer, tls=serving) as stage:
         client = shaken(stage)
-        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)  # type: ignore[attr-defined]
+        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)
         with monkeypatch.context() as patched:
             patched.setattr(kind, "close_notify", lambda session: WANTS_WRITE)
             stage.reactor.collect(0.0)
@@ -118,7 +118,7 @@ def test_goodbye_that_cannot_be_waited_for_is_left_out(
 
     with Stage(answer, tls=serving) as stage:
         client = shaken(stage)
-        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)  # type: ignore[attr-defined]
+        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)
         with monkeypatch.context() as patched:
             patched.setattr(kind, "close_notify", lambda session: WANTS_WRITE)
             patched.setattr(Reactor, "set_interest", refuse)
@@ -184,7 +184,7 @@ def test_small_pieces_that_wait_for_a_slow_client_arrive_in_order(
 
     with Stage(stream, tls=serving, max_unsent_bytes=10_000_000) as stage:
         client = shaken(stage)
-        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)  # type: ignore[attr-defined]
+        kind = type(next(iter(stage.listener._sessions)).connection.transport.session)
         send = kind.send
         given: set[type] = set()
 

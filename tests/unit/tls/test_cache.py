@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import OrderedDict
 
 import pytest
@@ -82,7 +83,7 @@ def test_after_fork_sessions_are_gone_contexts_stay_and_a_held_lock_is_free() ->
 
 def test_looks_at_sessions_are_a_burst_and_then_one_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = 0
-    monkeypatch.setattr(caches.time, "monotonic_ns", lambda: now_ns)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
     reads = SessionReads()
     assert [reads.take() for _ in range(limits.MAX_SESSION_READS + 2)] == [True] * limits.MAX_SESSION_READS + [
         False

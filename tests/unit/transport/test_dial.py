@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pytest
 
@@ -17,7 +17,8 @@ from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.poller import wait_for_any
 from turbosock.reactor.resolver import Address
 from turbosock.reactor.timers import NEVER
-from turbosock.tls.provider import DONE, WANTS_READ, WANTS_WRITE
+from turbosock.tls.carrier import SocketCarrier
+from turbosock.tls.provider import DONE, WANTS_READ, WANTS_WRITE, TlsSession
 from turbosock.transport.connect_race import ATTEMPT_DELAY_NS
 from turbosock.transport.dial import Dial
 
@@ -158,9 +159,10 @@ def secured(wanted: list[object], *ports: int) -> tuple[Dial, list[Handshake], S
     """A dial with TLS over loopback ports, and the sessions that it begins."""
     sessions: list[Handshake] = []
 
-    def wrap(sock: socket.socket) -> Any:
+    def wrap(sock: socket.socket | SocketCarrier | TlsSession) -> TlsSession:
+        assert isinstance(sock, socket.socket)
         sessions.append(Handshake(sock, wanted))
-        return sessions[-1]
+        return cast(TlsSession, sessions[-1])
 
     clock = StillClock()
     return Dial([tcp(port) for port in ports], clock, clock.ns + 10 * NS_PER_S, wrap, NS_PER_S), sessions, clock
