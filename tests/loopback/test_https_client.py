@@ -100,7 +100,7 @@ def make(request: pytest.FixtureRequest, provider: TlsProviderMode) -> Iterator[
             diagnostics=True,
         )
         client = Client(config)
-        at_loopback(client._resolver)
+        at_loopback(client.connections.resolver)
         made.append(client)
         return client
 
@@ -430,7 +430,7 @@ def test_https_sessions_do_not_survive_a_fork(make: Make, pki: Pki) -> None:
         client.get(url(server.port))
 
         def look() -> None:
-            context = provider_for(client.config.tls).client_context(client._secure._config)
+            context = provider_for(client.config.tls).client_context(client.connections.secure._config)
             assert context.sessions is not None and len(context.sessions) == 0
 
         in_child(look)

@@ -206,7 +206,6 @@ RULES: dict[str, Rule] = {
             "close": ENDS,
             "retire": ENDS,
             "stats": TELLS,
-            **dict.fromkeys(("abandon", "abandon_links", "close_abandoned", "connect", "dial"), INSIDE),
             "keep_websocket": INSIDE,
         },
     ),
@@ -591,7 +590,7 @@ def waiting(phase: str, mode: TransportMode) -> Iterator[Waiting]:
         holder = client.stream("GET", server.url()) if phase == "in line" else None
         url = server.url()
         if phase == "looking up":
-            client._resolver._getaddrinfo = stuck  # type: ignore[assignment]  # a name server that does not answer
+            client.connections.resolver._getaddrinfo = stuck  # type: ignore[assignment]  # a name server that does not answer
             url = "http://name.invalid/"
         elif phase == "connecting":
             url = f"http://127.0.0.1:{stack.enter_context(full_listener())}/"

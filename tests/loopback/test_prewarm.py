@@ -571,7 +571,7 @@ def test_client_closed_in_each_phase_leaves_no_thread_and_no_socket(closes: str,
     script = (await_close,) if phase == "ready" else (signalling(reached), await_close)
     with scripted(script) as server, client_of() as client:
         if phase == "looking up":
-            client._resolver._getaddrinfo = stuck  # type: ignore[assignment]  # a name server that does not answer
+            client.connections.resolver._getaddrinfo = stuck  # type: ignore[assignment]  # a name server that does not answer
         warm, there = bring_to(
             phase,
             lambda url: client.prewarm(url, interval_s=60, backoff_first_s=60, backoff_cap_s=60),

@@ -51,7 +51,7 @@ class Face:
     def resolver(self) -> Resolver:
         """What looks names up."""
         owner = self.owner
-        return owner._resolver if isinstance(owner, Client) else owner.reactor.resolver
+        return owner.connections.resolver if isinstance(owner, Client) else owner.reactor.resolver
 
     def get(self, url: str, **options: Any) -> Response | Exchange:
         """The answer to a GET; raises the error that ended it."""

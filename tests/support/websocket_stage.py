@@ -42,7 +42,7 @@ class WebSocketStage:
             transport=mode, tls=replace(self.pki.trusting, provider=provider), timeouts=timeouts, diagnostics=True
         )
         client = Client(replace(config, **options))
-        at_loopback(client._resolver)
+        at_loopback(client.connections.resolver)
         self.clients.append(client)
         return client
 

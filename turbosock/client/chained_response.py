@@ -136,7 +136,7 @@ class _ChainedPerformance(Chained, Response):
         try:
             while due_ns != GO:
                 # A response that was dropped unclosed may hold what is waited for.
-                self._client.close_abandoned()
+                self._client.connections.close_abandoned()
                 self.check_wait(due_ns, limit_ns, now_ns)
                 self._sleep_until(min(due_ns, limit_ns))
                 self._woken = False
@@ -241,7 +241,7 @@ class _ChainedPerformance(Chained, Response):
             # A finalizer may run inside anything, a link's own lock included: it only leaves itself to be found, and
             # wakes those who may wait for what it holds.
             client = self._client
-            client.abandon_links(self)  # type: ignore[arg-type]  # it asks for `end_abandoned` alone
+            client.connections.abandon_links(self)  # type: ignore[arg-type]  # it asks for `end_abandoned` alone
             for other in tuple(client.held):
                 other.interrupt()
 

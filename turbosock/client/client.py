@@ -15,7 +15,6 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Unpack
@@ -25,13 +24,13 @@ from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
 from turbosock.client.auth.argument import AuthArgument
-from turbosock.client.blocking_dial import BlockingWaiter, Dialler, Interruptible, connect_blocking, dial_blocking
+from turbosock.client.blocking_dial import Interruptible
 from turbosock.client.cancel_token import CancelToken
 from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
+from turbosock.client.client_connections import ClientConnections
 from turbosock.client.default_headers import default_headers
 from turbosock.client.event_tally import EventTally
 from turbosock.client.flow import Flow
-from turbosock.client.http_version import has_prior_knowledge, speaks_http2
 from turbosock.client.middleware import Middleware
 from turbosock.client.middleware.chain import Chain
 from turbosock.client.prewarm import refill_of
@@ -46,20 +45,14 @@ from turbosock.client.stats import ClientStats
 from turbosock.client.thread_prewarmer import ThreadPrewarmer
 from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
-from turbosock.config import Config, Timeouts, TransportMode
+from turbosock.config import Config, Timeouts
 from turbosock.connection.body_source import body_source
-from turbosock.connection.http1 import Http1Connection
-from turbosock.connection.http2_stream import Http2Stream
 from turbosock.connection.receive_ring import RingPool
-from turbosock.errors import ClientClosed, InvalidOption, Phase, PoolTimeout, StateError
+from turbosock.errors import ClientClosed, InvalidOption, StateError
 from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.pool.origin_pool import OriginKey, OriginPool, Place, PooledConnection, Waiter
 from turbosock.reactor.clock import SYSTEM_CLOCK
-from turbosock.reactor.resolver import Resolver
 from turbosock.transport.connector import Connector, Source, Wrapper
-from turbosock.transport.secure import TlsDialer
-from turbosock.transport.transport import SaeaTransport, Transport
 
 if TYPE_CHECKING:
     import os
@@ -97,17 +90,12 @@ class Client:
 
     __slots__ = (
         "__weakref__",
-        "_abandoned",
         "_forwarding",
         "_names_lines",
-        "_resolver",
-        "_dropped",
         "_prewarmer",
         "_response_type",
         "_responses",
-        "_secure",
         "_session",
-        "_source",
         "_timeouts",
         "_mask_keys",
         "_websockets",
@@ -116,6 +104,7 @@ class Client:
         "clock",
         "closed",
         "config",
+        "connections",
         "event_streams",
         "event_tally",
         "held",
@@ -142,12 +131,11 @@ class Client:
         self.config = config
         self.closed = False
         self._timeouts = config.timeouts
-        self._source = source = Source(connector)
+        source = Source(connector)
         self.clock = clock = source.clock or SYSTEM_CLOCK
         # Bound once: each request asks for the time five times.
         self.now_ns = clock.now_ns
         self.pool = ConnectionPool(config.pool, config.alpn)
-        self._secure = TlsDialer(config.tls, alpn=config.alpn)
         chain = Chain(middleware)
         self.chain: Chain | None = chain if chain.links else None
         self._response_type: type[Response] = ChainedResponse if chain.links else Response
@@ -161,12 +149,12 @@ class Client:
         self.event_tally = EventTally()
         self._websockets: WeakSet[WebSocket] = WeakSet()
         self._mask_keys: MaskKeys | None = None
-        self._resolver = Resolver(clock=clock, custom=config.resolver)
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        self.connections = ClientConnections(config, self.pool, self.rings, source, clock)
         routes = Routes.of(config, dials=source.connector is None)
         self._session = Session(
-            Preparer(self.pool, default_headers(config), self._secure, routes),
+            Preparer(self.pool, default_headers(config), self.connections.secure, routes),
             self.buffers,
             config.serializer,
             self.chain,
@@ -180,9 +168,6 @@ class Client:
             self._make_response, None, pooling=config.zero_alloc, diagnostics=config.diagnostics
         )
         self._names_lines = config.diagnostics
-        # Connections of responses that were dropped; a finalizer may run inside anything, so it only leaves them here.
-        self._abandoned: deque[PooledConnection] = deque()
-        self._dropped: deque[ChainedStreamedResponse] = deque()
         _clients.add(self)
 
     @property
@@ -346,7 +331,7 @@ class Client:
         if preparer is None:
             # Of two threads that come here at once, one makes a second that is equal.
             own = self._session.preparer
-            preparer = self._forwarding = Preparer(self.pool, (), self._secure, own.routes)
+            preparer = self._forwarding = Preparer(self.pool, (), self.connections.secure, own.routes)
         source = None if content is None else body_source(content, self.buffers)
         try:
             routes = None if proxy is None else preparer.routes.changed(proxy=proxy)
@@ -582,174 +567,6 @@ class Client:
         with self.pool.lock:
             self._websockets.add(websocket)
 
-    # What responses ask for
-
-    def connect(self, response: Response) -> PooledConnection:
-        """A connection for an exchange that found none idle: dialled, or waited for; for Response only."""
-        origin = response.prepared.origin
-        # A dial is dear enough to look around by the way: nothing else closes what nobody asks for any more.
-        self.pool.close_expired(self.now_ns())
-        self.close_abandoned()
-        if origin.key.upgrades:
-            stream = self._stream_of_session(origin.key)
-            if stream is not None:
-                return stream
-        place: Place | None = None
-        while place is None:
-            place = origin.reserve()
-            if place is not None:
-                break
-            now_ns = self.now_ns()
-            idle = origin.take_idle(now_ns)
-            if idle is None:
-                offered = self._wait_for_connection(response, now_ns)
-                if isinstance(offered, Place):
-                    place = offered
-                    break
-                idle = offered
-            if not response.retries or (isinstance(idle, Http2Stream) and idle.is_quiet()):
-                return idle
-            # The place of a connection that is probably stale serves a new one. A stream's connection was looked at.
-            origin.discard(idle)
-        return self.dial(response, origin, place)
-
-    def _stream_of_session(self, key: OriginKey) -> Http2Stream | None:
-        """A stream of a connection that requests to this origin use, where its server takes WebSockets on it."""
-        pool = self.pool
-        key = key._replace(upgrades=False)
-        if pool.may_share(key):
-            for session in tuple(pool.origin(key).sessions):
-                # A Client's sessions are of this kind.
-                stream: Http2Stream | None = session.vacate_for_websocket()  # type: ignore[attr-defined]
-                if stream is not None:
-                    return stream
-        return None
-
-    def dial(self, dialler: Dialler, origin: OriginPool, place: Place) -> PooledConnection:
-        """A new connection in a place that was reserved; for whoever keeps connections ready, too.
-
-        Raises:
-            NetworkError, TlsError, ConnectTimeout, TotalTimeout, Cancelled, ClientClosed: the place is free again.
-        """
-        transport = None
-        try:
-            source = self._source
-            if source.connector is None:
-                mode = self.config.transport
-                if has_prior_knowledge(self.config, origin.key):
-                    # A connection that threads share never blocks in the kernel.
-                    mode = TransportMode.SAEA
-                transport = dial_blocking(dialler, origin.key, self._resolver, self._secure, mode, self.clock)
-            else:
-                transport = connect_blocking(dialler, origin.key, source.connector, self.now_ns())
-            transport = source.wrapped(transport, origin.key, None)
-            connection = self._made(transport, origin, place)
-        except BaseException:
-            origin.released(place)
-            if transport is not None:
-                transport.close()
-            raise
-        if self.closed:
-            # close() may have looked for connections before this one stood.
-            origin.discard(connection)
-            raise ClientClosed("the client was closed while the request was under way")
-        return connection
-
-    def _made(self, transport: Transport, origin: OriginPool, place: Place) -> PooledConnection:
-        """The connection on this transport, or the first stream of it."""
-        config = self.config
-        if not speaks_http2(transport, config, origin.key):
-            make: type[Http1Connection] = Http1Connection
-            if origin.key.upgrades:
-                # Not with the module: few programs open WebSockets.
-                from turbosock.connection.websocket_opening import OpeningConnection
-
-                make = OpeningConnection
-            connection = make(
-                transport,
-                self.rings,
-                max_head_bytes=config.max_head_bytes,
-                max_head_fields=config.max_head_fields,
-                decodes=config.decode,
-            )
-            origin.opened(connection, place, self.now_ns())
-            return connection
-        if not isinstance(transport, SaeaTransport):
-            raise InvalidOption("connector: HTTP/2 needs a transport that does not block")
-        # Not with the module: programs that speak HTTP/1.1 alone need not have it.
-        from turbosock.client.shared_http2 import SharedHttp2Session
-
-        session = SharedHttp2Session(transport, self.rings, origin.key.scheme, config, self.now_ns)
-        try:
-            stream = origin.opened_session(session, place, self.now_ns())
-            assert stream is not None, "a new session has room for one"
-            origin.share_session()
-        except BaseException:
-            # Others may have found it already.
-            session.close()
-            raise
-        return stream
-
-    def abandon(self, connection: PooledConnection) -> None:
-        """Close a connection whose response was dropped, later and elsewhere; for finalizers."""
-        self._abandoned.append(connection)
-
-    def abandon_links(self, response: ChainedStreamedResponse) -> None:
-        """Leave the links of a response that was dropped, later and elsewhere; for finalizers."""
-        self._dropped.append(response)
-
-    def close_abandoned(self) -> None:
-        """Close and leave what dropped responses held."""
-        while self._dropped:
-            try:
-                response = self._dropped.popleft()
-            except IndexError:
-                # Another thread does the same, and took the last one.
-                break
-            response.end_abandoned()
-        while self._abandoned:
-            try:
-                connection = self._abandoned.popleft()
-            except IndexError:
-                return
-            origin = connection.origin
-            assert isinstance(origin, OriginPool), "a client's connection knows its pool"
-            origin.discard(connection)
-
-    def _wait_for_connection(self, response: Response, now_ns: int) -> PooledConnection | Place:
-        """Stand in line for a connection, or for a place to dial into.
-
-        Raises:
-            PoolTimeout, TotalTimeout, Cancelled, ClientClosed.
-        """
-        response.phase = Phase.QUEUE
-        origin = response.prepared.origin
-        waiter = BlockingWaiter()
-        response.waiter = waiter
-        try:
-            # cancel() may have come before it could see the waiter.
-            response.check_deadline()
-            origin.wait(waiter)
-            deadline_ns = min(now_ns + response.timeouts.pool_ns, response.deadline_ns)
-            if waiter.wait(deadline_ns - now_ns):
-                if waiter.closed:
-                    raise ClientClosed("the client was closed while the request waited for a connection")
-                if not waiter.interrupted:
-                    return waiter.take()
-            response.check_deadline()
-            limit = self.config.pool.max_connections_per_origin
-            raise PoolTimeout(
-                f"no connection was free for {response.timeouts.pool_s} s: all {limit} to this origin, or all of the "
-                "pool, are in use; close responses, raise the limits of PoolConfig, or raise pool_s"
-            )
-        except BaseException:
-            origin.leave(waiter)
-            waiter.give_up(origin, self.now_ns())
-            raise
-        finally:
-            response.waiter = None
-            origin.note_queued(self.now_ns() - now_ns)
-
     # Prewarming
 
     def prewarm(
@@ -805,15 +622,14 @@ class Client:
         """Close every connection; calls under way in other threads end with ClientClosed. Idempotent."""
         # Each part does nothing when it was done before, so that a second call ends what an interrupt broke off.
         self.closed = True
-        self.close_abandoned()
-        self.pool.close(_wake_closed)
+        self.connections.close()
         for response in tuple(self.held):
             response.interrupt()
         with self.pool.lock:
             websockets = tuple(self._websockets)
         for websocket in websockets:
             websocket.abort()
-        self._resolver.close()
+        self.connections.resolver.close()
         self._responses.clear()
         self.rings.clear()
         self.buffers.clear()
@@ -826,7 +642,7 @@ class Client:
         Returns:
             Whether it is closed now; if not, call again when a response has ended.
         """
-        self.close_abandoned()
+        self.connections.close_abandoned()
         connections = self.pool.stats()
         if connections.in_use or connections.dialling:
             self.pool.retire()
@@ -836,7 +652,7 @@ class Client:
 
     def stats(self) -> ClientStats:
         """One snapshot of connections, pools and queues; of a closed client, too."""
-        self.close_abandoned()
+        self.connections.close_abandoned()
         connections = self.pool.stats()
         return ClientStats(
             open=connections.open,
@@ -870,11 +686,6 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.config.transport.name} {'closed' if self.closed else 'open'}>"
-
-
-def _wake_closed(waiter: Waiter) -> None:
-    assert isinstance(waiter, BlockingWaiter), "a Client's waiters block"
-    waiter.close()
 
 
 def _drop_inherited(client: Client) -> None:

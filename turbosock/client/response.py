@@ -122,7 +122,7 @@ class Response(ResponseBody):
                 connection = None if self.retries else prepared.origin.take_idle(now_ns)
                 if connection is None:
                     # Held from here on: whatever is raised next, drop_connection() finds it.
-                    connection = self.connection = self._client.connect(self)
+                    connection = self.connection = self._client.connections.connect(self)
                     now_ns = self._now_ns()
                     wait_ns = self._within_deadline(timeouts.read_ns, now_ns)
                 else:
@@ -426,7 +426,7 @@ class StreamedResponse(Response):
         if connection is None:
             return
         self.connection = None
-        self._client.abandon(connection)
+        self._client.connections.abandon(connection)
         warnings.warn(
             f"a streamed response of {self.prepared.method} {self.prepared.url.safe} was dropped without close(), "
             f"and cost its connection; use a with block{self.taken_at}",

@@ -116,7 +116,7 @@ class ThreadPrewarming(Prewarming):
             if place is None:
                 self.found_no_room(client.now_ns())
                 return
-            connection = client.dial(_Dial(client, self), origin, place)
+            connection = client.connections.dial(_Dial(client, self), origin, place)
         except (Cancelled, ClientClosed):
             refill.abandoned()
         except BaseException as error:

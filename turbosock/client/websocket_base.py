@@ -158,7 +158,7 @@ class WebSocketBase:
             # Not with the module: programs without HTTP/2 need not have it.
             from turbosock.client.shared_http2_opening import StreamDuplex
 
-            self._duplex = StreamDuplex(transport, timeouts.write_ns, client.abandon, client.now_ns)
+            self._duplex = StreamDuplex(transport, timeouts.write_ns, client.connections.abandon, client.now_ns)
         else:
             self._duplex = make_duplex(transport, timeouts.write_ns, client.now_ns)
         self._over = False

@@ -156,7 +156,7 @@ class TurbosockPool:
         """The response was dropped with its connection, which is closed later and elsewhere; for finalizers."""
         connection, response.connection = response.connection, None
         assert connection is not None, "asked for a response that has one"
-        self._client.abandon(connection)
+        self._client.connections.abandon(connection)
 
     def leave(self) -> None:
         """The response has ended."""

@@ -334,7 +334,7 @@ def test_connections_of_dropped_responses_are_closed_once_by_threads_that_ask_at
             connection = response.connection
             assert connection is not None
             response.connection = None
-            client.abandon(connection)
+            client.connections.abandon(connection)
         looking = [InThread(client.stats) for _ in range(6)]
         assert all(thread.outcome().open <= 10 for thread in looking)
         assert client.stats()[:3] == (0, 0, 0)

@@ -54,7 +54,7 @@ def dialled(client: Client, origin: OriginPool) -> tuple[int, Http1Connection]:
     start = monotonic_ns()
     place = origin.reserve()
     assert place is not None
-    connection = client.dial(dialler, origin, place)
+    connection = client.connections.dial(dialler, origin, place)
     return monotonic_ns() - start, connection
 
 
