@@ -14,7 +14,7 @@ from turbosock.errors import Cancelled, ClientClosed, ReadTimeout, TotalTimeout,
 
 if TYPE_CHECKING:
     from turbosock.client.blocking_dial import Interruptible
-    from turbosock.client.client import Client
+    from turbosock.client.client_base import ClientBase
     from turbosock.pool.origin_pool import PooledConnection
 
 
@@ -30,7 +30,7 @@ class BlockingExchange(ClientExchange):
 
     # As of ClientExchange, `Response.forget()` sets every slot.
     _bytes_seen: float
-    _client: Client
+    _client: ClientBase
     _lock: threading.Lock | None
     _quiet_since_ns: int
     closed: bool

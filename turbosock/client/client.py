@@ -8,6 +8,9 @@
 A call runs on the thread that made it: it takes a connection of the origin, or dials one, and steps it until the
 answer is there or the deadline passes. No other thread touches that connection meanwhile, except to cancel it.
 
+Requests, downloads and event streams are here, and the end. What a Client is made of is in `client_base.py`, how it
+comes to its connections in `client_connections.py`, WebSockets and prewarming in `client_opening.py`.
+
 Invariants: a connection serves one exchange at a time; every call ends within its total deadline; after `close()`
 every call raises ClientClosed, and those that were waiting wake up with it.
 """
@@ -15,64 +18,34 @@ every call raises ClientClosed, and those that were waiting wake up with it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Unpack
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Unpack
 
-from turbosock import limits
-from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.buffers.caller import caller_line
-from turbosock.client.auth.argument import AuthArgument
-from turbosock.client.blocking_dial import Interruptible
 from turbosock.client.cancel_token import CancelToken
-from turbosock.client.chained_response import ChainedResponse, ChainedStreamedResponse
-from turbosock.client.client_connections import ClientConnections
-from turbosock.client.default_headers import default_headers
-from turbosock.client.event_tally import EventTally
+from turbosock.client.client_opening import ClientOpening
 from turbosock.client.flow import Flow
-from turbosock.client.middleware import Middleware
-from turbosock.client.middleware.chain import Chain
-from turbosock.client.prewarm import refill_of
-from turbosock.client.redirects import RedirectPolicy
 from turbosock.client.request import Preparer
 from turbosock.client.request_options import ClientOptions, DownloadOptions, RequestOptions, check_options
-from turbosock.client.response import Response, StreamedResponse
-from turbosock.client.retries import RetryPolicy
-from turbosock.client.routes import Routes
-from turbosock.client.session import REDIRECTS, CookiesArgument, Session
+from turbosock.client.response import Response
 from turbosock.client.stats import ClientStats
-from turbosock.client.thread_prewarmer import ThreadPrewarmer
-from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.client.timeout_argument import DEFAULT, TimeoutArgument
-from turbosock.config import Config, Timeouts
+from turbosock.config import Timeouts
 from turbosock.connection.body_source import body_source
-from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption, StateError
-from turbosock.forks import renewed_in_child
-from turbosock.pool.connection_pool import ConnectionPool
-from turbosock.reactor.clock import SYSTEM_CLOCK
-from turbosock.transport.connector import Connector, Source, Wrapper
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
     from turbosock.client.blocking_event_stream import BlockingEventStream
-    from turbosock.client.cookies import Cookies
     from turbosock.client.download import ProgressArgument
     from turbosock.client.event_stream import ReconnectArgument
     from turbosock.client.request import Headers
-    from turbosock.client.url import Params
-    from turbosock.client.websocket import WebSocket
-    from turbosock.host_map import HostMapArgument
-    from turbosock.local_address import LocalAddressArgument
-    from turbosock.protocol.websocket.deflate import DeflateArgument
-    from turbosock.protocol.websocket.mask_keys import MaskKeys
     from turbosock.proxy_config import ProxyHops
 
 
-class Client:
+class Client(ClientOpening):
     """A blocking HTTP client; safe to share between threads.
 
     Args:
@@ -88,96 +61,7 @@ class Client:
         InvalidOption: an argument is not what it should be; it is named.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_forwarding",
-        "_names_lines",
-        "_prewarmer",
-        "_response_type",
-        "_responses",
-        "_session",
-        "_timeouts",
-        "_mask_keys",
-        "_websockets",
-        "buffers",
-        "chain",
-        "clock",
-        "closed",
-        "config",
-        "connections",
-        "event_streams",
-        "event_tally",
-        "held",
-        "now_ns",
-        "pool",
-        "rings",
-    )
-
-    def __init__(
-        self,
-        config: Config | None = None,
-        *,
-        middleware: Iterable[Middleware] = (),
-        connector: Connector | Wrapper | None = None,
-        redirects: RedirectPolicy | None = REDIRECTS,
-        retries: RetryPolicy | None = None,
-        auth: AuthArgument | None = None,
-        cookies: CookiesArgument = None,
-    ) -> None:
-        if config is None:
-            config = Config()
-        if not isinstance(config, Config):
-            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
-        self.config = config
-        self.closed = False
-        self._timeouts = config.timeouts
-        source = Source(connector)
-        self.clock = clock = source.clock or SYSTEM_CLOCK
-        # Bound once: each request asks for the time five times.
-        self.now_ns = clock.now_ns
-        self.pool = ConnectionPool(config.pool, config.alpn)
-        chain = Chain(middleware)
-        self.chain: Chain | None = chain if chain.links else None
-        self._response_type: type[Response] = ChainedResponse if chain.links else Response
-        # Prepares requests without default fields; made with the first one.
-        self._forwarding: Preparer | None = None
-        self._prewarmer = ThreadPrewarmer(self)
-        # Exchanges that a link makes wait, or that wait before another attempt.
-        self.held: set[Interruptible] = set()
-        # By identity: streams of events are their users' to keep, or to drop.
-        self.event_streams: dict[int, weakref.ref[BlockingEventStream]] = {}
-        self.event_tally = EventTally()
-        self._websockets: WeakSet[WebSocket] = WeakSet()
-        self._mask_keys: MaskKeys | None = None
-        self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
-        self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
-        self.connections = ClientConnections(config, self.pool, self.rings, source, clock)
-        routes = Routes.of(config, dials=source.connector is None)
-        self._session = Session(
-            Preparer(self.pool, default_headers(config), self.connections.secure, routes),
-            self.buffers,
-            config.serializer,
-            self.chain,
-            redirects=redirects,
-            retries=retries,
-            auth=auth,
-            cookies=cookies,
-        )
-        # No reset on return: an answer stays readable for whoever holds it, and is forgotten when it is lent again.
-        self._responses: ObjectPool[StreamedResponse] = ObjectPool(
-            self._make_response, None, pooling=config.zero_alloc, diagnostics=config.diagnostics
-        )
-        self._names_lines = config.diagnostics
-        _clients.add(self)
-
-    @property
-    def cookies(self) -> Cookies:
-        """The jar. Raises InvalidOption where the client was made with cookies=False."""
-        return self._session.cookies
-
-    def _make_response(self) -> StreamedResponse:
-        make = StreamedResponse if self.chain is None else ChainedStreamedResponse
-        return make(self, self._responses)
+    __slots__ = ()
 
     # Requests
 
@@ -479,143 +363,6 @@ class Client:
         streams[key] = weakref.ref(stream, lambda ref: streams.pop(key, None))
         return stream
 
-    # WebSockets
-
-    def websocket(
-        self,
-        url: str,
-        *,
-        subprotocols: Iterable[str] = (),
-        origin: str | None = None,
-        deflate: DeflateArgument = False,
-        max_message: int = limits.MAX_WEBSOCKET_MESSAGE_BYTES,
-        ping_interval_s: float | None = limits.WEBSOCKET_PING_INTERVAL_S,
-        ping_timeout_s: float = limits.WEBSOCKET_PING_TIMEOUT_S,
-        close_timeout_s: float = limits.WEBSOCKET_CLOSE_TIMEOUT_S,
-        timeout: TimeoutArgument = DEFAULT,
-        cancel: CancelToken | None = None,
-        params: Params | None = None,
-        headers: Headers | None = None,
-        auth: AuthArgument | None = None,
-        cookies: Mapping[str, str] | None = None,
-        follow_redirects: bool = False,
-        proxy: ProxyHops | bool | None = None,
-        host_map: HostMapArgument | None = None,
-        local_address: LocalAddressArgument | None = None,
-    ) -> WebSocket:
-        """Open a WebSocket (RFC 6455).
-
-        Args:
-            url: ws://host/path, wss://… with TLS, or ws+unix://%2Fpath%2Fto.sock/path.
-            subprotocols: what may be spoken, most wanted first; `WebSocket.subprotocol` is what the server chose.
-            origin: the origin of the page or program on whose behalf this is, where a server wants one.
-            deflate: True offers to compress messages (RFC 7692), or DeflateOptions say how.
-            max_message: bytes that a message from the server may have, decompressed.
-            ping_interval_s: seconds without a byte, while a receive waits, before the server is asked for a sign of
-                life; None: never.
-            ping_timeout_s: seconds without one before it is given up.
-            close_timeout_s: seconds for the closing handshake.
-            timeout: of the opening, redirects included, as in `request`. Its `write_s` and `total_s` bound each
-                `WebSocket.send`, too.
-            cancel: lets another thread end the opening; `WebSocket.abort` is for afterwards.
-            params, headers, auth, cookies, proxy, host_map, local_address: as in `request`.
-            follow_redirects: whether an answer may send us elsewhere.
-
-        Returns:
-            The WebSocket, for a `with` block or an explicit `close()`.
-
-        Raises:
-            InvalidOption: an argument cannot work; it names the argument, and nothing was sent.
-            StatusError: the server refused; `response` has its answer, and up to 64 KiB of the body.
-            ProtocolError: it agreed to something else than was asked.
-            TurbosockError: as `request`.
-        """
-        if self.closed:
-            raise ClientClosed("the client is closed: websocket() needs an open one")
-        # Not with the module: few programs open WebSockets.
-        from turbosock.client.websocket_opening import WebSocketOptions, open_websocket
-
-        options = WebSocketOptions(
-            subprotocols, origin, deflate, max_message, ping_interval_s, ping_timeout_s, close_timeout_s
-        )
-        if self._mask_keys is None:
-            from turbosock.protocol.websocket.mask_keys import MaskKeys
-
-            # Two threads may do so at once: either is a source.
-            self._mask_keys = MaskKeys()
-        return open_websocket(
-            self,
-            self._session,
-            self._response_type(self),
-            self._mask_keys,
-            url,
-            self._timeouts if timeout is DEFAULT else Timeouts.of(timeout),
-            cancel,
-            options,
-            headers,
-            params=params,
-            auth=auth,
-            cookies=cookies,
-            follow_redirects=follow_redirects,
-            proxy=proxy,
-            host_map=host_map,
-            local_address=local_address,
-        )
-
-    def keep_websocket(self, websocket: WebSocket) -> None:
-        """Have `close()` end it; for whoever opens one."""
-        with self.pool.lock:
-            self._websockets.add(websocket)
-
-    # Prewarming
-
-    def prewarm(
-        self,
-        url: str,
-        min_ready: int = 1,
-        max_ready: int | None = None,
-        *,
-        interval_s: float = limits.PREWARM_INTERVAL_S,
-        backoff_first_s: float = limits.PREWARM_BACKOFF_FIRST_S,
-        backoff_cap_s: float = limits.PREWARM_BACKOFF_CAP_S,
-        adaptive: bool = False,
-        timeout: TimeoutArgument = DEFAULT,
-    ) -> ThreadPrewarming:
-        """Keep connections to the origin of `url` ready, dialled by a thread of its own, through TLS where it is https.
-
-        Args:
-            url: any URL of the origin; its path does not matter.
-            min_ready, max_ready: how many are kept idle, at least and at most; `max_ready` is `min_ready` unless given.
-            interval_s: how often idle ones are looked after, and what vanished is replaced.
-            backoff_first_s, backoff_cap_s: the bounds of the first and of the longest pause while dials fail.
-            adaptive: follow recent demand between the two numbers, which then have to differ.
-            timeout: of each dial, as in `request`.
-
-        Returns:
-            What tells how many are ready, waits for them, and ends it.
-
-        Raises:
-            InvalidOption: an argument cannot work, or contradicts another or the limits of the pool; both are named.
-            StateError: connections to the origin are kept ready already.
-            LimitError: too many origins are.
-            ClientClosed: after `close()`.
-        """
-        if self.closed:
-            raise ClientClosed("the client is closed: prewarm() needs an open one")
-        timeouts = self._timeouts if timeout is DEFAULT else Timeouts.of(timeout)
-        refill = refill_of(
-            self.config.pool,
-            min_ready,
-            max_ready,
-            interval_s=interval_s,
-            backoff_first_s=backoff_first_s,
-            backoff_cap_s=backoff_cap_s,
-            max_building=1,
-            adaptive=adaptive,
-        )
-        prepared = self._session.preparer.prepare("GET", url)
-        return self._prewarmer.add(prepared.origin, refill, timeouts, prepared.url.safe)
-
     # The end
 
     def close(self) -> None:
@@ -626,7 +373,7 @@ class Client:
         for response in tuple(self.held):
             response.interrupt()
         with self.pool.lock:
-            websockets = tuple(self._websockets)
+            websockets = tuple(self.websockets)
         for websocket in websockets:
             websocket.abort()
         self.connections.resolver.close()
@@ -634,7 +381,7 @@ class Client:
         self.rings.clear()
         self.buffers.clear()
         # Last, because it may wait for a moment.
-        self._prewarmer.close()
+        self.prewarmer.close()
 
     def retire(self) -> bool:
         """Close the client if nothing of it is in use. Else what is under way goes on, and no connection is kept.
@@ -663,15 +410,11 @@ class Client:
             rings=self.rings.stats(),
             buffers=self.buffers.stats(),
             responses=self._responses.stats(),
-            prewarmed=self._prewarmer.stats(),
+            prewarmed=self.prewarmer.stats(),
             retries=None if self._session.retries is None else self._session.retries.stats(),
             event_streams=sum(not stream.closed for stream in self._streams_alive()),
             events_read=self.event_tally.totals(),
         )
-
-    def _streams_alive(self) -> list[BlockingEventStream]:
-        found = [reference() for reference in tuple(self.event_streams.values())]
-        return [stream for stream in found if stream is not None]
 
     def __enter__(self) -> Client:
         return self
@@ -686,14 +429,3 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.config.transport.name} {'closed' if self.closed else 'open'}>"
-
-
-def _drop_inherited(client: Client) -> None:
-    client.pool.drop_inherited()
-    # Calls of threads that are not here.
-    client.held.clear()
-    client._prewarmer.drop_inherited()
-
-
-# A socket that both processes used would mix their answers.
-_clients: Final = renewed_in_child(_drop_inherited)

@@ -31,7 +31,7 @@ from turbosock.errors import (
 
 if TYPE_CHECKING:
     from turbosock.buffers import ObjectPool
-    from turbosock.client.client import Client
+    from turbosock.client.client_base import ClientBase
     from turbosock.client.flow import Flow
     from turbosock.client.request import PreparedRequest
     from turbosock.config import Timeouts
@@ -57,7 +57,7 @@ class Response(ResponseBody):
 
     __slots__ = ("_pool",)
 
-    def __init__(self, client: Client, pool: ObjectPool[StreamedResponse] | None = None) -> None:
+    def __init__(self, client: ClientBase, pool: ObjectPool[StreamedResponse] | None = None) -> None:
         self._client = client
         self._now_ns = client.now_ns
         # Where a streamed response goes when it is closed; None for one that is its user's for good.
@@ -415,7 +415,7 @@ class StreamedResponse(Response):
 
     __slots__ = ("taken_at",)
 
-    def __init__(self, client: Client, pool: ObjectPool[StreamedResponse]) -> None:
+    def __init__(self, client: ClientBase, pool: ObjectPool[StreamedResponse]) -> None:
         # With diagnostics: where the user took it, in words.
         self.taken_at = ""
         super().__init__(client, pool)

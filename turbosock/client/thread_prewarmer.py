@@ -16,7 +16,7 @@ from turbosock.client.thread_prewarming import ThreadPrewarming
 from turbosock.errors import ClientClosed
 
 if TYPE_CHECKING:
-    from turbosock.client.client import Client
+    from turbosock.client.client_base import ClientBase
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool
     from turbosock.pool.refill import Refill
@@ -29,7 +29,7 @@ class ThreadPrewarmer(PrewarmOwner):
         client: whose connections they are; held weakly.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ClientBase) -> None:
         self._client = weakref.ref(client)
         self._lock = threading.Lock()
         self._kept: tuple[ThreadPrewarming, ...] = ()

@@ -21,7 +21,7 @@ from turbosock.errors import Cancelled, ClientClosed, LimitError, Phase, TotalTi
 from turbosock.reactor.clock import NS_PER_S
 
 if TYPE_CHECKING:
-    from turbosock.client.client import Client
+    from turbosock.client.client_base import ClientBase
     from turbosock.client.thread_prewarmer import ThreadPrewarmer
     from turbosock.config import Timeouts
     from turbosock.pool.origin_pool import OriginPool
@@ -34,7 +34,7 @@ class ThreadPrewarming(Prewarming):
     def __init__(
         self,
         owner: ThreadPrewarmer,
-        client: Client,
+        client: ClientBase,
         origin: OriginPool,
         refill: Refill,
         timeouts: Timeouts,
@@ -48,7 +48,7 @@ class ThreadPrewarming(Prewarming):
         self._thread: threading.Thread | None = None
         super().__init__(owner, origin, refill, timeouts, url)
 
-    def start(self, client: Client) -> None:
+    def start(self, client: ClientBase) -> None:
         """Begin; for ThreadPrewarmer.
 
         Raises:
@@ -107,7 +107,7 @@ class ThreadPrewarming(Prewarming):
             self._changed.notify_all()
         return min(max(0, due_ns - client.now_ns()) / NS_PER_S, limits.MAX_POLL_WAIT_S)
 
-    def _build(self, client: Client) -> None:
+    def _build(self, client: ClientBase) -> None:
         origin = self.warm.origin
         refill = self.refill
         refill.began()
@@ -152,7 +152,7 @@ class ThreadPrewarming(Prewarming):
 class _Dial:
     """What a dial asks of the one for whom it is; see blocking_dial.Dialler."""
 
-    def __init__(self, client: Client, prewarming: Prewarming) -> None:
+    def __init__(self, client: ClientBase, prewarming: Prewarming) -> None:
         self._client = client
         self._prewarming = prewarming
         self.timeouts = prewarming.timeouts

@@ -35,7 +35,7 @@ from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.latch import Latch
 
 if TYPE_CHECKING:
-    from turbosock.client.client import Client
+    from turbosock.client.client_base import ClientBase
     from turbosock.client.shared_http2_opening import SharedHttp2OpeningStream
     from turbosock.config import Timeouts
     from turbosock.tls.provider import TlsInfo
@@ -92,7 +92,7 @@ class WebSocketBase:
 
     def __init__(
         self,
-        client: Client,
+        client: ClientBase,
         url: str,
         endpoint: WebSocketEndpoint,
         transport: Transport | SharedHttp2OpeningStream,

@@ -28,7 +28,7 @@ from turbosock.reactor.sockets import tune
 
 if TYPE_CHECKING:
     from turbosock.client.auth.argument import AuthArgument
-    from turbosock.client.client import Client
+    from turbosock.client.client_base import ClientBase
     from turbosock.client.exchange import ClientExchange
     from turbosock.client.flow import Flow
     from turbosock.client.request import Headers, PreparedRequest
@@ -102,7 +102,7 @@ class WebSocketOptions:
 
 
 def open_websocket(
-    client: Client,
+    client: ClientBase,
     session: Session,
     response: Response,
     keys: MaskKeys,
