@@ -53,7 +53,7 @@ def add_menu(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def add_members(app: Sphinx, page: str, source: list[str]) -> None:
-    """Name the members of each class, inherited ones included: what else has a public name is for other files."""
+    """Name the members of each class, inherited ones included, in the order of api.md: others are for other files."""
     if not page.startswith("reference/python/"):
         return
     said = dict(_SECTION.findall((Path(app.srcdir) / "reference" / "api.md").read_text()))
@@ -61,9 +61,14 @@ def add_members(app: Sphinx, page: str, source: list[str]) -> None:
     def members(found: re.Match[str]) -> str:
         each = getattr(turbosock, found[1])
         shown = [name for name in _NAME.findall(said[found[1]]) if _is_documented(getattr(each, name, None))]
-        return f"{found[0]}\n   :members: {', '.join(dict.fromkeys(shown))}\n" if shown else found[0]
+        return "\n\n   ".join([found[0], *(_directive(each, name) for name in dict.fromkeys(shown))]) + "\n"
 
     source[0] = _CLASS.sub(members, source[0])
+
+
+def _directive(owner: object, name: str) -> str:
+    kind = "autoproperty" if isinstance(getattr(owner, name), property) else "automethod"
+    return f".. {kind}:: {name}"
 
 
 def _is_documented(member: object) -> bool:
