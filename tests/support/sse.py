@@ -91,9 +91,10 @@ def give(parser: EventParser, piece: bytes) -> Iterator[Told]:
         del view
         parser.advance(count)
         piece = piece[count:]
-        while parser.next_event():
+        for event in parser:
             yield summary(parser)
-            poison(parser.event.data)
+            poison(event.data)
+        parser.check()
 
 
 def read(parser: EventParser, pieces: Iterable[bytes]) -> Outcome:

@@ -177,11 +177,11 @@ def parsing() -> Operations:
     body = b"".join(event_of(KINDS["100 B"], number) for number in range(EVENTS_A_PIECE))
 
     def run(count: int) -> None:
-        event, next_event, size, done = parser.event, parser.next_event, len(body), 0
+        size, done = len(body), 0
         while done < count:
             parser.writable()[:size] = body
             parser.advance(size)
-            while next_event():
+            for event in parser:
                 event.data, event.event, event.id, event.retry  # noqa: B018  # reading them is the work
                 done += 1
 

@@ -13,6 +13,8 @@ Invariant: one thread iterates; `cancel()` is what another may call, and ends a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 class BlockingEventStream(EventStream):
     """See the module; a context manager that closes it."""
 
-    __slots__ = ("_client", "_event", "_outer", "_read_next", "_response", "_token", "_waiter")
+    __slots__ = ("_client", "_first", "_outer", "_response", "_token", "_waiter")
 
     def __init__(
         self,
@@ -64,8 +66,8 @@ class BlockingEventStream(EventStream):
             client.event_tally,
         )
         self._client = client
-        self._read_next = parser.next_event
-        self._event = parser.event
+        # What is told of a receive before the others.
+        self._first = (parser.event,)
         self._response: Response | None = None
         # Of this stream's requests; another one's may be among those of the token that was given.
         self._token = CancelToken()
@@ -76,8 +78,10 @@ class BlockingEventStream(EventStream):
 
     # Events
 
-    def __iter__(self) -> BlockingEventStream:
-        return self
+    def __iter__(self) -> Iterator[ServerSentEvent]:
+        """Return what goes on after the last event that was told, and raises as `next()` of the stream does."""
+        # No step of Python's stands between the parser and its caller until the parser has no more.
+        return chain.from_iterable(iter(self._await_events, None))
 
     def __next__(self) -> ServerSentEvent:
         """Return the next event, lent until the next call.
@@ -87,26 +91,27 @@ class BlockingEventStream(EventStream):
             Cancelled: `cancel()` was called.
             TurbosockError: it failed for good; `error` stays what it was.
         """
-        # Without a connection nothing is in the parser.
-        try:
-            if self._read_next():
-                return self._event
-        except TurbosockError as error:
-            self._connection_over(error)
-        return self._await_event()
+        for event in self:
+            return event
+        raise StopIteration
 
-    def _await_event(self) -> ServerSentEvent:
+    def _await_events(self) -> Iterable[ServerSentEvent] | None:
+        """Some of the next events, which are waited for where none is there; None: the stream is over."""
         parser = self.parser
         while True:
             response = self._response
             if response is None:
+                # Nothing is in the parser then.
                 if self.state is StreamState.CLOSED:
                     if self.error is not None:
                         raise self.error
-                    raise StopIteration
+                    return None
                 self._connect()
                 continue
             try:
+                if not parser.hungry:
+                    parser.check()
+                    return parser
                 count = response.readinto(parser.writable())
                 if count:
                     received_ns = self._client.now_ns()
@@ -116,7 +121,7 @@ class BlockingEventStream(EventStream):
                         passed_ns = self._client.now_ns() - received_ns
                         self._parse.note(passed_ns)
                         self._delivery.note(passed_ns)
-                        return parser.event
+                        return self._first
                     continue
             except TurbosockError as error:
                 self._connection_over(error)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
@@ -24,6 +23,8 @@ from turbosock.connection.retained import RetainedMessage
 from turbosock.errors import LeaseError, StateError, TurbosockError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from turbosock.buffers import PooledBuffer
     from turbosock.client.loop_event_stream import LoopEventStream, StreamMessage
     from turbosock.client.loop_exchange import Exchange
@@ -246,11 +247,11 @@ class EventQueue:
         "_held",
         "_make",
         "_max_free",
-        "_message",
+        "_messages",
         "_note",
         "_pool",
-        "_read_next",
         "_take",
+        "_taking",
         "append",
         "full_count",
         "max_queued",
@@ -264,9 +265,9 @@ class EventQueue:
         self._take = self.waiting.popleft
         # Adds an event; the queue's own method, for the loop.
         self.append = self.waiting.append
-        # The event stream whose events are being taken: its one event, and what reads the next one into it.
-        self._message: StreamMessage | None = None
-        self._read_next: Callable[[], bool] | None = None
+        # The event stream whose events are being taken, and what reads those behind the first one.
+        self._taking: LoopEventStream | None = None
+        self._messages: Iterator[StreamMessage] | None = None
         # A deque keeps its blocks; a list is made anew as it grows and shrinks.
         self._delivered: deque[Event] = deque()
         self._note = self._delivered.append
@@ -284,33 +285,30 @@ class EventQueue:
         self.full_count = 0
 
     def __len__(self) -> int:
-        return len(self.waiting) if self._read_next is None else len(self.waiting) + 1
+        return len(self.waiting) if self._messages is None else len(self.waiting) + 1
 
     def __iter__(self) -> EventQueue:
         return self
 
     def __next__(self) -> Event:
-        if self._read_next is not None:
-            message = self._message
-            assert message is not None, "the two are set together"
-            error = None
-            try:
-                if self._read_next():
-                    return message
-            except TurbosockError as failure:
-                error = failure
-            self._read_next = self._message = None
-            message.stream.taken(error)
+        if self._messages is not None:
+            for message in self._messages:
+                return message
+            taking = self._taking
+            assert taking is not None, "the two are set together"
+            self._messages = self._taking = None
+            taking.taken()
         while self.waiting:
             event = self._take()
             stream = event.stream
             if stream is None:
                 self._note(event)
             elif event is stream.message:
-                if not stream.begin_taking():
+                messages = stream.begin_taking()
+                if messages is None:
                     continue
-                self._message = stream.message
-                self._read_next = stream.parser.next_event
+                self._messages = messages
+                self._taking = stream
             return event
         raise StopIteration
 
@@ -390,7 +388,7 @@ class EventQueue:
     def clear(self) -> None:
         """Drop everything."""
         self.recycle()
-        self._read_next = self._message = None
+        self._messages = self._taking = None
         while self.waiting:
             event = self.waiting.popleft()
             if isinstance(event, (DataEvent, ConnectionEvent)):

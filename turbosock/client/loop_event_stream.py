@@ -17,7 +17,7 @@ meanwhile nothing is received; an end that comes then is told after them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from turbosock.client.event_exchange import ChainedEventExchange, EventExchange
 from turbosock.client.event_stream import EventStream, EventStreamSettings, StreamState
@@ -28,6 +28,8 @@ from turbosock.protocol.sse.event import ServerSentEvent
 from turbosock.protocol.sse.parser import EventParser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from turbosock.client.loop_services import LoopServices
     from turbosock.client.request import PreparedRequest
     from turbosock.client.request_options import RequestOptions
@@ -188,22 +190,26 @@ class LoopEventStream(EventStream):
             self.pending = True
             self._loop.events.append(self.message)
 
-    def begin_taking(self) -> bool:
-        """The first event of a receive is handed over; False: it was dropped meanwhile."""
+    def begin_taking(self) -> Iterator[StreamMessage] | None:
+        """The first event of a receive is handed over; return what reads the others. None: it was dropped meanwhile."""
         if not self.pending:
-            return False
+            return None
         self._delivery.note(self._now_ns() - self.message.received_ns)
-        return True
+        # The parser tells all of its events by `message`.
+        return cast("Iterator[StreamMessage]", iter(self.parser))
 
-    def taken(self, error: TurbosockError | None) -> None:
-        """The last event of the receive was taken, or the next one could not be read: read on, or end."""
+    def taken(self) -> None:
+        """The last event of the receive was taken: read on, or end."""
         if not self.pending:
             # It was closed meanwhile.
             return
         self.pending = False
-        if error is not None:
-            self._fail(error)
-        elif self._late_end is not None:
+        try:
+            self.parser.check()
+        except LimitError as refused:
+            self._fail(refused)
+            return
+        if self._late_end is not None:
             (error_of_end,) = self._late_end
             self._late_end = None
             self._over(error_of_end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -78,6 +79,35 @@ def test_closed_stream_gives_everything_back_and_ends_its_iteration() -> None:
         assert list(events) == []
         stats = client.stats()
         assert (stats.event_streams, stats.buffers.outstanding, stats.open) == (0, 0, 0)
+
+
+def test_stream_that_is_closed_while_it_is_iterated_over_tells_no_more() -> None:
+    with client_of(EventPeer(stream(*(b"%c" % each for each in b"abcdefgh"), then=STAY))) as client:
+        events = client.events("http://peer/")
+        told = []
+        for event in events:
+            told.append(event.text)
+            if len(told) == 3:
+                events.close()
+        assert told == ["a", "b", "c"]
+        assert client.stats().buffers.outstanding == 0
+
+
+def test_iterations_and_steps_by_turns_go_on_where_the_last_one_was() -> None:
+    texts = [str(i) for i in range(20)]
+    with (
+        client_of(EventPeer(stream(*(text.encode() for text in texts), then=STAY))) as client,
+        client.events("http://peer/") as events,
+    ):
+        told = []
+        for event in events:
+            told.append(event.text)
+            told.append(next(events).text)
+            if len(told) > 8:
+                break
+        told += [event.text for event in itertools.islice(events, 5)]
+        assert told == texts[:15]
+        assert events.stats().events == 15
 
 
 def test_stream_that_is_left_is_not_counted_and_costs_its_connection() -> None:

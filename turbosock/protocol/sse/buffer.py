@@ -146,14 +146,14 @@ class EventBuffer:
     def writable(self) -> memoryview:
         """Return memory for bytes to come, at least one; valid until advance().
 
-        It is called after next_event() returned False, and ends what the last event lent.
+        It is called once all events were taken, and ends what the last one lent.
 
         Raises:
-            StateError: next_event() has not returned False yet.
+            StateError: not all events were taken yet.
             PoolExhausted: the pool has nothing left to lend; what was received so far stays.
         """
         if not self._hungry:
-            raise StateError("writable() before next_event() returned False: take the events first")
+            raise StateError("writable() while there may be events: take them first")
         size = wanted = self._size
         start = self._data_start
         kept = self._end - self._pos + (0 if start < 0 else self._data_end - start)
@@ -181,7 +181,7 @@ class EventBuffer:
         """Count `n` bytes that were written at the front of the writable memory as received at `now_ns`.
 
         Raises:
-            StateError: n is negative or more than was writable, or next_event() has not returned False yet.
+            StateError: n is negative or more than was writable, or not all events were taken yet.
         """
         end = self._end
         stop = end + n
@@ -215,6 +215,11 @@ class EventBuffer:
             self._floor = max(floor // 2, self._least)
 
     @property
+    def hungry(self) -> bool:
+        """Whether all events were taken, as far as they are whole, and more bytes are needed."""
+        return self._hungry
+
+    @property
     def buffer_bytes(self) -> int:
         """The size of the buffer that is held now, or 0."""
         return self._size
@@ -228,14 +233,14 @@ class EventBuffer:
     def shrink(self) -> None:
         """Hold no more than the unfinished event takes, and nothing without one; for a stream that waits.
 
-        It is called after next_event() returned False, and ends what the last event lent.
+        It is called once all events were taken, and ends what the last one lent.
 
         Raises:
-            StateError: next_event() has not returned False yet.
+            StateError: not all events were taken yet.
             PoolExhausted: the pool has nothing left to lend; the buffer stays.
         """
         if not self._hungry:
-            raise StateError("shrink() before next_event() returned False: take the events first")
+            raise StateError("shrink() while there may be events: take them first")
         if self._lease is None:
             return
         kept = self.kept_bytes

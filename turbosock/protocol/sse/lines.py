@@ -122,6 +122,15 @@ class EventLines(EventBuffer):
         """The id of the last event that had one, also of one without data: what Last-Event-ID sends; or ""."""
         return self.event.id
 
+    def check(self) -> None:
+        """Look whether the stream was refused, after the last event that was told.
+
+        Raises:
+            LimitError: code "event_too_large", it was.
+        """
+        if self._failed:
+            raise self._refusal()
+
     def reset(self, last_event_id: str | None = None) -> None:
         """Drop what is unfinished and expect the beginning of a stream.
 

@@ -1,16 +1,17 @@
 """EventParser: events out of the bytes of an event stream, where they lie.
 
 The calling order, in which `receive` is any `read_body(view) -> int`, of a plain, a chunked or a decoded body:
-1. `while parser.next_event():` use `parser.event`, whose data is lent until the next call.
+1. `for event in parser:` use it; its data is lent until the next step. Then `check()` says whether all is well.
+   Or one at a time: `while parser.next_event():` use `parser.event`.
 2. `view = parser.writable()`; `n = receive(view)`; if n is above 0: `parser.advance(n, now_ns)`, and step 1 again.
 3. Where nothing has come for now, a stream that waits among many may call `parser.shrink()`.
 4. At the end of the body: `reset()` for the next one, or `close()`. An unfinished event is dropped (HTML 9.2.6).
 
 There are four ways through the same memory, each of which gives up in favour of the next and leaves the bytes as they
 came. The *shape* (`shape.py`) is how the last plain event began, up to its id or data.
-- `next_event`: the event has that shape, one line of data and LF, and so begins the one after. Where its data begins is
+- `__iter__`: the event has that shape, one line of data and LF, and so begins the one after. Where its data begins is
   known; one search and one comparison find its end. `value` says that this may be tried.
-- `next_event`, too: the events have that shape and several lines of data. A *run* of them is joined in one go, at the
+- `__iter__`, too: the events have that shape and several lines of data. A *run* of them is joined in one go, at the
   front of the memory that they came in (`joining.py`), and read from there in the same manner.
 - `_read_alike`: the event has that shape, or an earlier one, with CRLF, without spaces, with more lines of data, or
   whatever comes after it.
@@ -19,6 +20,7 @@ came. The *shape* (`shape.py`) is how the last plain event began, up to its id o
 Invariants, beside those of `lines.py`: where `value` is not 0, the event that begins `len(prefix)` bytes before
 `abs(value)` begins with the prefix, nothing of it was read, no more than `max_event_bytes` follow, and no CR unless the
 shape has it. `value` is above 0 where the shape has one line of data, and neither id nor CRLF nor tight fields.
+`reading` is the mark of the one iteration that may go on: what an older one has in local variables may be lent no more.
 While `run_stop` is not 0, `run_start <= abs(value) <= run_text_stop < run_stop`: the events from `value` on are joined
 up to `run_text_stop`, where CR and NUL follow; they lay up to `run_stop`, where what was expected follows them.
 
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from turbosock.errors import LimitError
 from turbosock.limits import (
     MAX_SSE_NAMES,
     MAX_SSE_SHAPE_BYTES,
@@ -43,7 +46,10 @@ from turbosock.protocol.sse.lines import EventLines
 from turbosock.protocol.sse.shape import EventShape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from turbosock.buffers import BufferPool
+    from turbosock.protocol.sse.event import ServerSentEvent
 
 _LINE_FEED: Final = 0x0A
 _CARRIAGE_RETURN: Final = 0x0D
@@ -86,6 +92,7 @@ class EventParser(EventLines):
         "_patience",
         "_prefix",
         "_prefix_size",
+        "_reading",
         "_run_bytes",
         "_run_end",
         "_run_end_size",
@@ -97,6 +104,7 @@ class EventParser(EventLines):
         "_value",
     )
 
+    _reading: object
     _run_start: int
     _run_stop: int
     _run_text_stop: int
@@ -119,65 +127,102 @@ class EventParser(EventLines):
         self._run_bytes = SSE_SHORT_LINE_BYTES
         self._take_shape(EventShape(b"data: ", -1, -1, False, MESSAGE), several=False)
 
-    # One long method on purpose: a call costs as much as a comparison of it.
+    # One long generator on purpose, for all the events of a receive: what it keeps in local variables, a method would
+    # load anew for each event, and its caller would pay for a call.
+    def __iter__(self) -> Iterator[ServerSentEvent]:
+        """Read the events that are whole, each in the step that tells it, which ends what the last one lent.
+
+        Where the stream is refused no more come, and check() says why. An iteration is over, too, once another one has
+        begun, or next_event(), reset() or close() was called.
+        """
+        event = self.event
+        reading = self._reading = object()
+        while True:
+            start = self._value
+            if start:
+                storage, view = self._storage, self._view
+                find, startswith = storage.find, storage.startswith
+                if start > 0:
+                    expected, size = self._expected, self._expected_size
+                    while True:
+                        stop = find(b"\n", start)
+                        if not startswith(expected, stop):
+                            break
+                        event.data = view[start:stop]
+                        self._value = start = stop + size
+                        self.events += 1.0
+                        yield event
+                        if self._reading is not reading:
+                            return
+                elif self._inline_size > 0:
+                    start = -start
+                    middle, middle_size = self._middle, self._inline_size
+                    expected, size = self._expected, self._expected_size
+                    while True:
+                        stop = start + self._id_size
+                        if not startswith(middle, stop):
+                            stop = find(b"\n", start)
+                            if stop - start > MAX_SSE_SHAPE_BYTES or not startswith(middle, stop):
+                                break
+                            self._id_size = stop - start
+                        # The text is a copy in any case, and this way to it is shorter than over a view.
+                        name = storage[start:stop].decode("utf-8", "replace")
+                        # No line end and no NUL is printable; an id that has other such characters takes the longer
+                        # way.
+                        if not name.isprintable():
+                            break
+                        start = stop + middle_size
+                        stop = find(b"\n", start)
+                        if not startswith(expected, stop):
+                            break
+                        event.id = name
+                        event.data = view[start:stop]
+                        start = stop + size
+                        self._value = -start
+                        self.events += 1.0
+                        yield event
+                        if self._reading is not reading:
+                            return
+                elif self._inline_size and (self._run_stop or self._begin_run(-start)):
+                    start = -start
+                    expected, size = self._run_end, self._run_end_size
+                    while True:
+                        stop = find(b"\r", start)
+                        if not startswith(expected, stop):
+                            break
+                        event.data = view[start:stop]
+                        start = stop + size
+                        self._value = -start
+                        self.events += 1.0
+                        yield event
+                        if self._reading is not reading:
+                            return
+            try:
+                if not self._next():
+                    return
+            except LimitError:
+                return
+            yield event
+            if self._reading is not reading:
+                return
+
     def next_event(self) -> bool:
-        """Read the next event into `event`, and end what the last one lent; False: more bytes are needed.
+        """Read the next event into `event`, by the longer ways, and end what the last one lent; False: there is none.
 
         Raises:
             LimitError: code "event_too_large", the event exceeds max_event_bytes or MAX_SSE_FIELD_BYTES.
         """
-        start = self._value
-        if start > 0:
-            storage = self._storage
-            stop = storage.find(b"\n", start)
-            if storage.startswith(self._expected, stop):
-                self.event.data = self._view[start:stop]
-                self._value = stop + self._expected_size
-                self.events += 1.0
-                return True
-        elif start:
-            size = self._inline_size
-            start = -start
-            if size > 0:
-                storage = self._storage
-                stop = start + self._id_size
-                if not storage.startswith(self._middle, stop):
-                    stop = storage.find(b"\n", start)
-                    if stop - start > MAX_SSE_SHAPE_BYTES or not storage.startswith(self._middle, stop):
-                        return self._next()
-                    self._id_size = stop - start
-                # The text is a copy in any case, and this way to it is shorter than over a view.
-                name = storage[start:stop].decode("utf-8", "replace")
-                # No line end and no NUL is printable; an id that has other such characters takes the longer way.
-                if name.isprintable():
-                    start = stop + size
-                    stop = storage.find(b"\n", start)
-                    if storage.startswith(self._expected, stop):
-                        event = self.event
-                        event.id = name
-                        event.data = self._view[start:stop]
-                        self._value = -(stop + self._expected_size)
-                        self.events += 1.0
-                        return True
-            elif size and (self._run_stop or self._begin_run(start)):
-                storage = self._storage
-                stop = storage.find(b"\r", start)
-                if storage.startswith(self._run_end, stop):
-                    self.event.data = self._view[start:stop]
-                    self._value = -(stop + self._run_end_size)
-                    self.events += 1.0
-                    return True
-                if self._end_run(start, stop):
-                    return True
+        self._reading = None
         return self._next()
 
     def _next(self) -> bool:
         start = self._value
         if start:
+            if self._run_stop and self._end_run(-start, self._storage.find(b"\r", -start)):
+                return True
+            start = abs(self._value)
             self._value = 0
             self._missed = self._patience = 0
-            if start < 0:
-                start = -start
             self._pos = self._event_start = start - self._prefix_size
             return self._read_alike(start) or self._read_lines()
         if self._failed:
@@ -366,7 +411,7 @@ class EventParser(EventLines):
         # The same in a run.
         self._run_end = run_end = shape.expected.removesuffix(NEXT_DATA).replace(b"\n", b"\r") + b"\n"
         self._run_end_size = len(run_end)
-        # What next_event() does where `value` is below 0: read an id and so many bytes; read several lines (-1).
+        # What an iteration does where `value` is below 0: read an id and so many bytes; read several lines (-1).
         self._inline_size = -1 if several and not shape.middle else 0
         if not (shape.crlf or shape.tight or several):
             self._inline_size = len(shape.middle)
@@ -374,5 +419,6 @@ class EventParser(EventLines):
 
     def _begin(self) -> None:
         super()._begin()
+        self._reading = None
         self._value = 0
         self._run_stop = 0

@@ -4,7 +4,7 @@ import base64
 import importlib.util
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -17,6 +17,7 @@ from turbosock.audit.counting import allocations, usable_memray
 from turbosock.buffers import BufferPool
 from turbosock.errors import LimitError, Origin, StateError
 from turbosock.limits import KIB, MAX_SSE_FIELD_BYTES, MAX_SSE_NAMES, MAX_SSE_RETRY_MS, MAX_SSE_SHAPE_BYTES, MIB
+from turbosock.protocol.sse.event import ServerSentEvent
 from turbosock.protocol.sse.parser import EventParser
 
 FILE = "sse.json"
@@ -164,10 +165,7 @@ def test_bytes_of_the_past_behind_the_content_are_no_part_of_it(event: bytes) ->
         view = parser.writable()
         view[:size] = body
         parser.advance(size)
-        told = 0
-        while parser.next_event():
-            told += 1
-        assert told == size // len(event)
+        assert sum(1 for _ in parser) == size // len(event)
 
 
 @pytest.mark.parametrize("value", [b" x", b"", b"x\0", b"x\ry", b"x\ny", "é".encode(), b"\xff"])
@@ -217,16 +215,73 @@ def test_event_that_breaks_a_run_is_read_as_the_standard_says_and_those_before_i
         view[: len(body)] = body
         parser.advance(len(body))
         told, kept, runs = [], [], 0
-        while parser.next_event():
+        for event in parser:
             told.append(summary(parser))
             # Pinned where it lies: nothing that is joined or put back later may touch it.
-            kept.append(parser.event.retain())
+            kept.append(event.retain())
             runs += parser._run_stop != 0
         assert runs > 15
         assert told == standard(body).events
         assert [bytes(each) for each in kept] == [each.data for each in told]
         for each in kept:
             each.release()
+
+
+# Every way that an iteration has: plain events, events with ids, several lines.
+ALIKE_OF = {
+    "data": lambda i: b"data: %d\n\n" % i,
+    "id": lambda i: b"id: %d\ndata: %d\n\n" % (i, i),
+    "lines": lambda i: b"data: %d\ndata: x\ndata: y\n\n" % i,
+    "CRLF": lambda i: b"data: %d\r\n\r\n" % i,
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE_OF)
+def test_events_taken_one_by_one_and_in_iterations_by_turns_are_those_of_the_standard(kind: str) -> None:
+    body = b"".join(map(ALIKE_OF[kind], range(40)))
+    for pattern in itertools.product((1, 2, 5), repeat=3):
+        parser = make(buffer_bytes=16 * KIB)
+        parser.writable()[: len(body)] = body
+        parser.advance(len(body))
+        told = []
+        for count in itertools.cycle(pattern):
+            for _ in itertools.islice(parser, count):
+                told.append(summary(parser))
+            if not parser.next_event():
+                break
+            told.append(summary(parser))
+        assert told == standard(body).events, pattern
+        assert parser.events == len(told)
+
+
+@pytest.mark.parametrize("kind", ALIKE_OF)
+def test_iteration_is_over_once_another_reads_or_its_memory_is_given_back(kind: str) -> None:
+    pool = BufferPool()
+
+    def begun() -> tuple[EventParser, Iterator[ServerSentEvent]]:
+        parser = EventParser(pool, buffer_bytes=16 * KIB)
+        view = parser.writable()
+        body = b"".join(map(ALIKE_OF[kind], range(40)))
+        view[: len(body)] = body
+        parser.advance(len(body))
+        iteration = iter(parser)
+        for _ in range(10):
+            next(iteration)
+        return parser, iteration
+
+    parser, iteration = begun()
+    assert bytes(next(iter(parser))).startswith(b"10")
+    assert list(iteration) == []
+    parser, iteration = begun()
+    assert parser.next_event()
+    assert list(iteration) == []
+    assert len(list(parser)) == 29
+    for end in (EventParser.reset, EventParser.close):
+        parser, iteration = begun()
+        end(parser)
+        # What lay there is another's now.
+        begun()
+        assert list(iteration) == list(parser) == []
 
 
 def test_short_lines_with_other_lines_between_are_joined() -> None:
@@ -280,8 +335,8 @@ def test_time_of_receipt_is_that_of_the_events_last_bytes() -> None:
         view = parser.writable()
         view[: len(piece)] = piece
         parser.advance(len(piece), now_ns)
-        while parser.next_event():
-            assert parser.event.received_ns == 9
+        for event in parser:
+            assert event.received_ns == 9
 
 
 def test_counters_tell_events_comments_and_bytes() -> None:
@@ -351,9 +406,10 @@ def test_endless_line_is_refused_within_its_bound(start: bytes) -> None:
     with pytest.raises(LimitError):
         feed()
     assert fed < 20 * KIB
-    for call in (parser.next_event, parser.next_event):
+    for call in (parser.next_event, parser.next_event, parser.check):
         with pytest.raises(LimitError):
             call()
+    assert list(parser) == []
     with pytest.raises(StateError):
         parser.writable()
     parser.reset()
@@ -439,16 +495,15 @@ def test_event_of_100_bytes_takes_three_allocations(event: bytes) -> None:
             parser.next_event()
 
     def work() -> None:
-        next_event, told = parser.next_event, parser.event
-        for _ in turns:
-            next_event()
+        for _, told in zip(turns, parser, strict=False):
             _ = told.data
             _ = told.event
             _ = told.id
             _ = told.retry
 
     least: list[int] = []
-    for turn_count in (0, count):
+    # The first one has what an iteration takes once.
+    for turn_count in (1, count + 1):
         for allowed in range(4 * count):
             fill()
             turns = itertools.repeat(None, turn_count)
@@ -469,11 +524,10 @@ def test_event_of_100_bytes_takes_nothing_from_the_system(event: bytes) -> None:
 
     def work(count: int) -> int:
         done = 0
-        next_event, told = parser.next_event, parser.event
         while done < count:
             parser.writable()[: len(body)] = body
             parser.advance(len(body))
-            while next_event():
+            for told in parser:
                 _ = told.data, told.event, told.id, told.retry
                 done += 1
         return done
