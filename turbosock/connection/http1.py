@@ -15,7 +15,8 @@ Invariants: a ring is held from the first byte of an answer to `finish()`, and n
 of the ring is contiguous; payload is copied at most once, from the ring, and not at all when it is received straight
 into the caller's memory. A connection is reusable only if the request was sent whole, the answer was read whole, both
 sides agreed to go on, and no byte came after the answer (RFC 9112 §9.3, §9.6).
-Left to others: which socket this is (floor 4), which request comes next (floors 6 and 7), and time.
+Left to others: how a request goes on that the socket does not take at once (`http1_sending.py`), which socket this is
+(floor 4), which request comes next (floors 6 and 7), and time.
 """
 
 from __future__ import annotations
@@ -24,32 +25,29 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from turbosock import limits
 from turbosock.connection.decoded_body import DecodedBody
-from turbosock.connection.file_range import FileRange
+from turbosock.connection.http1_sending import ON_REQUEST_DONE, Http1Sending
 from turbosock.connection.send_progress import SendProgress
 from turbosock.errors import ConnectionClosed, ProtocolError, TurbosockError
 from turbosock.protocol.http1.body import BodyFraming
 from turbosock.protocol.http1.framing import Framing
 from turbosock.protocol.http1.head import ResponseHead, parse_response_head
-from turbosock.protocol.http1.serialize import LAST_CHUNK, chunk_prefix
 from turbosock.protocol.http1.state import (
     CLIENT_TABLE,
     FINAL_HEAD,
     IDLE,
-    REQUEST_DONE,
     REQUEST_STARTED,
     RESPONSE_DONE,
     column,
 )
-from turbosock.reactor.context import COMPLETED, CONFIGURED, EMPTY, PENDING
+from turbosock.reactor.context import CONFIGURED, EMPTY, PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turbosock.buffers import RingBuffer
     from turbosock.connection.receive_ring import ReceiveRing, RingPool
-    from turbosock.connection.source import BodySource, Buffer
+    from turbosock.connection.source import BodySource
     from turbosock.protocol.http1.headers import HeaderList
-    from turbosock.reactor.context import IOContext
     from turbosock.transport.transport import Transport
 
 # Payload goes straight into the caller's memory from this size on; below it one receive into the ring brings several
@@ -62,18 +60,8 @@ NEVER_IDLE: Final = -1
 
 # The connection's steps through the table of states: one index each.
 _ON_REQUEST_STARTED: Final = column(CLIENT_TABLE, REQUEST_STARTED)
-_ON_REQUEST_DONE: Final = column(CLIENT_TABLE, REQUEST_DONE)
 _ON_FINAL_HEAD: Final = column(CLIENT_TABLE, FINAL_HEAD)
 _ON_RESPONSE_DONE: Final = column(CLIENT_TABLE, RESPONSE_DONE)
-
-
-def _without_frames(error: BaseException) -> BaseException:
-    """The error of a send without the frames of it and its causes, which view memory that the body's source lent."""
-    cause: BaseException | None = error
-    while cause is not None:
-        cause.__traceback__ = None
-        cause = cause.__cause__ or cause.__context__
-    return error
 
 
 class Expectation(Protocol):
@@ -83,7 +71,7 @@ class Expectation(Protocol):
     def expected(self) -> ResponseHead | None: ...
 
 
-class Http1Connection:
+class Http1Connection(Http1Sending):
     """A client's side of one HTTP/1.1 connection; see the module for the calling order.
 
     Args:
@@ -99,8 +87,6 @@ class Http1Connection:
             answer has been read when `body` is complete and this is None.
         on_interim: called with status code and fields of each interim head (RFC 9110 §15.2) of the present exchange, if
             set before its `start`. It may end the exchange.
-        sent: whether the request has been sent whole, or its rest was given up.
-        state: where the connection stands in the client's table of `protocol/http1/state.py`.
         answered: whether any byte of the answer came.
         whole: whether head and body came together and nothing else: the body is the ring's content, `body` is not
             used, and whoever takes the ring may finish the exchange at once.
@@ -113,19 +99,12 @@ class Http1Connection:
     __slots__ = (
         "__weakref__",
         "_examined",
-        "_file",
         "_interims",
         "_max_head_bytes",
         "_max_head_fields",
         "_method",
-        "_outgoing",
-        "_outgoing_bytes",
-        "_progress",
-        "_send_broke",
-        "_source",
         "answered",
         "body",
-        "continued",
         "decoded",
         "decodes",
         "expected",
@@ -138,10 +117,7 @@ class Http1Connection:
         "retire_ns",
         "ring",
         "rings",
-        "sent",
         "served",
-        "state",
-        "transport",
         "whole",
     )
 
@@ -181,17 +157,13 @@ class Http1Connection:
         self._max_head_fields = max_head_fields
         self._examined = 0
         self._interims = 0
-        self._source: BodySource | None = None
-        # What is being sent: buffers, then the rest of a part of a file.
-        self._outgoing: list[Buffer] = []
+        self._source = None
+        self._outgoing = []
         self._outgoing_bytes = 0
-        self._file: FileRange | None = None
-        self._progress: SendProgress | None = None
-        # For good: a connection of which a send failed serves no other exchange.
+        self._file = None
+        self._progress = None
         self._send_broke = False
         self.state = IDLE
-
-    # Sending
 
     def start(
         self,
@@ -233,7 +205,7 @@ class Http1Connection:
             context.state = CONFIGURED
             if not self.transport.send(context) and context.bytes_transferred == context.count:
                 self.sent = True
-                self.state = _ON_REQUEST_DONE[self.state]
+                self.state = ON_REQUEST_DONE[self.state]
                 return
             self._outgoing = [head]
             self._outgoing_bytes = len(head)
@@ -251,147 +223,6 @@ class Http1Connection:
             self.transport.send(context)
         self.sent = False
         self.on_writable()
-
-    def send_body(self) -> None:
-        """Send the body that waited for a 100 (Continue), which need not come."""
-        if not self.continued:
-            self.continued = True
-            if not self.sent and not self._outgoing_bytes:
-                self.on_writable()
-
-    def on_writable(self) -> None:
-        """Go on sending; afterwards `sent`, or the socket must become writable first, or it is the driver's turn.
-
-        However fast the peer takes a body, and however long it is, one call sends little more than the transport's
-        `burst_bytes` of it.
-
-        Raises:
-            WriteError: the connection is broken, or the source cannot keep its length.
-        """
-        transport = self.transport
-        context = transport.send_context
-        enough = transport.bytes_out + transport.burst_bytes
-        while not self.sent:
-            if context.state == PENDING:
-                return
-            if context.state == COMPLETED:
-                transferred = context.bytes_transferred
-                error = context.error
-                context.release()
-                if error is not None:
-                    self._send_broke = True
-                    raise _without_frames(error)
-                if transferred > 0:
-                    self._skip(transferred)
-                elif not transferred and self._file is not None and not self._outgoing_bytes:
-                    raise self._file.ended()
-                if transferred < 0 or (transport.blocking and self._outgoing_bytes):
-                    # A kernel-blocking send has used its time: the driver looks at the deadline first.
-                    return
-            if not self._outgoing_bytes:
-                if self._file is None:
-                    if self._source is None or (self.continued and not self._append_block()):
-                        self._end_request()
-                        return
-                    if not self.continued:
-                        return
-                if transport.bytes_out >= enough:
-                    self._configure(context)
-                    transport.send_later(context)
-                    return
-            self._configure(context)
-            if transport.send(context):
-                return
-
-    def _configure(self, context: IOContext) -> None:
-        """Give the next send what is outgoing."""
-        file = self._file
-        if self._outgoing_bytes or file is None:
-            context.set_vector(self._outgoing, self._outgoing_bytes)
-        else:
-            # Others wait for their turn where a burst has a length.
-            most = limits.MOVED_STEP_BYTES if self.transport.burst_bytes == 1 else limits.SEND_BLOCK_BYTES
-            context.set_file(file, file.offset, min(file.count, most))
-
-    def _append_block(self) -> bool:
-        """Put the next block of the body behind what is outgoing; False at its end."""
-        source = self._source
-        assert source is not None, "only a request with a body appends blocks"
-        block = source.next_block()
-        if self._progress is not None and block is not None:
-            self._progress.taken(len(block), 0 if source.length >= 0 else 2)
-        if source.length >= 0:
-            if block is None:
-                return False
-            if isinstance(block, FileRange):
-                self._file = block
-                return True
-            self._outgoing.append(block)
-            self._outgoing_bytes += len(block)
-            return True
-        assert not isinstance(block, FileRange), "a body whose length is not known has no parts of files"
-        if block is None:
-            # The last chunk is sent once; afterwards there is no source any more.
-            self._source = None
-            source.close()
-            if self._progress is not None:
-                self._progress.taken(0, len(LAST_CHUNK))
-            self._outgoing.append(LAST_CHUNK)
-            self._outgoing_bytes += len(LAST_CHUNK)
-            return True
-        prefix = chunk_prefix(len(block))
-        self._outgoing += (prefix, block, b"\r\n")
-        self._outgoing_bytes += len(prefix) + len(block) + 2
-        return True
-
-    def _skip(self, count: int) -> None:
-        """Drop the first `count` outgoing bytes, which were sent."""
-        file = self._file
-        if not self._outgoing_bytes:
-            assert file is not None, "a send is of buffers or of a file"
-            file.moved(count)
-            if not file.count:
-                self._file = None
-        else:
-            self._outgoing_bytes -= count
-            if not self._outgoing_bytes:
-                self._outgoing = []
-            else:
-                self._drop_first(count)
-        if self._progress is not None:
-            self._progress.look(self._outgoing_bytes + (0 if file is None else file.count))
-
-    def _drop_first(self, count: int) -> None:
-        outgoing = self._outgoing
-        while count:
-            first = outgoing[0]
-            if len(first) > count:
-                outgoing[0] = memoryview(first)[count:]
-                return
-            count -= len(first)
-            del outgoing[0]
-
-    def _end_request(self) -> None:
-        self.sent = True
-        self.state = _ON_REQUEST_DONE[self.state]
-        self._outgoing = []
-        self._outgoing_bytes = 0
-        self._file = None
-        self._progress = None
-        if self._source is not None:
-            self._source.close()
-            self._source = None
-
-    def abandon_request(self) -> None:
-        """Stop sending: the final answer came first (RFC 9110 §7.5). The connection is then not reusable."""
-        if not self.sent:
-            context = self.transport.send_context
-            if context.error is not None:
-                # It failed while the answer was waited for, and nobody has looked.
-                self._send_broke = True
-            # What it would send is the source's memory.
-            context.disarm()
-            self._end_request()
 
     # Receiving
 
