@@ -486,13 +486,16 @@ MAX_WEBSOCKET_LINGER_BYTES = 16 * MIB
 # Messages that came while something else was waited for, the answer to a Ping say, and their bytes in all.
 MAX_KEPT_MESSAGES = 1000
 MAX_KEPT_BYTES = 16 * MIB
-# The memory that a blocking WebSocket sends from, at first and once it has sent a longer message. What that cannot hold
-# either is masked and sent in pieces of this size, which stay in a second-level cache.
-WEBSOCKET_SEND_BYTES = 4 * KIB
-WEBSOCKET_LONG_SEND_BYTES = 128 * KIB
+# A blocking WebSocket masks and sends a longer message in pieces of this size, which stay in a second-level cache.
+WEBSOCKET_PIECE_BYTES = 128 * KIB
 # The ring of a blocking WebSocket that has received a message too long for a receive ring and not for this one: the
 # next such message needs no other memory, and comes with fewer system calls.
 WEBSOCKET_LONG_RING_BYTES = 256 * KIB
+# Such rings that a Client keeps for the next one who needs them: 2 MiB.
+MAX_IDLE_LONG_RINGS = 8
+# A blocking WebSocket that waits for bytes has a ring to receive them into at hand for so long, and none afterwards: to
+# wait without one is two system calls more, which nobody notices who has waited.
+WEBSOCKET_RING_WAIT_S = 0.1
 # The body of the answer that refuses a WebSocket, as far as it is kept: a page that says why has a few KiB.
 MAX_REFUSAL_BYTES = 64 * KIB
 

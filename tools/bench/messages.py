@@ -303,9 +303,8 @@ def memory_ws_idle(bench: Bench) -> list[Table]:
         if answer is None:
             continue
         table.rows.append([name, f"{answer['bytes']:,.0f}"])
-        if name.startswith("loop"):
-            met = answer["bytes"] < promises.IDLE_BYTES
-            table.judge(f"{name}: < {promises.IDLE_BYTES:,} bytes", f"{answer['bytes']:,.0f}", met)
+        met = answer["bytes"] < promises.IDLE_BYTES
+        table.judge(f"{name}: < {promises.IDLE_BYTES:,} bytes", f"{answer['bytes']:,.0f}", met)
         drawn[name] = [answer["bytes"]]
     table.draw("bytes", drawn)
     return [table]

@@ -379,6 +379,7 @@ class Client(ClientOpening):
         self.connections.resolver.close()
         self._responses.clear()
         self.rings.clear()
+        self.long_rings.clear()
         self.buffers.clear()
         # Last, because it may wait for a moment.
         self.prewarmer.close()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
+from turbosock import limits
 from turbosock.buffers import BufferPool, ObjectPool
 from turbosock.client.auth.argument import AuthArgument
 from turbosock.client.blocking_dial import Interruptible
@@ -64,6 +65,7 @@ class ClientBase:
         "event_streams",
         "event_tally",
         "held",
+        "long_rings",
         "now_ns",
         "pool",
         "prewarmer",
@@ -108,6 +110,13 @@ class ClientBase:
         self.websockets: WeakSet[WebSocket] = WeakSet()
         self._mask_keys: MaskKeys | None = None
         self.rings = RingPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
+        # Of WebSockets with long messages.
+        self.long_rings = RingPool(
+            pooling=config.zero_alloc,
+            diagnostics=config.diagnostics,
+            capacity=limits.WEBSOCKET_LONG_RING_BYTES,
+            max_idle=limits.MAX_IDLE_LONG_RINGS,
+        )
         self.buffers = BufferPool(pooling=config.zero_alloc, diagnostics=config.diagnostics)
         self.connections = ClientConnections(config, self.pool, self.rings, source, clock)
         routes = Routes.of(config, dials=source.connector is None)

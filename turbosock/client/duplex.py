@@ -20,7 +20,7 @@ from turbosock.reactor.poller import IN, OUT
 from turbosock.transport.transport import SaeaTransport, read_error, write_error
 
 if TYPE_CHECKING:
-    from turbosock.transport.transport import Transport
+    from turbosock.transport.transport import Transport, Waiter
 
 Now = Callable[[], int]
 
@@ -54,7 +54,15 @@ class Duplex:
         """
         raise AssertionError("a Duplex is either blocking or polled")
 
-    def send(self, view: memoryview, budget_ns: int) -> int:
+    def await_readable(self, budget_ns: int) -> bool:
+        """Wait for something to receive, with no memory for it; False: nothing came in so long.
+
+        Raises:
+            TurbosockError: the system cannot wait.
+        """
+        raise AssertionError("a Duplex is either blocking or polled")
+
+    def send(self, view: memoryview | bytes, budget_ns: int) -> int:
         """Send `view` whole, waiting at most so long in all, and `write_ns` for each byte.
 
         Returns:
@@ -81,10 +89,12 @@ class Duplex:
 class BlockingDuplex(Duplex):
     """Over a kernel-blocking socket."""
 
-    __slots__ = ("_recv_into", "_send")
+    __slots__ = ("_reading", "_recv_into", "_send")
 
     def __init__(self, transport: Transport, write_ns: int, now_ns: Now = monotonic_ns) -> None:
         super().__init__(transport, write_ns, now_ns)
+        # Made when it is needed.
+        self._reading: Waiter | None = None
         self._recv_into = transport.socket.recv_into
         self._send = transport.socket.send
 
@@ -101,7 +111,13 @@ class BlockingDuplex(Duplex):
         self.bytes_in += count
         return count
 
-    def send(self, view: memoryview, budget_ns: int) -> int:
+    def await_readable(self, budget_ns: int) -> bool:
+        waiter = self._reading
+        if waiter is None:
+            waiter = self._reading = self.transport.make_waiter()
+        return _await_readable(waiter, False, budget_ns, self._now_ns)
+
+    def send(self, view: memoryview | bytes, budget_ns: int) -> int:
         step_ns = self._write_ns
         if budget_ns < step_ns:
             step_ns = budget_ns
@@ -120,7 +136,7 @@ class BlockingDuplex(Duplex):
         # The kernel's limit is for the whole call: it has passed.
         return self._send_rest(view, sent, self._now_ns() + budget_ns - step_ns)
 
-    def _send_rest(self, view: memoryview, sent: int, end_ns: int) -> int:
+    def _send_rest(self, view: memoryview | bytes, sent: int, end_ns: int) -> int:
         size = len(view)
         while sent < size:
             left_ns = min(end_ns - self._now_ns(), self._write_ns)
@@ -182,7 +198,10 @@ class PolledDuplex(Duplex):
                 raise broken
         return count
 
-    def send(self, view: memoryview, budget_ns: int) -> int:
+    def await_readable(self, budget_ns: int) -> bool:
+        return _await_readable(self._reading, self.transport.receive_wants_write, budget_ns, self._now_ns)
+
+    def send(self, view: memoryview | bytes, budget_ns: int) -> int:
         transport = self.transport
         context = transport.send_context
         size = len(view)
@@ -223,6 +242,16 @@ class PolledDuplex(Duplex):
                 with self._lock:
                     if context.state == PENDING:
                         self._step(IN if wants_read else OUT)
+
+
+def _await_readable(waiter: Waiter, wants_write: bool, budget_ns: int, now_ns: Now) -> bool:
+    end_ns = now_ns() + budget_ns
+    while not waiter.wait(budget_ns, wants_write):
+        # It may come back early.
+        budget_ns = end_ns - now_ns()
+        if budget_ns <= 0:
+            return False
+    return True
 
 
 def make_duplex(transport: Transport, write_ns: int, now_ns: Now = monotonic_ns) -> Duplex:

@@ -193,7 +193,13 @@ class StreamDuplex(Duplex):
             self.bytes_in += count
         return count
 
-    def send(self, view: memoryview, budget_ns: int) -> int:
+    def await_readable(self, budget_ns: int) -> bool:
+        end_ns = self._now_ns() + budget_ns
+        self._stream.await_readable(budget_ns)
+        # For whatever came of the stream: a receive tells.
+        return self._now_ns() < end_ns
+
+    def send(self, view: memoryview | bytes, budget_ns: int) -> int:
         stream = self._stream
         room = stream.room
         size = len(view)
@@ -203,7 +209,7 @@ class StreamDuplex(Duplex):
         quiet_ns = now_ns + self._write_ns
         while sent < size:
             room.news = False
-            count = stream.put(view[sent:] if sent else view)
+            count = stream.put(memoryview(view)[sent:])
             now_ns = self._now_ns()
             if count:
                 sent += count

@@ -195,9 +195,12 @@ class WebSocket(WebSocketReceiving):
         try:
             if receiving.setdefault(0, me) == me:
                 receive(ping, end_ns)
+                self._give_ring_back()
                 return self._client.now_ns() < end_ns
             return self._park(receiving, end_ns)
         except TurbosockError:
+            if receiving.get(0) == me:
+                self._give_ring_back()
             raise
         except BaseException as error:
             if receiving.get(0) == me:

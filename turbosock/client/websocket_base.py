@@ -9,28 +9,30 @@ Control frames are due (see `connection/websocket.py`) from the moment in which 
 can take the turn to send; where a message is being sent, by its sender, behind it. Each looks again after he has left,
 so that none is forgotten.
 
-Invariants: the socket is closed, and rings are given back, by who has both turns, and only once it is over; `_lock`
-guards what the endpoint owes, and nobody waits while he has it; after `_over` nothing is received or sent.
+Memory is lent for as long as a call needs it, and no longer: an idle WebSocket holds none. The ring that is received
+into goes back when it is empty, at the end of the call, or when nothing has come for a while (`_receive`); a message
+is sent from a ring that is lent for that.
+
+Invariants: the socket is closed by who has both turns, and only once it is over; a ring that is not NO_RING has bytes,
+or is being received into, or somebody may look at it (`_viewed`); `_lock` guards what the endpoint owes, and nobody
+waits while he has it; after `_over` nothing is received or sent.
 """
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
-from turbosock.buffers import RingBuffer
 from turbosock.client.duplex import Duplex, make_duplex
 from turbosock.config import check_seconds
 from turbosock.connection.http2_stream import Http2Stream
-from turbosock.connection.receive_ring import ReceiveRing
+from turbosock.connection.receive_ring import ReceiveRing, RingPool
 from turbosock.connection.websocket import DUE_BYTES, WebSocketEndpoint
 from turbosock.errors import ClientClosed, DeadlineError, StateError, TurbosockError
 from turbosock.forks import renewed_in_child
-from turbosock.protocol.websocket.frame import MAX_HEADER_BYTES
 from turbosock.reactor.clock import NS_PER_S
 from turbosock.reactor.latch import Latch
 
@@ -45,6 +47,8 @@ _get_ident = threading.get_ident
 
 _LOOK_S: Final = limits.DIAL_LOOK_S
 FOREVER_NS: Final = int(limits.MAX_TIMEOUT_S * NS_PER_S)
+# What stands where a ring would: for all who hold none, and always empty.
+NO_RING: Final = ReceiveRing(1)
 
 
 class WebSocketBase:
@@ -56,14 +60,13 @@ class WebSocketBase:
         "_close_by_ns",
         "_close_ns",
         "_compresses",
-        "_control",
         "_duplex",
         "_endpoint",
         "_kept",
         "_kept_bytes",
         "_lock",
-        "_memory",
         "_mute",
+        "_origin",
         "_over",
         "_parked_receiving",
         "_parked_sending",
@@ -74,14 +77,13 @@ class WebSocketBase:
         "_receiver",
         "_receiving",
         "_ring",
+        "_rings",
         "_send_ns",
         "_sending",
-        "_short_bytes",
         "_state",
         "_torn",
         "_unsent",
         "_viewed",
-        "_wants_long_ring",
         "_writer",
         "messages_received",
         "messages_sent",
@@ -129,10 +131,11 @@ class WebSocketBase:
         # Under 0 the thread that has the turn.
         self._receiving: dict[int, int] = {}
         self._sending: dict[int, int] = {}
-        self._parked_receiving: deque[Latch] = deque()
-        self._parked_sending: deque[Latch] = deque()
+        # Lists: an empty deque has 600 bytes.
+        self._parked_receiving: list[Latch] = []
+        self._parked_sending: list[Latch] = []
         # Messages that came while something else was waited for.
-        self._kept: deque[bytes | str] = deque()
+        self._kept: list[bytes | str] = []
         self._kept_bytes = 0
         # What broke a receive off, or "".
         self._torn = ""
@@ -141,16 +144,12 @@ class WebSocketBase:
         # What had come when it was last seen that nothing comes, and since when.
         self._quiet_bytes = -1.0
         self._quiet_since_ns = 0
-        ring = client.rings.rent()
-        ring.belongs_to(origin)
-        ring.write(leftover)
-        self._ring: RingBuffer = ring
-        self._memory = memoryview(bytearray(limits.WEBSOCKET_SEND_BYTES))
-        # What it holds beside a header.
-        self._short_bytes = limits.WEBSOCKET_SEND_BYTES - MAX_HEADER_BYTES
-        # Whether a message came that a longer ring would have held.
-        self._wants_long_ring = False
-        self._control = memoryview(bytearray(DUE_BYTES))
+        self._origin = origin
+        # Where rings to receive into come from: the client's long ones, once a message came that needs one.
+        self._rings: RingPool = client.rings
+        self._ring: ReceiveRing = NO_RING
+        if leftover:
+            self._rent_ring().write(leftover)
         # What of the control frames was not taken yet: it leaves before anything else.
         self._unsent: memoryview | None = None
         self._duplex: Duplex
@@ -251,6 +250,23 @@ class WebSocketBase:
         for latch in (*self._parked_receiving, *self._parked_sending):
             latch.set()
 
+    # Memory
+
+    def _rent_ring(self) -> ReceiveRing:
+        """A ring to receive into, for who has none; in one's turn."""
+        ring = self._rings.rent()
+        if ring.origin is not self._origin:
+            ring.belongs_to(self._origin)
+        self._ring = ring
+        return ring
+
+    def _give_ring_back(self) -> None:
+        """Give the ring back unless something is in it, or looked at; in one's turn."""
+        ring = self._ring
+        if not ring.length and not self._viewed and ring is not NO_RING:
+            self._ring = NO_RING
+            self._rings.keep(ring)
+
     # Control frames
 
     def _send_due(self, end_ns: int) -> None:
@@ -301,9 +317,10 @@ class WebSocketBase:
                 _wake_first(self._parked_sending)
 
     def _write_due(self) -> None:
+        memory = memoryview(bytearray(DUE_BYTES))
         with self._lock:
-            end = self._endpoint.write_due(self._control, 0, self._client.now_ns())
-        self._unsent = self._control[:end]
+            end = self._endpoint.write_due(memory, 0, self._client.now_ns())
+        self._unsent = memory[:end]
 
     def _send_unsent(self, end_ns: int) -> bool:
         """Send what is left of control frames, in one's turn; whether all of it has left."""
@@ -354,7 +371,7 @@ class WebSocketBase:
         try:
             if receiving.setdefault(0, me) == me and sending.setdefault(0, me) == me:
                 self._duplex.close()
-                self._give_back()
+                self._let_go()
         finally:
             try:
                 if sending[0] == me:
@@ -369,15 +386,14 @@ class WebSocketBase:
                 pass
         self._wake_all()
 
-    def _give_back(self) -> None:
+    def _let_go(self) -> None:
         """Give ring and lent memory back; what somebody may be looking at is let go instead."""
         ring = self._ring
-        # In its place; nobody reads from it.
-        self._ring = RingBuffer(1)
+        self._ring = NO_RING
         if not self._viewed:
             self._endpoint.release()
-            if isinstance(ring, ReceiveRing):
-                self._client.rings.give_back(ring)
+            if ring is not NO_RING:
+                self._rings.give_back(ring)
 
     def drop_inherited(self) -> None:
         """In the child of a fork: it is the parent's."""
@@ -392,7 +408,7 @@ class WebSocketBase:
             self._endpoint.dropped()
 
 
-def _wake_first(parked: deque[Latch]) -> None:
+def _wake_first(parked: list[Latch]) -> None:
     try:
         parked[0].set()
     except IndexError:

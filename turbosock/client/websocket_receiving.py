@@ -13,10 +13,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from turbosock import limits
-from turbosock.buffers import RingBuffer
-from turbosock.client.websocket_base import FOREVER_NS
+from turbosock.client.websocket_base import FOREVER_NS, NO_RING
 from turbosock.client.websocket_sending import WebSocketSending
-from turbosock.connection.receive_ring import ReceiveRing
 from turbosock.errors import Origin, ReadTimeout, TurbosockError, WebSocketClosed
 from turbosock.protocol.websocket.close import INTERNAL_ERROR
 from turbosock.protocol.websocket.frame import BINARY, TEXT
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
 _get_ident = threading.get_ident
 
 _LINGER_NS: Final = int(limits.WEBSOCKET_LINGER_S * NS_PER_S)
+# For how long a ring is kept at hand for what may come.
+_RING_WAIT_NS: Final = int(limits.WEBSOCKET_RING_WAIT_S * NS_PER_S)
 # Beside a message, a ring holds headers and a control frame.
 _LONG_MESSAGE_BYTES: Final = limits.WEBSOCKET_LONG_RING_BYTES - 1024
 # By so much the kernel's limits may be off.
@@ -69,12 +69,22 @@ class WebSocketReceiving(WebSocketSending):
             if code != MESSAGE:
                 self._receive(code, 0 if timeout is None else self._end_ns(timeout))
             self.messages_received += 1
-            if receiver.opcode == TEXT:
-                text = receiver.text
-                return receiver.totext() if text is None else text
-            data = receiver.data
-            return receiver.tobytes() if data is None else data
+            message = receiver.text if receiver.opcode == TEXT else receiver.data
+            if message is None:
+                message = receiver.totext() if receiver.opcode == TEXT else receiver.tobytes()
+                # What was lent before is looked at no more.
+                self._viewed = False
+                if self._endpoint.memory is not None:
+                    self._release_memory()
+            ring = self._ring
+            if not ring.length and ring is not NO_RING:
+                # As _give_ring_back(), a call saved.
+                self._ring = NO_RING
+                self._rings.keep(ring)
+            return message
         except TurbosockError:
+            if receiving.get(0) == me:
+                self._give_ring_back()
             raise
         except BaseException as error:
             self._torn = type(error).__name__
@@ -92,7 +102,8 @@ class WebSocketReceiving(WebSocketSending):
     def recv_view(self, timeout: float | None = None) -> memoryview:
         """The next message as a read-only view, a text as its UTF-8; `received_text` says which of the two it is.
 
-        It is not copied out of the memory that it arrived in, and is valid until the next call that receives or closes.
+        It is not copied out of the memory that it arrived in, which this WebSocket holds meanwhile, and is valid until
+        the next call that receives or closes.
 
         Raises:
             WebSocketClosed, ReadTimeout, ClientClosed: as `recv`.
@@ -117,6 +128,8 @@ class WebSocketReceiving(WebSocketSending):
             self._viewed = True
             return self._receiver.view().toreadonly()
         except TurbosockError:
+            if receiving.get(0) == me:
+                self._give_ring_back()
             raise
         except BaseException as error:
             self._torn = type(error).__name__
@@ -136,8 +149,16 @@ class WebSocketReceiving(WebSocketSending):
         """Whether the last message that was received is a text."""
         return self._receiver.opcode == TEXT
 
+    def _release_memory(self) -> None:
+        """The message that memory was lent for is looked at no more; see to it that a ring holds the next such one."""
+        memory = self._endpoint.memory
+        self._endpoint.release()
+        if memory is not None and memory.size <= _LONG_MESSAGE_BYTES and not self._ring.length:
+            self._give_ring_back()
+            self._rings = self._client.long_rings
+
     def _take_kept(self) -> bytes | str:
-        message = self._kept.popleft()
+        message = self._kept.pop(0)
         self._kept_bytes -= len(message)
         self.messages_received += 1
         return message
@@ -174,18 +195,23 @@ class WebSocketReceiving(WebSocketSending):
         receiver = self._receiver
         ring = self._ring
         duplex = self._duplex
+        origin = self._origin
         ping_ns = self._ping_ns
         waited = False
         self._viewed = False
         if endpoint.memory is not None and receiver.lent is None:
-            # The message that it was lent for is looked at no more.
-            if endpoint.memory.size <= _LONG_MESSAGE_BYTES and ring.capacity < limits.WEBSOCKET_LONG_RING_BYTES:
-                self._wants_long_ring = True
-            endpoint.release()
-        if self._wants_long_ring and not ring.length and code == NEED_BYTES:
-            ring = self._take_long_ring()
+            self._release_memory()
+            ring = self._ring
         while code != MESSAGE:
             if code == NEED_BYTES:
+                if ring is NO_RING:
+                    # As _rent_ring(), two calls saved.
+                    try:
+                        ring = self._ring = self._rings.take()
+                    except IndexError:
+                        ring = self._rent_ring()
+                    if ring.origin is not origin:
+                        ring.belongs_to(origin)
                 direct = None if receiver.lent is None else receiver.direct(ring)
                 if direct is not None:
                     view = direct
@@ -203,7 +229,12 @@ class WebSocketReceiving(WebSocketSending):
                     budget_ns = min(budget_ns, self._left_to_close_ns())
                 waited = True
                 try:
-                    count = duplex.receive(view, budget_ns)
+                    count = duplex.receive(view, budget_ns if budget_ns < _RING_WAIT_NS else _RING_WAIT_NS)
+                    if count < 0:
+                        self._give_ring_back()
+                        ring = self._ring
+                        if budget_ns > _RING_WAIT_NS and duplex.await_readable(budget_ns - _RING_WAIT_NS):
+                            continue
                 except TurbosockError as error:
                     raise self._lost(error) from error
                 if count < 0:
@@ -226,15 +257,6 @@ class WebSocketReceiving(WebSocketSending):
                 raise _too_late()
             code = receiver.next(ring)
         return True
-
-    def _take_long_ring(self) -> RingBuffer:
-        """Change to a longer ring, between two messages."""
-        self._wants_long_ring = False
-        ring = self._ring
-        self._ring = RingBuffer(limits.WEBSOCKET_LONG_RING_BYTES)
-        if isinstance(ring, ReceiveRing):
-            self._client.rings.give_back(ring)
-        return self._ring
 
     def _take(self, code: int, end_ns: int) -> None:
         """Take what came and is no message; raises at the end of the connection."""
@@ -271,7 +293,8 @@ class WebSocketReceiving(WebSocketSending):
         """Wait a while for the peer to end the connection, so that it hears our Close (RFC 6455 §7.1.1)."""
         now_ns = self._client.now_ns()
         stop_ns = min(now_ns + _LINGER_NS, end_ns) if end_ns else now_ns + _LINGER_NS
-        root = self._ring.root
+        ring = self._ring
+        root = (self._rent_ring() if ring is NO_RING else ring).root
         left = limits.MAX_WEBSOCKET_LINGER_BYTES
         try:
             while left > 0 and now_ns < stop_ns:

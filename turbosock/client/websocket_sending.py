@@ -1,7 +1,8 @@
 """WebSocketSending: messages to the peer, by any number of threads, each message whole.
 
-A message that fits the memory to send from is one call of the writer and one system call. That memory grows once; what
-it cannot hold is masked and sent piece by piece, in one frame: a long message is never in memory twice.
+A message of up to 125 bytes is an object with its header, one call of the writer and one system call. A longer one is
+written into a ring that is lent for that; what a piece cannot hold is masked and sent piece by piece, in one frame: a
+long message is never in memory twice.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from turbosock import limits
 from turbosock.client.websocket_base import WebSocketBase
 from turbosock.errors import InvalidOption, NetworkError, TlsError, TurbosockError, WebSocketClosed, WriteTimeout
-from turbosock.protocol.websocket.frame import BINARY, FIN, MAX_HEADER_BYTES, TEXT
+from turbosock.protocol.websocket.frame import BINARY, FIN, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, TEXT
 from turbosock.protocol.websocket.state import OPEN
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _get_ident = threading.get_ident
 
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_BINARY: Final = FIN | BINARY
+_PIECE_BYTES: Final = limits.WEBSOCKET_PIECE_BYTES
+# What a receive ring holds beside a header.
+_SHORT_BYTES: Final = limits.RECEIVE_RING_BYTES - MAX_HEADER_BYTES
 
 
 class WebSocketSending(WebSocketBase):
@@ -62,13 +66,26 @@ class WebSocketSending(WebSocketBase):
                 self._await_turn(sending, me, self._end_ns(timeout, self._send_ns), _no_turn)
             if self._state.state != OPEN or self._mute:
                 raise self._ended()
-            if self._compresses or timeout is not None or self._unsent is not None or len(payload) > self._short_bytes:
+            if self._compresses or timeout is not None or self._unsent is not None or len(payload) > _SHORT_BYTES:
                 self._send_long(first, payload, self._end_ns(timeout, self._send_ns))
+            elif len(payload) <= MAX_CONTROL_BYTES and type(payload) is bytes:
+                frame = self._writer.small(first, payload)
+                if self._duplex.send(frame, self._send_ns) != len(frame):
+                    raise self._cut()
             else:
-                memory = self._memory
+                rings = self._client.rings
+                try:
+                    ring = rings.take()
+                except IndexError:
+                    ring = rings.rent()
+                if ring.origin is not self._origin:
+                    ring.belongs_to(self._origin)
+                memory = ring.root
                 end = self._writer.write(memory, 0, first, payload)
                 if self._duplex.send(memory[:end], self._send_ns) != end:
                     raise self._cut()
+                # After an error it is not given back: an engine may still read from it.
+                rings.keep(ring)
             self.messages_sent += 1
         except TurbosockError as error:
             raise self._send_failed(error) from error.__cause__
@@ -95,25 +112,27 @@ class WebSocketSending(WebSocketBase):
             payload = writer.encode(first & 0x0F, payload)
             first = writer.first
         n = len(payload)
-        memory = self._memory
-        if n + MAX_HEADER_BYTES > len(memory) < limits.WEBSOCKET_LONG_SEND_BYTES:
-            memory = self._memory = memoryview(bytearray(limits.WEBSOCKET_LONG_SEND_BYTES))
-            self._short_bytes = len(memory) - MAX_HEADER_BYTES
-        if n + MAX_HEADER_BYTES <= len(memory):
+        rings = self._client.rings if n <= _SHORT_BYTES else self._client.long_rings
+        ring = rings.rent()
+        if ring.origin is not self._origin:
+            ring.belongs_to(self._origin)
+        memory = ring.root
+        if n + MAX_HEADER_BYTES <= _PIECE_BYTES:
             end = writer.write(memory, 0, first, payload)
             if duplex.send(memory[:end], max(1, end_ns - self._client.now_ns())) != end:
                 raise self._cut()
-            return
-        view = memoryview(payload)
-        at = writer.begin(memory, 0, first, n)
-        done = 0
-        while done < n:
-            step = min(len(memory) - at, n - done)
-            end = writer.fill(memory, at, view[done : done + step])
-            if duplex.send(memory[:end], max(1, end_ns - self._client.now_ns())) != end:
-                raise self._cut()
-            done += step
-            at = 0
+        else:
+            view = memoryview(payload)
+            at = writer.begin(memory, 0, first, n)
+            done = 0
+            while done < n:
+                step = min(_PIECE_BYTES - at, n - done)
+                end = writer.fill(memory, at, view[done : done + step])
+                if duplex.send(memory[:end], max(1, end_ns - self._client.now_ns())) != end:
+                    raise self._cut()
+                done += step
+                at = 0
+        rings.keep(ring)
 
     def _cut(self) -> WriteTimeout:
         """The error of a message that the peer did not take in time, which ends the WebSocket."""

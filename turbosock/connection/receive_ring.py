@@ -11,6 +11,7 @@ A bounded deque drops the oldest when it is full.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from turbosock import limits
@@ -28,8 +29,8 @@ class ReceiveRing(RingBuffer):
 
     __slots__ = ("origin", "startswith")
 
-    def __init__(self) -> None:
-        super().__init__(limits.RECEIVE_RING_BYTES)
+    def __init__(self, capacity: int = limits.RECEIVE_RING_BYTES) -> None:
+        super().__init__(capacity)
         self.origin: object = None
         self.startswith = self.storage.startswith
 
@@ -54,28 +55,42 @@ class RingPool:
     Args:
         pooling: False makes every ring new, for chasing a lifetime bug.
         diagnostics: True poisons a ring's memory when it comes back, and refuses one that is here already.
+        capacity: bytes of each.
+        max_idle: how many wait to be lent.
 
+    Attributes:
+        take: as `rent`, a call less; raises IndexError where no ring waits, and then `rent` makes one.
+        keep: as `give_back`, of a ring that is empty, a call less.
     """
 
-    __slots__ = ("_diagnostics", "_free", "_keep", "_made", "_take")
+    __slots__ = ("_capacity", "_diagnostics", "_free", "_keep", "_made", "keep", "take")
 
-    def __init__(self, *, pooling: bool = True, diagnostics: bool = False) -> None:
-        self._free: deque[ReceiveRing] = deque(maxlen=limits.MAX_IDLE_RINGS if pooling else 0)
-        self._take = self._free.pop
+    def __init__(
+        self,
+        *,
+        pooling: bool = True,
+        diagnostics: bool = False,
+        capacity: int = limits.RECEIVE_RING_BYTES,
+        max_idle: int = limits.MAX_IDLE_RINGS,
+    ) -> None:
+        self._free: deque[ReceiveRing] = deque(maxlen=max_idle if pooling else 0)
+        self.take = self._free.pop
         self._keep = self._free.append
+        self.keep: Callable[[ReceiveRing], None] = self.give_back if diagnostics else self._keep
         self._diagnostics = diagnostics
+        self._capacity = capacity
         self._made = 0
 
     def rent(self) -> ReceiveRing:
         """An empty ring."""
         if self._free:
             try:
-                return self._take()
+                return self.take()
             except IndexError:
                 # Another thread took the last one.
                 pass
         self._made += 1
-        return ReceiveRing()
+        return ReceiveRing(self._capacity)
 
     def give_back(self, ring: ReceiveRing) -> None:
         """Take a ring back and forget what it holds.

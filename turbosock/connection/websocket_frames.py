@@ -20,6 +20,8 @@ from turbosock.protocol.websocket.frame import (
     BINARY,
     FIN,
     MASKED,
+    MASKED_BINARY_HEADS,
+    MASKED_TEXT_HEADS,
     MAX_CONTROL_BYTES,
     MAX_HEADER_BYTES,
     TEXT,
@@ -37,9 +39,6 @@ _WHOLE_TEXT: Final = FIN | TEXT
 # The headers of small frames, by their length.
 _BINARY_HEADERS: Final = tuple(bytes((_WHOLE_BINARY, n)) for n in range(MAX_CONTROL_BYTES + 1))
 _TEXT_HEADERS: Final = tuple(bytes((_WHOLE_TEXT, n)) for n in range(MAX_CONTROL_BYTES + 1))
-# Those of small masked frames as ints, with room for the key.
-_MASKED_BINARY_HEADS: Final = tuple((_WHOLE_BINARY << 8 | MASKED | n) << 32 for n in range(MAX_CONTROL_BYTES + 1))
-_MASKED_TEXT_HEADS: Final = tuple((_WHOLE_TEXT << 8 | MASKED | n) << 32 for n in range(MAX_CONTROL_BYTES + 1))
 _pack_4 = Struct(">BBH").pack
 _pack_10 = Struct(">BBQ").pack
 
@@ -169,7 +168,7 @@ class MaskedFrames(Frames):
             repeated >>= SHIFTS[n]
         masked = _from_bytes(payload, "big") ^ repeated
         if n <= MAX_CONTROL_BYTES:
-            head = _MASKED_TEXT_HEADS[n] if first == _WHOLE_TEXT else _MASKED_BINARY_HEADS[n]
+            head = MASKED_TEXT_HEADS[n] if first == _WHOLE_TEXT else MASKED_BINARY_HEADS[n]
             return ((head | key) << 8 * n | masked).to_bytes(n + 6, "big")
         return (((first << 24 | _MASKED_IN_2 | n) << 32 | key) << 8 * n | masked).to_bytes(n + 8, "big")
 

@@ -1,7 +1,7 @@
 """What an idle WebSocket holds of memory, by tracemalloc: all that Python has allocated for it.
 
 At a server and at a client of a Loop, their peers bare sockets on a Unix path, whose own bytes are taken off; and of a
-blocking client, whose buffers are made with it.
+blocking client.
 """
 
 from __future__ import annotations

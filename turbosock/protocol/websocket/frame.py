@@ -185,4 +185,7 @@ def write_header(memory: bytearray | memoryview, at: int, first: int, length: in
 READ_MASKED: Final = tuple(Struct(f">I{n}s").unpack_from for n in range(MAX_CONTROL_BYTES + 1))
 READ_PLAIN: Final = tuple(Struct(f">{n}s").unpack_from for n in range(MAX_CONTROL_BYTES + 1))
 WRITE_MASKED: Final = tuple(Struct(f">BBI{n}s").pack_into for n in range(MAX_CONTROL_BYTES + 1))
+# The first two bytes of a small masked frame as an int, with room for the key: of binary messages, and of texts.
+MASKED_BINARY_HEADS: Final = tuple((FIN | BINARY) << 40 | (MASKED | n) << 32 for n in range(MAX_CONTROL_BYTES + 1))
+MASKED_TEXT_HEADS: Final = tuple((FIN | TEXT) << 40 | (MASKED | n) << 32 for n in range(MAX_CONTROL_BYTES + 1))
 WRITE_PLAIN: Final = tuple(Struct(f">BB{n}s").pack_into for n in range(MAX_CONTROL_BYTES + 1))

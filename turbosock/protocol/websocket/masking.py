@@ -65,8 +65,7 @@ def prepare() -> None:
     try:
         _large_mask = numpy_mask(importlib.import_module("numpy"))
     except ImportError:
-        for byte in range(256):
-            _table(byte)
+        _make_tables()
     _is_prepared = True
 
 
@@ -124,27 +123,32 @@ def numpy_mask(numpy: Any) -> LargeMask:
 def mask_by_tables(view: memoryview, start: int, n: int, key: int) -> None:
     """`mask` for large payloads without numpy."""
     stop = start + n
-    tables = [_table(byte) for byte in key.to_bytes(4, "big")]
+    tables = _TABLES or _make_tables()
+    first = tables[key >> 24]
+    second = tables[key >> 16 & 0xFF]
+    third = tables[key >> 8 & 0xFF]
+    fourth = tables[key & 0xFF]
     while start < stop:
         end = min(start + _TABLE_BLOCK_BYTES, stop)
         # Slices with a step are slow in a memoryview and fast in a bytearray.
         block = bytearray(view[start:end])
-        for first in range(4):
-            block[first::4] = block[first::4].translate(tables[first])
+        block[::4] = block[::4].translate(first)
+        block[1::4] = block[1::4].translate(second)
+        block[2::4] = block[2::4].translate(third)
+        block[3::4] = block[3::4].translate(fourth)
         view[start:end] = block
         start = end
 
 
-_TABLES: Final[dict[int, bytes]] = {}
+# By a byte of a key: what each byte becomes under it. Nothing until it is needed.
+_TABLES: Final[list[bytes]] = []
 
 
-def _table(byte: int) -> bytes:
-    """What each byte becomes under one byte of a key."""
-    table = _TABLES.get(byte)
-    if table is None:
-        repeated = int.from_bytes(bytes((byte,)) * 256, "big")
-        table = _TABLES[byte] = (int.from_bytes(bytes(range(256)), "big") ^ repeated).to_bytes(256, "big")
-    return table
+def _make_tables() -> list[bytes]:
+    every = int.from_bytes(bytes(range(256)), "big")
+    # In one step: another thread may do the same.
+    _TABLES[:] = [(every ^ int.from_bytes(bytes((byte,)) * 256, "big")).to_bytes(256, "big") for byte in range(256)]
+    return _TABLES
 
 
 _large_mask: LargeMask = mask_by_tables

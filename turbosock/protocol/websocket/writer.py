@@ -11,7 +11,7 @@ written once may be sent to many.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from turbosock.errors import StateError
 from turbosock.protocol.websocket.deflater import Deflater
@@ -21,6 +21,8 @@ from turbosock.protocol.websocket.frame import (
     CONTINUATION,
     FIN,
     MASKED,
+    MASKED_BINARY_HEADS,
+    MASKED_TEXT_HEADS,
     MAX_CONTROL_BYTES,
     TEXT,
     WRITE_MASKED,
@@ -32,6 +34,8 @@ from turbosock.protocol.websocket.mask_keys import MaskKeys
 from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask, mask_large, prepare, rotated
 
 Payload: TypeAlias = bytes | bytearray | memoryview
+
+_WHOLE_BINARY: Final = FIN | BINARY
 
 _from_bytes = int.from_bytes
 
@@ -140,6 +144,22 @@ class MessageWriter:
         else:
             mask(memory, at, stop, key)
         return stop
+
+    def small(self, first: int, payload: bytes) -> bytes:
+        """A client's whole frame of a message of at most 125 bytes, not compressed, as an object.
+
+        Args:
+            first: the frame's first byte.
+        """
+        n = len(payload)
+        keys = self._keys
+        assert keys is not None, "a client masks"
+        key = keys.take()
+        repeated = key * REPEATS[n]
+        if n & 3:
+            repeated >>= SHIFTS[n]
+        head = MASKED_BINARY_HEADS[n] if first == _WHOLE_BINARY else MASKED_TEXT_HEADS[n]
+        return ((head | key) << 8 * n | _from_bytes(payload, "big") ^ repeated).to_bytes(n + 6, "big")
 
     def begin(self, memory: memoryview, at: int, first: int, length: int) -> int:
         """As `write`, of the header alone; `fill` writes the payload behind it, in pieces; returns where it ends."""

@@ -50,6 +50,13 @@ def test_frame_is_written_as_one_made_by_hand(size: int, kind: type[bytes]) -> N
     assert written(MessageWriter(constant_keys()), FIN | BINARY, kind(payload)) == frame(BINARY, payload, key=KEY)
 
 
+@pytest.mark.parametrize("opcode", [BINARY, TEXT])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 32, 125])
+def test_small_frame_as_an_object_is_the_one_that_is_written(size: int, opcode: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    assert MessageWriter(constant_keys()).small(FIN | opcode, payload) == frame(opcode, payload, key=KEY)
+
+
 @pytest.mark.parametrize("keys", [None, constant_keys()], ids=["server", "client"])
 @pytest.mark.parametrize("size", SIZES)
 def test_frame_written_in_pieces_is_the_one_written_whole(size: int, keys: MaskKeys | None) -> None:
