@@ -114,7 +114,7 @@ class OpenTelemetry(Observer):
         if self._propagate and not self.failed:
             try:
                 method = draft.method.upper() if isinstance(draft.method, str) else OTHER
-                span = self._start(method, None)
+                span = self._start(method, None, {})
                 carrier: dict[str, str] = {}
                 self._inject(carrier, context=self._trace.set_span_in_context(span))
                 for name, value in carrier.items():
@@ -133,16 +133,17 @@ class OpenTelemetry(Observer):
         follows = exchange.attempts > 0 or (exchange.flow is not None and bool(exchange.flow.history))
         # A turn of a Loop that follows a redirect runs in some other context than the one that asked for the request.
         parent = known.parent if follows and known is not None else self._context.get_current()
+        attributes = _attributes(prepared.method, prepared.url)
+        attributes["url.full"] = shown_url(prepared.url.full)
+        if exchange.attempts:
+            attributes["http.request.resend_count"] = exchange.attempts
         span = None
         if self._pending:
             span = self._pending.pop(tuple([prepared.fields.get(name) for name in self._names]), None)
         if span is None:
-            span = self._start(prepared.method, parent)
-        if span.is_recording():
-            span.set_attributes(_attributes(prepared.method, prepared.url))
-            span.set_attribute("url.full", shown_url(prepared.url.full))
-            if exchange.attempts:
-                span.set_attribute("http.request.resend_count", exchange.attempts)
+            span = self._start(prepared.method, parent, attributes)
+        elif span.is_recording():
+            span.set_attributes(attributes)
         self._traces[exchange] = _Trace(parent, span, exchange.now_ns())
 
     def on_answer(self, exchange: Chained) -> None:
@@ -172,9 +173,10 @@ class OpenTelemetry(Observer):
         self._duration.record((exchange.now_ns() - trace.begun_ns) / NS_PER_S, attributes, context=context)
         trace.begun_ns = 0
 
-    def _start(self, method: str, parent: Any) -> Any:
+    def _start(self, method: str, parent: Any, attributes: dict[str, str | int]) -> Any:
+        """A span; samplers see the attributes that it begins with."""
         name = method if method in METHODS else "HTTP"
-        return self._tracer.start_span(name, context=parent, kind=self._trace.SpanKind.CLIENT)
+        return self._tracer.start_span(name, context=parent, kind=self._trace.SpanKind.CLIENT, attributes=attributes)
 
     # Everything else
 

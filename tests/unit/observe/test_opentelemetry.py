@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from support.observed import FACES, HOST, URL, Made, answered, slow_event_stream
-from turbosock import Client, InvalidOption, Loop, RetryHook
+from turbosock import Client, InvalidOption, InvalidUrl, Loop, RetryHook
 from turbosock.observe import OpenTelemetry
 from turbosock.server.request import Request
+from turbosock.testing import MockTransport
 from turbosock.testing.http_peer import HttpAnswer, HttpPeer
 
 
@@ -35,15 +38,19 @@ class Backend:
     def spans(self) -> tuple[ReadableSpan, ...]:
         return self.exporter.get_finished_spans()
 
-    def points(self) -> dict[str, Sequence[Any]]:
-        """Data points of every metric, by its name."""
+    def data(self) -> dict[str, Any]:
+        """What every metric has, by its name."""
         data = self.reader.get_metrics_data()
         return {
-            metric.name: tuple(metric.data.data_points)
+            metric.name: metric.data
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics
         }
+
+    def points(self) -> dict[str, Sequence[Any]]:
+        """Data points of every metric, by its name."""
+        return {name: tuple(data.data_points) for name, data in self.data().items()}
 
 
 def test_request_is_a_span_with_the_names_of_the_conventions(observed: Made) -> None:
@@ -92,6 +99,54 @@ def test_redirect_and_attempts_are_spans_of_the_same_parent(observed: Made) -> N
     assert (spans[-1].attributes or {})["http.request.resend_count"] == 1
     assert {span.parent.span_id for span in spans if span.parent} == {parent.get_span_context().span_id}
     assert len({span.context.span_id for span in spans}) == 4
+
+
+def test_sampler_sees_where_a_request_goes(observed: Made) -> None:
+    seen: list[Any] = []
+
+    class Noting(Sampler):
+        def should_sample(self, *arguments: Any, **named: Any) -> SamplingResult:
+            seen.append(dict(named.get("attributes") or arguments[4]))
+            return SamplingResult(Decision.DROP)
+
+        def get_description(self) -> str:
+            return "notes"
+
+    face = observed(middleware=[OpenTelemetry(TracerProvider(sampler=Noting()))])
+    assert face.ask("/?token=s3cr3t") is None
+    assert seen == [
+        {
+            "http.request.method": "GET",
+            "server.address": HOST,
+            "server.port": 80,
+            "url.full": f"{URL}/?token=(hidden)",
+        }
+    ]
+
+
+def test_redirect_that_a_turn_follows_has_the_parent_of_its_request() -> None:
+    backend = Backend()
+    tracer = backend.tracer_provider.get_tracer("test")
+    with MockTransport() as mock, Loop(connector=mock, middleware=[backend.telemetry]) as loop:
+        mock.add(status_code=302, headers={"Location": "/200"})
+        mock.add()
+        with tracer.start_as_current_span("parent") as parent:
+            exchange = loop.get(URL)
+        while not exchange.done:
+            loop.poll(1.0)
+    _, *spans = backend.spans
+    assert [span.parent.span_id for span in spans if span.parent] == [parent.get_span_context().span_id] * 2
+
+
+def test_spans_of_requests_that_are_never_sent_are_bounded(observed: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turbosock.observe.opentelemetry.MAX_PENDING_SPANS", 3)
+    backend = Backend(propagate=True)
+    face = observed(middleware=[backend.telemetry])
+    for _ in range(10):
+        with suppress(InvalidUrl):
+            face.ask("/\n")
+    assert len(backend.telemetry._pending) == 3
+    assert face.ask() is None
 
 
 @pytest.mark.parametrize("propagate", [True, False])
@@ -166,7 +221,27 @@ def test_watched_source_is_read_at_each_collection(observed: Made) -> None:
     assert states == {"active": 0, "idle": 1}
     (opened,) = points["turbosock.client.connections.opened"]
     assert opened.value == 1
+    kinds = {name: (type(data).__name__, getattr(data, "is_monotonic", None)) for name, data in backend.data().items()}
+    assert kinds["turbosock.client.connections.opened"] == ("Sum", True)
+    assert kinds["http.client.open_connections"] == ("Sum", False)
+    assert kinds["turbosock.client.waiting"] == ("Gauge", None)
     assert points["http.client.active_requests"][0].attributes == {"server.address": HOST, "server.port": 80}
+
+
+def test_reading_that_fails_is_cut_off_and_requests_go_on(
+    observed: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(source: object) -> Any:
+        raise ValueError("s3cr3t")
+
+    backend = Backend()
+    face = observed(middleware=[backend.telemetry])
+    backend.telemetry.watch(face.source)
+    monkeypatch.setattr("turbosock.observe.opentelemetry.snapshot", fail)
+    assert backend.points() == {}
+    assert backend.points() == {}
+    assert [record.name for record in caplog.records if record.name.startswith("turbosock")] == ["turbosock.observe"]
+    assert face.ask() is None
 
 
 class Down(SpanExporter):
