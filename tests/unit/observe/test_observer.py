@@ -63,6 +63,12 @@ def test_observer_is_told_of_phases_where_it_asks_for_them(observed: Made) -> No
     assert notes.told == ["start", "answer 200", "end"]
 
 
+def test_observer_is_told_of_each_phase_once_in_every_request_that_follows(observed: Made) -> None:
+    phases = Phases()
+    assert observed(middleware=[phases]).ask("/hop") is None
+    assert [phases.told.count(name) for name in ("SEND", "HEAD", "BODY")] == [2, 2, 2]
+
+
 @pytest.mark.parametrize("step", ["start", "SEND", "answer 200", "end"])
 def test_observer_that_fails_is_logged_once_and_cut_off(
     observed: Made, step: str, caplog: pytest.LogCaptureFixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.observed import FACES, HOST, URL, Made, Observed, figures, slow_event_stream, times
-from turbosock import Client, InvalidOption, Loop, RetryHook
+from turbosock import Client, InvalidOption, Loop, RetryHook, RetryPolicy
 from turbosock.observe import METRICS, MetricKind, snapshot
 from turbosock.pool import request_meter
 from turbosock.reactor.clock import NS_PER_S
@@ -146,6 +146,42 @@ def test_every_metric_of_a_busy_loop_is_in_the_table_and_has_its_kind(observed: 
         assert metric._replace(samples=()) == known[metric.name]
         for _, value in metric.samples:
             assert isinstance(value, TimeCounts) == (metric.kind is MetricKind.HISTOGRAM)
+
+
+# What each metric of a loop that does a little of everything is told apart by, beside hosts.
+LABELS: dict[str, set[str]] = {
+    "http.client.request.duration": {"GET 503 503"},
+    "http.client.open_connections": {"active", "idle"},
+    "turbosock.client.connections.dropped": {"expired", "unfit", "evicted"},
+    "turbosock.client.retries": {"made", "over_budget", "too_late"},
+    "turbosock.prewarm.connections": {"ready", "building", "target"},
+    "turbosock.prewarm.dials": {"built", "failed"},
+    "turbosock.pool.rents": {"buffers", "bodies", "exchanges"},
+    "turbosock.pool.misses": {"buffers", "bodies", "exchanges", "rings"},
+    "turbosock.pool.outstanding": {"buffers", "bodies", "exchanges"},
+    "turbosock.pool.outstanding.memory": {"buffers", "bodies"},
+    "turbosock.pool.idle": {"buffers", "bodies", "exchanges", "rings"},
+    "turbosock.messages.connections": {"open", "paused", "held", "starving", "unsent"},
+    "turbosock.messages.unread": {"quota", "pool"},
+    "turbosock.messages.ended": {"failed", "timeout"},
+    "turbosock.server.requests": {"http"},
+}
+
+
+def test_every_metric_is_there_of_a_loop_that_does_everything_with_all_its_labels() -> None:
+    face = Observed(Loop, retries=RetryPolicy(count=1, backoff_first_s=0.001, backoff_cap_s=0.001))
+    with face.source as loop:
+        assert isinstance(loop, Loop)
+        snapshot(loop)
+        loop.prewarm(URL)
+        loop.listen(("127.0.0.1", 0), handler=lambda exchange: exchange.respond(200))
+        loop.listen(("127.0.0.1", 0), protocol="websocket")
+        face.ask("/503")
+        names = {metric.name for metric in METRICS}
+        assert {metric.name for metric in snapshot(loop)} == names
+        for name in names:
+            usual = {"http", "websocket"} if name.startswith("turbosock.server.") else {""}
+            assert set(figures(loop, name)) == LABELS.get(name, usual), name
 
 
 def test_several_sources_are_told_apart_by_name() -> None:

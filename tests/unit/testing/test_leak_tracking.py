@@ -48,9 +48,12 @@ def test_tracker_names_what_was_taken_inside_and_not_returned() -> None:
     earlier.release()
 
 
-def test_tracker_leaves_diagnostics_as_they_were() -> None:
+@pytest.mark.parametrize("switch", [None, "0"])
+def test_tracker_leaves_diagnostics_as_they_were(switch: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TURBOSOCK_POOL_DIAGNOSTICS", raising=False)
+    if switch is not None:
+        monkeypatch.setenv("TURBOSOCK_POOL_DIAGNOSTICS", switch)
     pool = BufferPool()
-    switch = os.environ.get("TURBOSOCK_POOL_DIAGNOSTICS")
     with LeakTracker() as tracker:
         assert pool.diagnostics
         assert Config().diagnostics

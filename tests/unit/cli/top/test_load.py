@@ -62,6 +62,16 @@ def test_place_whose_request_failed_rests_and_goes_on() -> None:
         assert stage.asked == ["/"] * 2
 
 
+def test_places_of_several_urls_that_fail_at_once_rest_side_by_side() -> None:
+    with TopStage("/a", "/b", "/c", places=6) as stage:
+        stage.peer.down = True
+        stage.turn()
+        assert [target.total.failures for target in stage.load.targets] == [2, 2, 2]
+        stage.peer.down = False
+        stage.turn(0.3)
+        assert sorted(stage.asked) == ["/a", "/a", "/b", "/b", "/c", "/c"]
+
+
 def test_statuses_and_latencies_are_counted_and_an_interval_begins_with_each_look() -> None:
     with TopStage("/", places=1) as stage:
         stage.turn()
