@@ -13,6 +13,7 @@ import pytest
 from turbosock import Client, Config, InvalidOption, PoolConfig, TlsConfig, limits
 from turbosock.integrations.clients import ClientSet, tls_of
 from turbosock.integrations.uploads import upload
+from turbosock.testing import MockTransport
 
 
 @pytest.fixture
@@ -48,6 +49,21 @@ def test_clients_cleared_are_closed_and_made_anew(clients: ClientSet) -> None:
 
     assert one.closed
     assert clients.client() is not one
+
+
+def test_client_cleared_while_it_is_used_is_closed_at_the_end_of_that() -> None:
+    with MockTransport() as mock:
+        mock.add(content=bytes(300_000))
+        clients = ClientSet(Config(), mock)
+        one = clients.client()
+        response = one.stream("GET", "http://host/")
+        clients.clear()
+        clients.leave()
+        assert not one.closed
+        assert response.read(300_000) == bytes(300_000)
+        response.close()
+        clients.leave()
+        assert one.closed
 
 
 def test_clients_for_ever_new_files_stay_within_their_bound(clients: ClientSet) -> None:
