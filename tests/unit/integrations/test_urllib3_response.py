@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -81,7 +81,7 @@ def test_calls_in_any_order_give_what_those_of_urllib3_give(session: requests.Se
 @pytest.mark.parametrize("size", SIZES)
 def test_every_way_to_read_gives_the_body_once_and_ends(session: requests.Session, size: int, kind: str) -> None:
     body = body_of(size)
-    ways = {
+    ways: dict[str, Callable[[Any], bytes]] = {
         "read": lambda raw: raw.read(),
         "negative": lambda raw: raw.read(-1),
         "pieces": lambda raw: b"".join(iter(lambda: raw.read(999), b"")),
