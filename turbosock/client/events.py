@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from turbosock import limits
@@ -23,7 +24,7 @@ from turbosock.connection.retained import RetainedMessage
 from turbosock.errors import LeaseError, StateError, TurbosockError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from turbosock.buffers import PooledBuffer
     from turbosock.client.loop_event_stream import LoopEventStream, StreamMessage
@@ -287,8 +288,12 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self.waiting) if self._messages is None else len(self.waiting) + 1
 
-    def __iter__(self) -> EventQueue:
-        return self
+    def __iter__(self) -> Iterator[Event]:
+        waiting = self.waiting
+        if self._messages is None and (not waiting or waiting[0].stream is None):
+            return self
+        # No step of Python's stands between a stream's parser and whoever takes its events.
+        return chain.from_iterable(iter(self._take_some, None))
 
     def __next__(self) -> Event:
         if self._messages is not None:
@@ -311,6 +316,14 @@ class EventQueue:
                 self._taking = stream
             return event
         raise StopIteration
+
+    def _take_some(self) -> Iterable[Event] | None:
+        """The next event, with those of its stream that came with it; None: there is none."""
+        event = next(self, None)
+        if event is None:
+            return None
+        messages = self._messages
+        return (event,) if messages is None else chain((event,), messages)
 
     def put_data(self, exchange: Exchange, lease: PooledBuffer, count: int) -> None:
         """Add a DATA event for the first `count` bytes of `lease`; for the loop."""
