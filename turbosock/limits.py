@@ -633,6 +633,9 @@ RECORDED_MEMORY_BYTES = 64 * MIB
 MAX_INLINE_BODY_BYTES = 16 * KIB
 # A cassette, without such files: above it something else has its name.
 MAX_CASSETTE_BYTES = 256 * MIB
+# The longest body of a request that a mock or a cassette takes: longer than what any test has memory for, so that no
+# bound of theirs stands in for one of the program under test.
+MAX_MOCKED_BODY_BYTES = 1024 * 1024 * MIB
 # How far a virtual clock goes, somewhat more than a day: a wait beyond is one for what never happens. The Pings of a
 # silent WebSocket, one each 20 s, take a second of real time until then.
 MAX_VIRTUAL_S = 100_000.0

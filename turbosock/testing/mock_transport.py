@@ -24,6 +24,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
+from turbosock import limits
 from turbosock.client.events import EventKind
 from turbosock.connection.send import Send
 from turbosock.errors import InvalidOption, MisuseError, Origin, StateError, TurbosockError
@@ -52,7 +53,6 @@ _VERSIONS: Final = ("HTTP/1.1", "HTTP/2")
 # Where a connection breaks, the first bytes of an answer have come: what is lost before them may be asked for again.
 _BEGINNING: Final = b"HTTP/1.1 "
 _MOMENT_S: Final = 1e-6
-_MAX_BODY_BYTES: Final = 2**40
 
 
 class MockTransport:
@@ -99,7 +99,7 @@ class MockTransport:
             None,
             handler=self._handle,
             alpn="h2" if http_version == "HTTP/2" else None,
-            max_body_bytes=_MAX_BODY_BYTES,
+            max_body_bytes=limits.MAX_MOCKED_BODY_BYTES,
         )
         self._network.on_connected = self._on_connected
         self._network.on_event = self._on_event
@@ -203,8 +203,12 @@ class MockTransport:
 
         Raises:
             AssertionError: there is none, or another number; with what was sent instead.
-            InvalidOption: as route().
+            InvalidOption: as route(); or `count` is no number, or `content` neither bytes nor text.
         """
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+            raise InvalidOption(f"count={count!r}: give how many requests, or None for one or more")
+        if content is not None and not isinstance(content, (bytes, str)):
+            raise InvalidOption(f"content: a {type(content).__name__} was given; give bytes or a str")
         wanted = Route(method, url, Answer(), headers=headers)
         body = content.encode() if isinstance(content, str) else content
         found = [each for each in self.requests if wanted.matches(each) and body in (None, each.content)]

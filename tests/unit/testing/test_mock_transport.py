@@ -694,6 +694,12 @@ def test_steps_are_checked(mock: MockTransport) -> None:
             mock.websocket("*", *each)
 
 
+@pytest.mark.parametrize(("name", "bad"), [("count", -1), ("count", "2"), ("count", True), ("content", {"a": 1})])
+def test_expectation_that_nothing_can_meet_is_refused_by_name(mock: MockTransport, name: str, bad: Any) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name}"):
+        mock.assert_sent(**{name: bad})
+
+
 @pytest.mark.parametrize(("name", "bad"), [("network", "lan"), ("http_version", "HTTP/3"), ("strict", "no")])
 def test_options_of_a_mock_are_checked(name: str, bad: Any) -> None:
     with pytest.raises(InvalidOption, match=name):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from turbosock import limits
 from turbosock.errors import TurbosockError
 from turbosock.server.request import Request
 from turbosock.testing.cassettes.bodies import content_of
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _BODILESS: Final = (204, 304)
 # What the server says itself.
 _FRAMING: Final = ("connection", "content-length", "keep-alive", "transfer-encoding")
-_MAX_BODY_BYTES: Final = 2**40
 # Virtual time in which all of an answer leaves before it breaks off.
 _CUT_S: Final = 0.05
 
@@ -76,7 +76,10 @@ class Replay:
                 origin = origin_of(target) + "/"
                 http2 = any(url.startswith(origin) for url in self._http2)
                 self.network.listen(
-                    address, handler=self._handle, alpn="h2" if http2 else None, max_body_bytes=_MAX_BODY_BYTES
+                    address,
+                    handler=self._handle,
+                    alpn="h2" if http2 else None,
+                    max_body_bytes=limits.MAX_MOCKED_BODY_BYTES,
                 )
                 self._served.add(address)
         return self.network.connect(target, reactor, deadline_ns)
