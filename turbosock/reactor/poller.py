@@ -15,6 +15,8 @@ Invariants:
   by back-pressure must not make the loop spin. It costs nothing in the kernel and keeps its token.
 - A wait never returns before its timeout because of rounding, and never lasts longer than MAX_POLL_WAIT_S.
 - Unregister before closing. A descriptor that was closed first is forgotten without complaint.
+- A mask that is kept holds what is watched at least, and an interrupt of `unregister` finds it done: a number that
+  stayed behind in a set would be reported for ever once it is closed, and select() would refuse them all.
 
 An epoll set is shared across `fork()`: the child closes its poller, and never unregisters from the inherited one, which
 would take the parent's sockets out of it. One thread at a time uses a poller.
@@ -128,6 +130,7 @@ if sys.platform == "linux":
             old = self._masks[fd]
             if mask == old:
                 return
+            self._masks[fd] = old | mask
             if not old:
                 self._epoll.register(fd, mask)
             elif mask:
@@ -139,8 +142,10 @@ if sys.platform == "linux":
 
         def unregister(self, fd: int) -> None:
             """Stop watching `fd` and forget its token."""
+            mask = self._masks[fd]
             del self.tokens[fd]
-            if self._masks.pop(fd):
+            del self._masks[fd]
+            if mask:
                 try:
                     self._epoll.unregister(fd)
                 except OSError:
@@ -199,6 +204,7 @@ if sys.platform != "win32":
             old = self._masks[fd]
             if mask == old:
                 return
+            self._masks[fd] = old | mask
             if mask:
                 self._poll.register(fd, mask)
             else:
@@ -207,9 +213,15 @@ if sys.platform != "win32":
 
         def unregister(self, fd: int) -> None:
             """Stop watching `fd` and forget its token."""
+            mask = self._masks[fd]
             del self.tokens[fd]
-            if self._masks.pop(fd):
-                self._poll.unregister(fd)
+            del self._masks[fd]
+            if mask:
+                try:
+                    self._poll.unregister(fd)
+                except KeyError:
+                    # An interrupt broke off what was to put it there.
+                    pass
 
         def wait(self, timeout_s: float) -> Ready:
             """Wait until something is ready or `timeout_s` seconds passed; CPython rounds up to milliseconds."""
@@ -272,6 +284,7 @@ class SelectorPoller:
         old = self._masks[fd]
         if mask == old:
             return
+        self._masks[fd] = old | mask
         if not old:
             self._selector.register(fd, _selector_events(mask))
         elif mask:
@@ -282,9 +295,15 @@ class SelectorPoller:
 
     def unregister(self, fd: int) -> None:
         """Stop watching `fd` and forget its token."""
+        mask = self._masks[fd]
         del self.tokens[fd]
-        if self._masks.pop(fd):
-            self._selector.unregister(fd)
+        del self._masks[fd]
+        if mask:
+            try:
+                self._selector.unregister(fd)
+            except KeyError:
+                # As PollPoller's.
+                pass
 
     def wait(self, timeout_s: float) -> Ready:
         """Wait until something is ready or `timeout_s` seconds passed; the selectors round up."""

@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from support.forks import NEEDS_FORK, in_child
+from support.interrupts import Interrupter
 from turbosock.errors import InvalidOption, LimitError, NetworkError, Origin
 from turbosock.limits import FEW_POLL_BATCH, MAX_POLL_WAIT_S, POLL_BATCH
 from turbosock.reactor.poller import (
@@ -230,6 +232,40 @@ def test_descriptor_closed_before_unregister_is_forgotten_quietly(poller: Poller
     poller.unregister(fd)
     poller.register(right.fileno(), True, False, None)
     assert len(poller.wait(LONG_S)) == 1, "the peer's end of stream"
+
+
+def unregister(poller: Poller, fd: int) -> None:
+    poller.unregister(fd)
+
+
+def modify_there_and_back(poller: Poller, fd: int) -> None:
+    poller.modify(fd, False, False)
+    poller.modify(fd, True, True)
+
+
+@pytest.mark.parametrize("step", [unregister, modify_there_and_back])
+@pytest.mark.parametrize("interest", [False, True], ids=["held", "watched"])
+def test_interrupt_anywhere_leaves_no_closed_number_in_the_set(
+    poller: Poller, step: Callable[[Poller, int], None], interest: bool
+) -> None:
+    interrupter = Interrupter()
+    target = 0
+    while True:
+        target += 1
+        left, right = socket.socketpair()
+        with left, right:
+            fd = left.fileno()
+            poller.register(fd, interest, False, None)
+            try:
+                interrupter.run(partial(step, poller, fd), target)
+            except KeyboardInterrupt:
+                pass
+            if fd in poller.tokens:
+                poller.unregister(fd)
+        assert poller.wait(0) == [], interrupter.where
+        if interrupter.where is None:
+            break
+    assert target > 1
 
 
 def test_registering_twice_is_our_own_bug(poller: Poller, pair: Pair) -> None:
