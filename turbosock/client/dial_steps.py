@@ -323,7 +323,7 @@ class DialSteps:
         self._target = None
         if target is not None:
             target.dial = None
-        self._loop.dials.discard(self)
+        self._loop.dials.under_way.discard(self)
         self._loop.reactor.timers.cancel(self._timer)
         if self._lookup is not None:
             self._lookup.cancel()

@@ -28,34 +28,31 @@ class Dials:
         clock: the Loop's.
 
     Attributes:
-        line: dials that have not begun, in order.
+        under_way: the dials. One that has ended takes itself out of the set, a step that no interrupt comes before.
+        line: those that have not begun, in order.
         beginnings_left, handshake_steps_left: of the present turn; the Loop sets them at its beginning.
     """
 
-    __slots__ = ("_clock", "_under_way", "beginnings_left", "handshake_steps_left", "line")
+    __slots__ = ("_clock", "beginnings_left", "handshake_steps_left", "line", "under_way")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._under_way: set[DialSteps] = set()
+        self.under_way: set[DialSteps] = set()
         self.line: deque[DialSteps] = deque()
         self.beginnings_left = limits.MAX_DIALS_PER_TURN
         self.handshake_steps_left = limits.MAX_DIAL_HANDSHAKES_PER_TURN
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self.under_way)
 
     def __iter__(self) -> Iterator[DialSteps]:
-        return iter(self._under_way)
+        return iter(self.under_way)
 
     def add(self, dial: DialSteps) -> None:
         """Begin a dial in this turn, or in a later one when too many begin at once; its deadline stands."""
         dial.arm()
-        self._under_way.add(dial)
+        self.under_way.add(dial)
         self.line.append(dial)
-
-    def discard(self, dial: DialSteps) -> None:
-        """It has ended."""
-        self._under_way.discard(dial)
 
     def take_handshake_step(self) -> bool:
         """Whether a TLS handshake may take a step in this turn; each True is one."""
@@ -74,7 +71,7 @@ class Dials:
 
     def mend(self) -> None:
         """A turn broke off: each has its deadline, and those that have not begun stand in line."""
-        for dial in tuple(self._under_way):
+        for dial in tuple(self.under_way):
             dial.arm()
             if not dial.begun:
                 self.line.append(dial)
@@ -82,12 +79,12 @@ class Dials:
     def close(self) -> None:
         """The loop is closed: each ends, and whom it is for is told."""
         self.line.clear()
-        for dial in tuple(self._under_way):
+        for dial in tuple(self.under_way):
             dial.close()
 
     def drop(self) -> list[DialingTarget | None]:
         """In the child of a fork: close the copies of their sockets. Whom they were for."""
-        targets = [dial.drop() for dial in self._under_way]
-        self._under_way.clear()
+        targets = [dial.drop() for dial in self.under_way]
+        self.under_way.clear()
         self.line.clear()
         return targets
