@@ -24,7 +24,7 @@ from turbosock.protocol.framing.length import LengthPrefixed
 from turbosock.reactor.clock import NS_PER_S, ManualClock
 from turbosock.reactor.context import PENDING
 from turbosock.server.http_exchange import HttpExchange
-from turbosock.testing import Network, VirtualClock
+from turbosock.testing import MockTransport, Network, VirtualClock
 
 URL = "http://server.example/"
 ADDRESS = ("server.example", 80)
@@ -273,6 +273,18 @@ def test_closed_network_serves_nobody() -> None:
         client.get(URL)
     with pytest.raises(StateError, match="closed"):
         network.listen(None, handler=echo)
+
+
+def test_closed_network_and_mock_close_the_loop_that_served_there() -> None:
+    with Network() as network:
+        network.listen(ADDRESS, handler=echo)
+        server = network._server
+        assert server is not None and not server.closed
+    assert server.closed
+    mock = MockTransport()
+    server = mock._network._server
+    mock.close()
+    assert server is not None and server.closed
 
 
 def test_connection_that_a_network_closes_is_made_anew() -> None:
