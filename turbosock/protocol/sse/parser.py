@@ -267,7 +267,8 @@ class EventParser(EventLines):
             self._take_shape(self._shape, several=False)
             return False
         # Joining has left room for a search that needs no end, as there is behind the content.
-        self._root[start : text_stop + len(_END_OF_RUN)] = text + _END_OF_RUN
+        self._root[start:text_stop] = text
+        self._root[text_stop : text_stop + len(_END_OF_RUN)] = _END_OF_RUN
         self._run_start, self._run_text_stop, self._run_stop = start, text_stop, stop
         return True
 
