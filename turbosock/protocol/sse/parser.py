@@ -197,6 +197,11 @@ class EventParser(EventLines):
                         yield event
                         if self._reading is not reading:
                             return
+                    if self._end_run(start, stop):
+                        yield event
+                        if self._reading is not reading:
+                            return
+                        continue
             try:
                 if not self._next():
                     return
@@ -218,6 +223,7 @@ class EventParser(EventLines):
     def _next(self) -> bool:
         start = self._value
         if start:
+            # An iteration that is over may have left a run.
             if self._run_stop and self._end_run(-start, self._storage.find(b"\r", -start)):
                 return True
             start = abs(self._value)
