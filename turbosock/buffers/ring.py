@@ -55,10 +55,11 @@ class RingBuffer:
 
     Attributes:
         storage: the memory.
-        root: a view of all of it, made once.
+        root: a view of all of it, made once; `reading` is one that cannot be written to.
         capacity: its length in bytes.
         start: where the content begins.
         length: bytes of content.
+        words: all of it in another shape, for who has use for that and makes it once; or None.
 
     Args:
         capacity: bytes, at least 1.
@@ -68,7 +69,7 @@ class RingBuffer:
         InvalidOption: an argument has a wrong type or length.
     """
 
-    __slots__ = ("capacity", "length", "root", "start", "storage")
+    __slots__ = ("capacity", "length", "reading", "root", "start", "storage", "words")
 
     def __init__(self, capacity: int, storage: bytearray | None = None) -> None:
         if type(capacity) is not int or capacity < 1:
@@ -79,9 +80,11 @@ class RingBuffer:
             raise InvalidOption(f"storage must be a bytearray of capacity = {capacity} bytes")
         self.storage = storage
         self.root = memoryview(storage)
+        self.reading = self.root.toreadonly()
         self.capacity = capacity
         self.start = 0
         self.length = 0
+        self.words: object = None
 
     def __len__(self) -> int:
         return self.length

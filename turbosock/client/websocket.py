@@ -41,7 +41,6 @@ class WebSocket(WebSocketReceiving):
         url: where it leads, without credentials.
         subprotocol: what was agreed on, or None.
         tls: what was agreed on, for wss: version, cipher, provider; else None.
-        messages_received, messages_sent: how many.
     """
 
     __slots__ = ()
@@ -66,6 +65,16 @@ class WebSocket(WebSocketReceiving):
         """Seconds that the last Ping and its answer took, there and back; None before there was one."""
         latency_ns = self._endpoint.latency_ns
         return None if latency_ns < 0 else latency_ns / NS_PER_S
+
+    @property
+    def messages_received(self) -> int:
+        """Messages so far."""
+        return int(self._received)
+
+    @property
+    def messages_sent(self) -> int:
+        """As `messages_received`."""
+        return int(self._sent)
 
     @property
     def bytes_received(self) -> int:

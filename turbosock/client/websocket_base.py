@@ -74,19 +74,19 @@ class WebSocketBase:
         "_pong_ns",
         "_quiet_bytes",
         "_quiet_since_ns",
+        "_received",
         "_receiver",
         "_receiving",
         "_ring",
         "_rings",
         "_send_ns",
         "_sending",
+        "_sent",
         "_state",
         "_torn",
         "_unsent",
         "_viewed",
         "_writer",
-        "messages_received",
-        "messages_sent",
         "subprotocol",
         "tls",
         "url",
@@ -114,8 +114,9 @@ class WebSocketBase:
         self.url = url
         self.subprotocol = endpoint.subprotocol
         self.tls: TlsInfo | None = transport.tls
-        self.messages_received = 0
-        self.messages_sent = 0
+        # Floats, whose freed ones CPython keeps for the next.
+        self._received = 0.0
+        self._sent = 0.0
         self._endpoint = endpoint
         self._receiver = endpoint.receiver
         self._writer = endpoint.writer

@@ -68,7 +68,7 @@ class WebSocketReceiving(WebSocketSending):
             code = receiver.next(self._ring)
             if code != MESSAGE:
                 self._receive(code, 0 if timeout is None else self._end_ns(timeout))
-            self.messages_received += 1
+            self._received += 1.0
             message = receiver.text if receiver.opcode == TEXT else receiver.data
             if message is None:
                 message = receiver.totext() if receiver.opcode == TEXT else receiver.tobytes()
@@ -124,9 +124,9 @@ class WebSocketReceiving(WebSocketSending):
             code = self._receiver.next(self._ring)
             if code != MESSAGE:
                 self._receive(code, 0 if timeout is None else self._end_ns(timeout))
-            self.messages_received += 1
+            self._received += 1.0
             self._viewed = True
-            return self._receiver.view().toreadonly()
+            return self._receiver.view_to_read(self._ring)
         except TurbosockError:
             if receiving.get(0) == me:
                 self._give_ring_back()
@@ -160,7 +160,7 @@ class WebSocketReceiving(WebSocketSending):
     def _take_kept(self) -> bytes | str:
         message = self._kept.pop(0)
         self._kept_bytes -= len(message)
-        self.messages_received += 1
+        self._received += 1.0
         return message
 
     def _unreadable(self) -> TurbosockError:

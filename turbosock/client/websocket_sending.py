@@ -81,12 +81,12 @@ class WebSocketSending(WebSocketBase):
                 if ring.origin is not self._origin:
                     ring.belongs_to(self._origin)
                 memory = ring.root
-                end = self._writer.write(memory, 0, first, payload)
+                end = self._writer.write(memory, 0, first, payload, ring)
                 if self._duplex.send(memory[:end], self._send_ns) != end:
                     raise self._cut()
                 # After an error it is not given back: an engine may still read from it.
                 rings.keep(ring)
-            self.messages_sent += 1
+            self._sent += 1.0
         except TurbosockError as error:
             raise self._send_failed(error) from error.__cause__
         except BaseException:
@@ -118,7 +118,7 @@ class WebSocketSending(WebSocketBase):
             ring.belongs_to(self._origin)
         memory = ring.root
         if n + MAX_HEADER_BYTES <= _PIECE_BYTES:
-            end = writer.write(memory, 0, first, payload)
+            end = writer.write(memory, 0, first, payload, ring)
             if duplex.send(memory[:end], max(1, end_ns - self._client.now_ns())) != end:
                 raise self._cut()
         else:

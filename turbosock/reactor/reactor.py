@@ -184,12 +184,17 @@ class Reactor:
             raise local_error("wait for sockets", error) from error
         line = self.line
         tokens = poller.tokens
-        for fd, mask in ready:
-            handler = tokens.get(fd)
+        at = 0
+        count = len(ready)
+        # An iterator would be an object in each turn, and unpacking one for each pair where calls are traced.
+        while at < count:
+            pair = ready[at]
+            at += 1
+            handler = tokens.get(pair[0])
             if handler is None:
                 # Unregistered since the kernel reported it.
                 continue
-            handler.mask |= mask
+            handler.mask |= pair[1]
             if not handler.queued:
                 handler.queued = True
                 line.append(handler)

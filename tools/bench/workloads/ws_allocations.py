@@ -1,8 +1,9 @@
 """What a WebSocket's messages allocate, at both ends, in the steady state.
 
-"blocking" is a client on a thread, against the server of `ws_echo`. The others are ends in a Loop, with a bare socket
-as their peer in the same thread, which allocates nothing to speak of; one message in each turn, or many. An echo is two
-messages, one received and one sent; `MESSAGES` says how many a run's step has.
+"blocking" is a client on a thread, against the server of `ws_echo`, which takes messages by `recv()`, as bytes of its
+own, or by `recv_view()`. The others are ends in a Loop, with a bare socket as their peer in the same thread, which
+allocates nothing to speak of; one message in each turn, or many. An echo is two messages, one received and one sent;
+`MESSAGES` says how many a run's step has.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from raw_websocket import masked_frame, open_as_server, plain_frame
 from task import Contestant, Run, Task
-from workloads.ws_echo import SIZES, turbosock_blocking, websocket_client, websockets_sync
+from workloads.ws_echo import SIZES, turbosock_blocking, turbosock_view, websocket_client, websockets_sync
 
 MANY = 50
 
@@ -103,6 +104,7 @@ def one_more(name: str, size: int) -> dict[str, Contestant]:
     """The contestants of one size."""
     return {
         f"blocking, {name}": lambda task: turbosock_blocking(task, size),
+        f"blocking, a view, {name}": lambda task: turbosock_view(task, size),
         f"server, {name}": lambda task: server(size, 1),
         f"client, {name}": lambda task: client(size, 1),
         f"websockets, {name}": lambda task: websockets_sync(task, size),

@@ -194,6 +194,15 @@ class JoiningReceiver:
         assert self._view is not None, "something came"
         return self._view[self._start : self._stop]
 
+    def view_to_read(self, ring: RingBuffer) -> memoryview:
+        """As `view`, read-only; of what came in `ring`, or in lent memory."""
+        # One view instead of two, wherever that can be.
+        if self.data is not None:
+            return memoryview(self.data)
+        if self._view is ring.root:
+            return ring.reading[self._start : self._stop]
+        return self.view().toreadonly()
+
     def tobytes(self) -> bytes:
         """What came, as bytes of one's own."""
         return bytes(self.view()) if self.data is None else self.data

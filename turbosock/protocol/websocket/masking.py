@@ -21,9 +21,12 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
+from turbosock.buffers.ring import RingBuffer
 from turbosock.limits import MAX_IDLE_MASK_WORDS
 
 SMALL_BYTES: Final = 448
+# In a ring, whose words are there, numpy is faster than one int from about here on, and allocates less.
+_LEAST_BY_WORDS: Final = 125
 # What is masked at once by tables: two such blocks stay in a first-level cache.
 _TABLE_BLOCK_BYTES: Final = 16 * 1024
 
@@ -32,8 +35,8 @@ _BY_WORDS: Final = tuple(sum(1 << 32 * word for word in range(words)) for words 
 REPEATS: Final = tuple(_BY_WORDS[(n + 3) // 4] for n in range(SMALL_BYTES + 1))
 SHIFTS: Final = tuple(-n % 4 * 8 for n in range(SMALL_BYTES + 1))
 
-# Of a view, from where on, how many bytes, the key.
-LargeMask = Callable[[memoryview, int, int, int], None]
+# Of a view, from where on, how many bytes, the key; and the ring whose memory it is, if it is one's.
+LargeMask = Callable[[memoryview, int, int, int, RingBuffer | None], None]
 
 
 def rotated(key: int, n: int) -> int:
@@ -46,24 +49,33 @@ def mask(view: memoryview, start: int, stop: int, key: int) -> None:
     """Mask `view[start:stop]`, writable bytes, in place; the byte at `start` meets the first byte of `key`."""
     n = stop - start
     if n > SMALL_BYTES:
-        _large_mask(view, start, n, key)
+        _large_mask(view, start, n, key, None)
     else:
         repeated = key * REPEATS[n] >> SHIFTS[n]
         view[start:stop] = (int.from_bytes(view[start:stop], "big") ^ repeated).to_bytes(n, "big")
 
 
+def mask_ring(ring: RingBuffer, start: int, n: int, key: int) -> None:
+    """Mask `n` bytes of a ring's memory from `start` on, more than a few, as `mask` does."""
+    if n > _least_large:
+        _large_mask(ring.root, start, n, key, ring)
+    else:
+        mask(ring.root, start, start + n, key)
+
+
 def mask_large(view: memoryview, start: int, n: int, key: int) -> None:
     """Mask the `n` bytes of `view` from `start` on, more than SMALL_BYTES, as `mask` does."""
-    _large_mask(view, start, n, key)
+    _large_mask(view, start, n, key, None)
 
 
 def prepare() -> None:
     """Load what large payloads are masked with, once: numpy takes a tenth of a second, which no tick should meet."""
-    global _is_prepared, _large_mask
+    global _is_prepared, _large_mask, _least_large
     if _is_prepared:
         return
     try:
         _large_mask = numpy_mask(importlib.import_module("numpy"))
+        _least_large = _LEAST_BY_WORDS
     except ImportError:
         _make_tables()
     _is_prepared = True
@@ -87,7 +99,7 @@ def numpy_mask(numpy: Any) -> LargeMask:
         memory = bytearray(8)
         return memory, frombuffer(memory, uint32, 1).reshape(())
 
-    def mask_by_numpy(view: memoryview, start: int, n: int, key: int) -> None:
+    def mask_by_numpy(view: memoryview, start: int, n: int, key: int, ring: RingBuffer | None = None) -> None:
         try:
             pair = take() if idle else make()
         except IndexError:
@@ -106,7 +118,15 @@ def numpy_mask(numpy: Any) -> LargeMask:
                 start += 1
                 at += 1
             write_key(memory, 0, read_key(memory, head)[0])
-        array = frombuffer(view, uint32, n >> 2, start)
+        if ring is None:
+            array = frombuffer(view, uint32, n >> 2, start)
+        else:
+            # A slice is one object of 112 bytes, what is made of memory two of 280.
+            words: Any = ring.words
+            if words is None:
+                words = ring.words = frombuffer(view, uint32, ring.capacity >> 2)
+            first = start >> 2
+            array = words[first : first + (n >> 2)]
         bitwise_xor(array, pair[1], array)
         tail = n & 3
         if tail:
@@ -120,7 +140,7 @@ def numpy_mask(numpy: Any) -> LargeMask:
     return mask_by_numpy
 
 
-def mask_by_tables(view: memoryview, start: int, n: int, key: int) -> None:
+def mask_by_tables(view: memoryview, start: int, n: int, key: int, ring: RingBuffer | None = None) -> None:
     """`mask` for large payloads without numpy."""
     stop = start + n
     tables = _TABLES or _make_tables()
@@ -152,4 +172,6 @@ def _make_tables() -> list[bytes]:
 
 
 _large_mask: LargeMask = mask_by_tables
+# What `mask_ring` masks as large is longer.
+_least_large = SMALL_BYTES
 _is_prepared = False

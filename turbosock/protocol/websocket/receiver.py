@@ -14,7 +14,7 @@ from turbosock.buffers.ring import RingBuffer
 from turbosock.limits import MAX_WEBSOCKET_FRAGMENTS, MAX_WEBSOCKET_MESSAGE_BYTES, UTF8_STEP_BYTES
 from turbosock.protocol.websocket.frame import BINARY, FIN, MASKED, MAX_CONTROL_BYTES, READ_MASKED, READ_PLAIN, TEXT
 from turbosock.protocol.websocket.joining_receiver import JoiningReceiver
-from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask_large
+from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask_ring
 from turbosock.protocol.websocket.outcomes import MESSAGE, NEED_BYTES
 
 # The first byte of a message in one frame.
@@ -117,7 +117,7 @@ class MessageReceiver(JoiningReceiver):
                     key >>= SHIFTS[n]
                 data = (_from_bytes(root[at:stop], "big") ^ key).to_bytes(n, "big")
             else:
-                mask_large(root, at, n, key)
+                mask_ring(ring, at, n, key)
         text: str | None = None
         if storage[start] == _WHOLE_TEXT:
             if n <= UTF8_STEP_BYTES:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+from turbosock.buffers.ring import RingBuffer
 from turbosock.errors import StateError
 from turbosock.protocol.websocket.deflater import Deflater
 from turbosock.protocol.websocket.frame import (
@@ -31,7 +32,16 @@ from turbosock.protocol.websocket.frame import (
     write_header,
 )
 from turbosock.protocol.websocket.mask_keys import MaskKeys
-from turbosock.protocol.websocket.masking import REPEATS, SHIFTS, SMALL_BYTES, mask, mask_large, prepare, rotated
+from turbosock.protocol.websocket.masking import (
+    REPEATS,
+    SHIFTS,
+    SMALL_BYTES,
+    mask,
+    mask_large,
+    mask_ring,
+    prepare,
+    rotated,
+)
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 
@@ -113,12 +123,13 @@ class MessageWriter:
             self._deflater.restart()
         self.unfinished = 0
 
-    def write(self, memory: memoryview, at: int, first: int, payload: Payload) -> int:
+    def write(self, memory: memoryview, at: int, first: int, payload: Payload, ring: RingBuffer | None = None) -> int:
         """Write a frame into `memory` from `at` on, where `size(len(payload))` bytes are free; returns where it ends.
 
         Args:
             first: the frame's first byte: opcode, FIN and COMPRESSED.
             payload: of a control frame at most 125 bytes.
+            ring: whose memory it is, if it is one's.
         """
         n = len(payload)
         keys = self._keys
@@ -139,7 +150,9 @@ class MessageWriter:
         memory[at:stop] = payload
         if key < 0:
             return stop
-        if n > SMALL_BYTES:
+        if ring is not None:
+            mask_ring(ring, at, n, key)
+        elif n > SMALL_BYTES:
             mask_large(memory, at, n, key)
         else:
             mask(memory, at, stop, key)

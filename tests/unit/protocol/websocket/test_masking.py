@@ -9,6 +9,7 @@ import pytest
 
 from support.seeds import seeds
 from support.websocket import masked
+from turbosock.buffers import RingBuffer
 from turbosock.protocol.websocket import masking
 from turbosock.protocol.websocket.masking import SMALL_BYTES, LargeMask, mask, mask_by_tables, numpy_mask, rotated
 
@@ -22,6 +23,22 @@ def ways() -> list[LargeMask]:
     except ImportError:
         pass
     return found
+
+
+@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("size", SIZES)
+def test_memory_of_a_ring_is_masked_as_any_other(size: int, way: LargeMask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "_large_mask", way)
+    monkeypatch.setattr(masking, "_least_large", 125 if way is not mask_by_tables else SMALL_BYTES)
+    ring = RingBuffer(65_537)
+    payload = random.Random(size).randbytes(size)
+    for start in (0, 1, 2, 3, 8, 1000):
+        ring.root[:] = b"\xdb" * ring.capacity
+        ring.root[start : start + size] = payload
+        masking.mask_ring(ring, start, size, 0x01020304)
+        assert bytes(ring.root[start : start + size]) == masked(payload, b"\x01\x02\x03\x04")
+        assert ring.root[:start] == b"\xdb" * start
+        assert ring.root[start + size :] == b"\xdb" * (ring.capacity - start - size)
 
 
 @pytest.fixture(params=ways(), ids=lambda way: str(way.__name__))
@@ -76,6 +93,7 @@ PROGRAM = """
 import sys
 if sys.argv[1] == "without":
     sys.modules["numpy"] = None
+from turbosock.buffers import RingBuffer
 from turbosock.protocol.websocket import masking
 assert "numpy" not in sys.modules or sys.modules["numpy"] is None, "importing the module loads nothing"
 masking.prepare()
