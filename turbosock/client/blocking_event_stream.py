@@ -91,9 +91,12 @@ class BlockingEventStream(EventStream):
             Cancelled: `cancel()` was called.
             TurbosockError: it failed for good; `error` stays what it was.
         """
-        for event in self:
-            return event
-        raise StopIteration
+        while True:
+            events = self._await_events()
+            if events is None:
+                raise StopIteration
+            for event in events:
+                return event
 
     def _await_events(self) -> Iterable[ServerSentEvent] | None:
         """Some of the next events, which are waited for where none is there; None: the stream is over."""
@@ -109,9 +112,10 @@ class BlockingEventStream(EventStream):
                 self._connect()
                 continue
             try:
-                if not parser.hungry:
-                    parser.check()
+                if parser.begun:
                     return parser
+                if parser.next_event():
+                    return self._first
                 count = response.readinto(parser.writable())
                 if count:
                     received_ns = self._client.now_ns()

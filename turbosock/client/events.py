@@ -289,10 +289,12 @@ class EventQueue:
         return len(self.waiting) if self._messages is None else len(self.waiting) + 1
 
     def __iter__(self) -> Iterator[Event]:
-        waiting = self.waiting
-        if self._messages is None and (not waiting or waiting[0].stream is None):
+        stream = self._taking
+        if stream is None and self.waiting:
+            stream = self.waiting[0].stream
+        if stream is None or not stream.parser.begun:
             return self
-        # No step of Python's stands between a stream's parser and whoever takes its events.
+        # No step of Python's stands between the parser of many events and whoever takes them.
         return chain.from_iterable(iter(self._take_some, None))
 
     def __next__(self) -> Event:

@@ -20,7 +20,7 @@ came. The *shape* (`shape.py`) is how the last plain event began, up to its id o
 Invariants, beside those of `lines.py`: where `value` is not 0, the event that begins `len(prefix)` bytes before
 `abs(value)` begins with the prefix, nothing of it was read, no more than `max_event_bytes` follow, and no CR unless the
 shape has it. `value` is above 0 where the shape has one line of data, and neither id nor CRLF nor tight fields.
-`reading` is the mark of the one iteration that may go on: what an older one has in local variables may be lent no more.
+`reading` is the search of the one iteration that may go on: the memory that an older one searches may be lent no more.
 While `run_stop` is not 0, `run_start <= abs(value) <= run_text_stop < run_stop`: the events from `value` on are joined
 up to `run_text_stop`, where CR and NUL follow; they lay up to `run_stop`, where what was expected follows them.
 
@@ -132,16 +132,16 @@ class EventParser(EventLines):
     def __iter__(self) -> Iterator[ServerSentEvent]:
         """Read the events that are whole, each in the step that tells it, which ends what the last one lent.
 
-        Where the stream is refused no more come, and check() says why. An iteration is over, too, once another one has
-        begun, or next_event(), reset() or close() was called.
+        Where the stream is refused no more come, and check() says why. After another iteration, next_event(), reset()
+        or close() begin anew: what is left of this one ends, or goes on with what is next.
         """
         event = self.event
-        reading = self._reading = object()
         while True:
             start = self._value
             if start:
                 storage, view = self._storage, self._view
                 find, startswith = storage.find, storage.startswith
+                self._reading = find
                 if start > 0:
                     expected, size = self._expected, self._expected_size
                     while True:
@@ -152,7 +152,7 @@ class EventParser(EventLines):
                         self._value = start = stop + size
                         self.events += 1.0
                         yield event
-                        if self._reading is not reading:
+                        if self._reading is not find:
                             return
                 elif self._inline_size > 0:
                     start = -start
@@ -181,7 +181,7 @@ class EventParser(EventLines):
                         self._value = -start
                         self.events += 1.0
                         yield event
-                        if self._reading is not reading:
+                        if self._reading is not find:
                             return
                 elif self._inline_size and (self._run_stop or self._begin_run(-start)):
                     start = -start
@@ -195,11 +195,11 @@ class EventParser(EventLines):
                         self._value = -start
                         self.events += 1.0
                         yield event
-                        if self._reading is not reading:
+                        if self._reading is not find:
                             return
                     if self._end_run(start, stop):
                         yield event
-                        if self._reading is not reading:
+                        if self._reading is not find:
                             return
                         continue
             try:
@@ -208,8 +208,11 @@ class EventParser(EventLines):
             except LimitError:
                 return
             yield event
-            if self._reading is not reading:
-                return
+
+    @property
+    def begun(self) -> bool:
+        """Whether an event like the last one has begun behind it: what an iteration is best at."""
+        return self._value != 0
 
     def next_event(self) -> bool:
         """Read the next event into `event`, by the longer ways, and end what the last one lent; False: there is none.

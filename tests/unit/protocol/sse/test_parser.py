@@ -254,7 +254,7 @@ def test_events_taken_one_by_one_and_in_iterations_by_turns_are_those_of_the_sta
         assert parser.events == len(told)
 
 
-@pytest.mark.parametrize("kind", ALIKE_OF)
+@pytest.mark.parametrize("kind", ["data", "id", "lines"])
 def test_iteration_is_over_once_another_reads_or_its_memory_is_given_back(kind: str) -> None:
     pool = BufferPool()
 
