@@ -167,9 +167,10 @@ class WebSocketReceiving(WebSocketSending):
         """Why nothing can be received."""
         # Whoever looked at a view looks elsewhere now.
         self._viewed = False
-        self._endpoint.release()
         if self._over or not self._torn:
+            self._endpoint.release()
             return self._ended()
+        # What the receive that broke off has in its hand goes back with the connection.
         return WebSocketClosed(
             f"an earlier receive was broken off by {self._torn}, and what follows it with it: close() it",
             origin=Origin.LOCAL,
