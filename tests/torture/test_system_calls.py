@@ -21,6 +21,7 @@ from support.http_stage import request as request_bytes
 from support.labelled_server import LabelledServer, body_of, labelled_server
 from support.length import LONG
 from support.peers import unused_port
+from support.switches import requires_default
 from support.system_call_faults import SETTINGS, TRAFFIC, UNLIKELY, WATCHING, Faults, faulty_system
 from support.tls import Authority, Files, dns, ip
 from turbosock import (
@@ -226,7 +227,8 @@ def torture_client(
             answer = subject.get(server.url("next", 50))
             assert answer.content == body_of("next", 50)
             rings = subject.rings.stats()
-            assert rings.made == rings.idle, f"a ring is lost: {rings}"
+            # Without a pool none comes back.
+            assert rings.made == rings.idle or not subject.config.zero_alloc, f"a ring is lost: {rings}"
         finally:
             subject.close()
 
@@ -297,6 +299,7 @@ def test_client_through_proxies_any_call_fails_the_next_request_works(
     torture_client(kinds, config, secure_server, get, kept=False, codes=PROXIED_CODES)
 
 
+@requires_default("provider", why="pyOpenSSL makes its calls inside OpenSSL, where none can be made to fail")
 @fresh_or_kept
 def test_https_client_any_call_fails_the_next_request_works(
     secure_server: LabelledServer, pki: Pki, kept: bool, kinds: frozenset[str]
@@ -383,7 +386,8 @@ def torture_loop(
             stats = subject.stats()
             assert (stats.open, stats.idle, stats.waiting) == (1, 1, 0), f"a place is lost: {stats}"
             rings = subject.rings.stats()
-            assert rings.made == rings.idle, f"a ring is lost: {rings}"
+            # Without a pool none comes back.
+            assert rings.made == rings.idle or not subject.config.zero_alloc, f"a ring is lost: {rings}"
         finally:
             subject.close()
 
