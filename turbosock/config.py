@@ -48,6 +48,7 @@ __all__ = [
     "TlsVerdict",
     "TlsVersion",
     "TransportMode",
+    "check_config",
     "check_count",
     "check_seconds",
 ]
@@ -364,3 +365,13 @@ class Config:
     def no_proxy_text(self) -> str:
         """The hosts that are reached without a proxy, as one text."""
         return self.no_proxy  # type: ignore[return-value]  # __post_init__ made it this
+
+
+def check_config(config: object) -> None:
+    """Refuse what is no Config.
+
+    Raises:
+        InvalidOption: it is something else.
+    """
+    if not isinstance(config, Config):
+        raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")

@@ -29,9 +29,8 @@ from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
 from turbosock.client.session import REDIRECTS, CookiesArgument, Session
 from turbosock.client.thread_prewarmer import ThreadPrewarmer
-from turbosock.config import Config
+from turbosock.config import Config, check_config
 from turbosock.connection.receive_ring import RingPool
-from turbosock.errors import InvalidOption
 from turbosock.forks import renewed_in_child
 from turbosock.pool.connection_pool import ConnectionPool
 from turbosock.reactor.clock import SYSTEM_CLOCK
@@ -86,8 +85,7 @@ class ClientBase:
     ) -> None:
         if config is None:
             config = Config()
-        if not isinstance(config, Config):
-            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        check_config(config)
         self.config = config
         self.closed = False
         self._timeouts = config.timeouts

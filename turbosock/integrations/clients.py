@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from turbosock import limits
 from turbosock.client.client import Client
-from turbosock.config import Config, TlsConfig
+from turbosock.config import Config, TlsConfig, check_config
 from turbosock.errors import InvalidOption
 from turbosock.forks import renewed_in_child
 
@@ -42,8 +42,7 @@ class ClientSet:
     __slots__ = ("__weakref__", "_clients", "_connector", "_lock", "_retired", "config")
 
     def __init__(self, config: Config, connector: Connector | Wrapper | None = None) -> None:
-        if not isinstance(config, Config):
-            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        check_config(config)
         self.config = config
         self._connector = connector
         self._clients: OrderedDict[_Key, Client] = OrderedDict()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from turbosock import errors, limits
 from turbosock.client.url import KEPT
-from turbosock.config import Config, PoolConfig, Timeouts, TlsConfig
+from turbosock.config import Config, PoolConfig, Timeouts, TlsConfig, check_config
 from turbosock.integrations.clients import ClientSet
 from turbosock.integrations.httpx_response import ForwardedResponse, NetworkStream
 from turbosock.integrations.httpx_trace import TracedResponse
@@ -89,8 +89,7 @@ class HttpxCore:
     __slots__ = ("_clients", "_library")
 
     def __init__(self, library: ModuleType, config: Config, connector: Connector | Wrapper | None) -> None:
-        if not isinstance(config, Config):
-            raise errors.InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        check_config(config)
         self._library = library
         self._clients = ClientSet(replace(config, decode=False), connector)
 

@@ -27,7 +27,7 @@ from turbosock.client.request import Preparer
 from turbosock.client.retries import RetryPolicy
 from turbosock.client.routes import Routes
 from turbosock.client.session import REDIRECTS, CookiesArgument, Session
-from turbosock.config import Config
+from turbosock.config import Config, check_config
 from turbosock.connection.message_services import MessageServices
 from turbosock.connection.receive_ring import RingPool
 from turbosock.errors import ClientClosed, InvalidOption
@@ -63,8 +63,7 @@ class LoopBase:
     ) -> None:
         if config is None:
             config = Config()
-        if not isinstance(config, Config):
-            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        check_config(config)
         self.config = config
         # Until it is whole: a fork in another thread has nothing to drop before.
         self.closed = True

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal
 
 from turbosock.client.client import Client
-from turbosock.config import Config
+from turbosock.config import Config, check_config
 from turbosock.errors import InvalidOption
 from turbosock.testing.cassettes.cassette import folder_of, load, save
 from turbosock.testing.cassettes.entry import Entry, RecordedAnswer, RecordedBody, RecordedRequest, text_fields
@@ -93,8 +93,8 @@ class Recorder:
         if match not in ("strict", "lenient"):
             raise InvalidOption(f"match={match!r}: give 'strict' or 'lenient'")
         keys = checked_names("match_headers", match_headers)
-        if config is not None and not isinstance(config, Config):
-            raise InvalidOption(f"config: a {type(config).__name__} was given; give a turbosock.Config")
+        if config is not None:
+            check_config(config)
         self.inner = inner
         self._redaction = Redaction(redact, secrets)
         self._log = WireLog()
